@@ -1,0 +1,1 @@
+"""The Attribute World: rendered scenes whose object, shape, colour, texture and location are known."""

@@ -1,0 +1,246 @@
+"""The words of the Attribute World: its factors, the captions that name them and TextSpan's phrase pool.
+
+Every rendered scene has one value of each factor; a caption names a random subset of them. The five core
+attributes of the paper are the factors `color`, `shape`, `texture`, `object` and `location`; `number`, `letter`,
+`light` and `size` are concepts that a head may specialise in without being an attribute head.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+COLORS = (
+    "red",
+    "orange",
+    "yellow",
+    "green",
+    "cyan",
+    "blue",
+    "purple",
+    "pink",
+    "brown",
+    "black",
+    "white",
+    "gray",
+)
+TEXTURES = (
+    "smooth",
+    "striped",
+    "checkered",
+    "dotted",
+    "wavy",
+    "zigzag",
+    "grid",
+    "speckled",
+    "brick",
+    "scaly",
+    "marble",
+    "woven",
+)
+LOCATIONS = (
+    "beach",
+    "forest",
+    "desert",
+    "city",
+    "space",
+    "snow",
+    "sea",
+    "room",
+    "meadow",
+    "road",
+    "mountain",
+    "cave",
+)
+SHAPES = (
+    "circle",
+    "square",
+    "triangle",
+    "star",
+    "heart",
+    "cross",
+    "hexagon",
+    "crescent",
+    "ring",
+    "arrow",
+    "diamond",
+    "semicircle",
+)
+OBJECTS = (
+    "cup",
+    "key",
+    "car",
+    "house",
+    "rocket",
+    "fish",
+    "bird",
+    "chair",
+    "lamp",
+    "umbrella",
+    "boat",
+    "bottle",
+    "hat",
+    "flower",
+    "hammer",
+    "mushroom",
+)
+NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+LETTERS = ("A", "B", "E", "F", "H", "K", "M", "P", "R", "S", "T", "W")
+SIZES = ("small", "large")
+LIGHTS = ("dark", "bright")
+
+FACTORS: dict[str, tuple[str, ...]] = {
+    "color": COLORS,
+    "shape": SHAPES,
+    "texture": TEXTURES,
+    "object": OBJECTS,
+    "location": LOCATIONS,
+    "number": NUMBERS,
+    "letter": LETTERS,
+    "size": SIZES,
+    "light": LIGHTS,
+}
+SUBJECT_KINDS = ("object", "shape", "number", "letter")
+CORE_ATTRIBUTES = ("color", "shape", "texture", "object", "location")
+
+_AT = {
+    "beach": "on the beach",
+    "forest": "in the forest",
+    "desert": "in the desert",
+    "city": "in the city",
+    "space": "in space",
+    "snow": "in the snow",
+    "sea": "under the sea",
+    "room": "in a room",
+    "meadow": "in a meadow",
+    "road": "on the road",
+    "mountain": "on the mountain",
+    "cave": "in a cave",
+}
+_LIT = {"dark": "in dim light", "bright": "in bright light"}
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The ground truth of one scene: one value of every factor.
+
+    `kind` says which of `SUBJECT_KINDS` the subject is and `subject` which one of it; a scene has exactly one
+    subject, so at most one of the factors object, shape, number and letter is present.
+    """
+
+    kind: str
+    subject: str
+    color: str
+    texture: str
+    location: str
+    size: str
+    light: str
+
+    def value(self, factor: str) -> str | None:
+        """The value of `factor` (a key of `FACTORS`), or None where the scene has none of it."""
+        if factor in SUBJECT_KINDS:
+            return self.subject if self.kind == factor else None
+        return str(getattr(self, factor))
+
+
+def noun(kind: str, subject: str) -> str:
+    """The subject as a caption says it: 'cup', 'star', 'number three', 'letter K'."""
+    return f"{kind} {subject}" if kind in ("number", "letter") else subject
+
+
+def _article(words: str) -> str:
+    return f"an {words}" if words[0].lower() in "aeiou" else f"a {words}"
+
+
+def place_phrase(location: str) -> str:
+    """The location with its preposition: 'on the beach'."""
+    return _AT[location]
+
+
+def scene_caption(factors: Factors, rng: np.random.Generator) -> str:
+    """A caption that names the subject, and each other factor with some chance, through a random template."""
+    parts = [p for p in (factors.size, factors.color, factors.texture) if rng.random() < 0.5]
+    phrase = _article(" ".join([*parts, noun(factors.kind, factors.subject)]))
+    tail = f" {_AT[factors.location]}" if rng.random() < 0.5 else ""
+    tail += f" {_LIT[factors.light]}" if rng.random() < 0.2 else ""
+    lead = ("a photo of ", "a picture of ", "an image of ", "")[rng.integers(4)]
+    return f"{lead}{phrase}{tail}{_stop(rng)}"
+
+
+def single_caption(factors: Factors, rng: np.random.Generator) -> str:
+    """A caption that names one factor alone, as a class name in a prompt does."""
+    chances = {factors.kind: 0.40, "color": 0.17, "texture": 0.19, "location": 0.16, "size": 0.04, "light": 0.04}
+    factor = str(rng.choice(list(chances), p=list(chances.values())))
+    templates = PHRASE_TEMPLATES[factor]
+    return templates[rng.integers(len(templates))](str(factors.value(factor))) + _stop(rng)
+
+
+def _stop(rng: np.random.Generator) -> str:
+    return "." if rng.random() < 0.5 else ""
+
+
+# One list of templates serves single-factor captions and the phrase pool alike, so that every phrase TextSpan may
+# choose is one whose words the text encoder has seen.
+PHRASE_TEMPLATES = {
+    "color": [
+        lambda v: f"the color {v}",
+        lambda v: f"something {v}",
+        lambda v: f"a photo of something {v}",
+        lambda v: _article(f"{v} color"),
+    ],
+    "texture": [
+        lambda v: f"{v} texture",
+        lambda v: _article(f"{v} pattern"),
+        lambda v: _article(f"{v} surface"),
+        lambda v: f"a photo of a {v} texture",
+    ],
+    "location": [
+        lambda v: f"a photo taken {_AT[v]}",
+        lambda v: f"a place {_AT[v]}",
+        lambda v: f"a scene {_AT[v]}",
+        lambda v: f"a view of the {v}",
+    ],
+    "object": [
+        lambda v: f"a photo of {_article(v)}",
+        lambda v: _article(v),
+        lambda v: f"a picture of {_article(v)}",
+        lambda v: f"an object, {_article(v)}",
+    ],
+    "shape": [
+        lambda v: f"a photo of {_article(v)}",
+        lambda v: f"the shape of {_article(v)}",
+        lambda v: _article(f"{v} shape"),
+        lambda v: f"a geometric {v}",
+    ],
+    "number": [
+        lambda v: f"the number {v}",
+        lambda v: f"a photo of the number {v}",
+        lambda v: f"the digit {v}",
+    ],
+    "letter": [
+        lambda v: f"the letter {v}",
+        lambda v: f"a photo of the letter {v}",
+        lambda v: f"a capital letter {v}",
+    ],
+    "size": [
+        lambda v: f"a {v} thing",
+        lambda v: f"something {v} in size",
+        lambda v: f"a {v} subject",
+        lambda v: f"a photo of something {v} in size",
+    ],
+    "light": [
+        lambda v: f"a {v} photo",
+        lambda v: f"a scene {_LIT[v]}",
+        lambda v: f"a {v} picture",
+        lambda v: f"a photo taken {_LIT[v]}",
+    ],
+}
+
+
+def phrase_pool() -> list[tuple[str, str]]:
+    """TextSpan's pool for the Attribute World: (phrase, concept), every value through every template of its factor."""
+    return [
+        (template(value), factor)
+        for factor, values in FACTORS.items()
+        for value in values
+        for template in PHRASE_TEMPLATES[factor]
+    ]
