@@ -4,6 +4,7 @@ The batch of step t is a pure function of (seed, t), and a checkpoint holds weig
 that was killed resumes to the same weights.
 """
 
+import hashlib
 import math
 import os
 from dataclasses import dataclass
@@ -205,3 +206,12 @@ def _resume(folder: Path, model: nn.Module, steppers: list[torch.optim.Optimizer
         stepper.load_state_dict({**stepper.state_dict(), "state": state})
     curve += [{"step": s, "single": a, "several": b} for s, a, b in tensors["curve"].tolist()]
     return len(curve)
+
+
+def export(model: nn.Module, path: Path) -> str:
+    """Writes the weights in half precision, as open_clip reads them, and returns the file's SHA-256."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file({k: v.detach().cpu().half().contiguous() for k, v in model.state_dict().items()}, partial)
+    os.replace(partial, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()

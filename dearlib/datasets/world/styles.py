@@ -118,15 +118,15 @@ class Style:
 
 STYLES = {
     "render": Style(),
-    "redrawn": Style(scale=(0.45, 0.9), rotation=28),
+    "redrawn": Style(scale=(0.45, 0.9), rotation=28.0),
     "sketch": Style(finish=_sketch),
-    "adversarial": Style(scale=(0.36, 0.66), rotation=40, contrast=0.7, finish=_cluttered),
+    "adversarial": Style(scale=(0.36, 0.66), rotation=40.0, contrast=0.7, finish=_cluttered),
     "rendition": Style(finish=_poster),
     "sepia": Style(contrast=0.8, finish=_sepia),
     "lamp": Style(finish=_lamp),
     "night": Style(finish=_night),
     "mosaic": Style(finish=_mosaic),
-    "negative": Style(rotation=25, finish=_negative),
+    "negative": Style(rotation=25.0, finish=_negative),
     "halftone": Style(finish=_halftone),
     "fog": Style(finish=_fog),
     "chalk": Style(finish=_chalk),

@@ -1,0 +1,61 @@
+# Each target makes the environment it needs from requirements.lock, in .venv. Needs only Python >= 3.11.
+#   make reproduce   run everything, draw the table        make lab    open the notebooks
+#   make test        all tests                             make lint   style and types
+#   make pairs       keep the last run's outputs in notebooks/*.ipynb
+#   make lock        resolve pyproject.toml anew           make clean  remove what runs made
+PYTHON ?= python3
+PROFILE ?= mini
+CORES ?= 2
+
+UV := .venv/uv/bin/uv
+PY := .venv/bin/python
+READY := .venv/ready
+
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+# The caller's own environment must not leak into ours.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+
+.PHONY: reproduce test lint lab pairs lock clean
+
+reproduce: $(READY)
+	$(PY) -m dearlib.reproduce --profile $(PROFILE) --cores $(CORES)
+
+test: $(READY)
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -q -n $(CORES)
+
+lint: $(READY)
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+
+# Jupyter takes the newer file of a pair as its source: make that the .py, whatever the checkout's times say.
+lab: $(READY)
+	touch notebooks/*.py
+	$(PY) -m jupyter lab notebooks
+
+pairs: $(READY)
+	@set -e; for run in runs/$(PROFILE)/*/notebook.ipynb; do \
+	  step=$$(basename $$(dirname $$run)); name=$${step%%-*}; \
+	  case $$step in *-*) [ "$$step" = "$$name-objects" ] || continue;; esac; \
+	  $(PY) -m dearlib.pairs notebooks/$$name.py $$run; echo "notebooks/$$name.ipynb <- $$run"; \
+	done
+
+lock: $(UV)
+	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	  --all-extras pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf runs data cache/prefix .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# uv lives in an environment of its own inside .venv: `uv pip sync` removes from .venv what the lock does not name.
+$(UV):
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("make: expected Python >= 3.11, got %d.%d; try make PYTHON=python3.11" % v[:2])'
+	$(PYTHON) -m venv --without-pip .venv
+	$(PYTHON) -m venv .venv/uv
+	.venv/uv/bin/python -m pip install --quiet uv
+
+$(READY): requirements.lock pyproject.toml $(UV)
+	$(UV) pip sync --python $(PY) --require-hashes requirements.lock
+	$(UV) pip install --python $(PY) --no-deps --editable .
+	touch $@

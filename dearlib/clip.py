@@ -1,0 +1,210 @@
+"""The frozen CLIP: loading, tokenising, and the cut at layer J into what is computed once and what is adapted.
+
+Layers are numbered from 1. The *prefix* is everything below layer J: it has no learnable part, so its output per
+picture (or per prompt) is a constant. open_clip's modules are used as they are, by composition.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+
+import open_clip
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from dearlib.errors import InputError
+
+ASSETS = Path(str(files("dearlib") / "assets"))
+MINI = "DeAR-Mini"
+
+
+@dataclass(frozen=True)
+class FrozenClip:
+    """A CLIP whose parameters have no gradient.
+
+    `preprocess` turns a PIL picture into the encoder's input [3, side, side]; `weights_sha256` identifies the
+    weights (of the file, or of the tensors where there is no file) and goes into every record.
+    """
+
+    name: str
+    model: nn.Module
+    preprocess: Callable[..., Tensor]
+    tokenizer: Callable[..., Tensor]
+    weights_sha256: str
+
+    @property
+    def visual(self) -> nn.Module:
+        """The image encoder, an open_clip VisionTransformer."""
+        return self.model.visual  # type: ignore[return-value]
+
+    @cached_property
+    def layers(self) -> int:
+        """Number of vision layers (12 for ViT-B/16)."""
+        return len(self.visual.transformer.resblocks)  # type: ignore[union-attr,arg-type]
+
+    @cached_property
+    def heads(self) -> int:
+        """Attention heads per vision layer."""
+        return int(self.visual.transformer.resblocks[0].attn.num_heads)  # type: ignore[union-attr,index]
+
+    @cached_property
+    def d_model(self) -> int:
+        """Width of the vision layers, D_v."""
+        return int(self.visual.class_embedding.shape[0])  # type: ignore[union-attr,index]
+
+    @cached_property
+    def d_text(self) -> int:
+        """Width of the text layers, D_t."""
+        return int(self.model.ln_final.weight.shape[0])  # type: ignore[union-attr]
+
+    @cached_property
+    def d_embed(self) -> int:
+        """Dimension of the joint space."""
+        return int(self.visual.proj.shape[1])  # type: ignore[union-attr]
+
+    @cached_property
+    def patches(self) -> int:
+        """Number of patch tokens."""
+        return int(self.visual.positional_embedding.shape[0]) - 1  # type: ignore[union-attr]
+
+    @property
+    def scale(self) -> float:
+        """τ: the frozen temperature that multiplies cosine similarities."""
+        return float(self.model.logit_scale.exp())  # type: ignore[operator]
+
+    def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "text context"]:
+        """open_clip's tokens, start and end included, padded with zeros."""
+        return self.tokenizer(list(texts))
+
+    @torch.no_grad()
+    def encode_image(self, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch d_embed"]:
+        """open_clip's image feature before normalisation."""
+        return self.model.encode_image(images)  # type: ignore[operator]
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "text d_embed"]:
+        """open_clip's text feature before normalisation."""
+        return self.model.encode_text(self.tokenize(texts))  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class TextStates:
+    """Prompts on the verge of layer J: states [class, length, D_t] and each one's end-of-text position.
+
+    Columns after the longest end of text are cut: causal attention never looks at them, so the cut is exact.
+    """
+
+    states: Float[Tensor, "class_ token d_text"]
+    end: Int[Tensor, "class_"]
+
+
+def load(source: str, weights: str | Path | None = None, sha256: str | None = None) -> FrozenClip:
+    """A frozen CLIP by open_clip name.
+
+    Args:
+        source: 'DeAR-Mini', or 'NAME/TAG' as open_clip lists them, e.g. 'ViT-B-16-quickgelu/openai'.
+        weights: a safetensors file to read instead of the packaged or the tagged weights.
+        sha256: the expected hash of the weights file; anything else is refused.
+
+    Raises:
+        InputError: unknown name or tag, missing file, weights of another model, wrong hash, a ViT without [CLS].
+    """
+    name, _, tag = source.partition("/")
+    _register()
+    if name not in open_clip.list_models():
+        raise InputError(f"clip: expected a model that open_clip knows, got {name!r}; see open_clip.list_models()")
+    if name == MINI and weights is None:
+        weights = ASSETS / f"{MINI}.safetensors"
+    if weights is not None:
+        path = Path(weights)
+        if not path.is_file():
+            raise InputError(f"clip: expected a weights file at {path}, found none; check clip_weights")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if sha256 and digest != sha256:
+            raise InputError(f"clip: expected weights with SHA-256 {sha256[:12]}…, got {digest[:12]}… in {path.name}; fetch the file again")
+        return _build(name, str(path), digest)
+    if (name, tag) not in open_clip.list_pretrained():
+        raise InputError(f"clip: expected NAME/TAG of pretrained weights, got {source!r}; see open_clip.list_pretrained()")
+    if tag == "openai" and "quickgelu" not in name:
+        raise InputError(f"clip: OpenAI's weights were trained with QuickGELU, got {source!r}; use '{name}-quickgelu/openai'")
+    return _build(name, tag, None)
+
+
+def random_clip(name: str = MINI, seed: int = 0) -> FrozenClip:
+    """The architecture with random weights: for tests and timing."""
+    _register()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model, _, preprocess = open_clip.create_model_and_transforms(name)
+    return _freeze(name, model, preprocess, None)
+
+
+def _register() -> None:
+    if MINI not in open_clip.list_models():
+        open_clip.add_model_config(ASSETS)
+
+
+def _build(name: str, pretrained: str, digest: str | None) -> FrozenClip:
+    try:
+        model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=pretrained)
+    except (RuntimeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"clip: expected weights of {name}, got a file of another model ({reason}); check clip and clip_weights") from error
+    return _freeze(name, model, preprocess, digest)
+
+
+def _freeze(name: str, model: nn.Module, preprocess: Callable[..., Tensor], digest: str | None) -> FrozenClip:
+    visual = model.visual
+    if not isinstance(visual, open_clip.transformer.VisionTransformer) or visual.pool_type != "tok" or visual.attn_pool is not None:
+        raise InputError(f"clip: expected a ViT that pools its [CLS] token, got {name}; choose a ViT without attention pooling")
+    model.eval().requires_grad_(False)
+    if digest is None:
+        hasher = hashlib.sha256()
+        for key, value in sorted(model.state_dict().items()):
+            hasher.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
+        digest = hasher.hexdigest()
+    return FrozenClip(name, model, preprocess, open_clip.get_tokenizer(name), digest)
+
+
+def check_cut(clip: FrozenClip, first_layer: int) -> None:
+    """Refuses a J that the encoders do not have."""
+    depth = min(clip.layers, len(clip.model.transformer.resblocks))  # type: ignore[union-attr,arg-type]
+    if not 1 <= first_layer <= depth:
+        raise InputError(f"first_layer: expected 1 to {depth} for {clip.name}, got {first_layer}; choose a layer the model has")
+
+
+def image_prefix(visual: nn.Module, images: Float[Tensor, "batch 3 side side"], first_layer: int) -> Float[Tensor, "batch token d_model"]:
+    """[CLS] and patch states on the verge of layer J: embedding, `ln_pre` and layers 1 … J−1."""
+    x = visual.conv1(images).flatten(2).transpose(1, 2)  # type: ignore[operator]
+    cls = visual.class_embedding.expand(len(x), 1, -1)  # type: ignore[operator]
+    x = visual.ln_pre(torch.cat([cls, x], dim=1) + visual.positional_embedding)  # type: ignore[operator]
+    return run_layers(visual.transformer, x, 1, first_layer - 1)  # type: ignore[arg-type]
+
+
+def image_suffix(visual: nn.Module, states: Float[Tensor, "batch token d_model"], first_layer: int) -> Float[Tensor, "batch d_embed"]:
+    """The frozen rest of the image encoder: layers J … L, `ln_post` of [CLS], projection."""
+    x = run_layers(visual.transformer, states, first_layer, len(visual.transformer.resblocks))  # type: ignore[arg-type,union-attr]
+    return visual.ln_post(x[:, 0]) @ visual.proj  # type: ignore[operator]
+
+
+def run_layers(transformer: nn.Module, x: Tensor, first: int, last: int, mask: Tensor | None = None) -> Tensor:
+    """Frozen layers `first` … `last` (1-based, both included)."""
+    for block in transformer.resblocks[first - 1 : last]:  # type: ignore[index,union-attr]
+        x = block(x, attn_mask=mask)
+    return x
+
+
+def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int) -> TextStates:
+    """Prompts on the verge of layer J, cut after the longest end of text (exact)."""
+    tokens = clip.tokenize(texts)
+    end = tokens.argmax(dim=1)
+    length = int(end.max()) + 1
+    model = clip.model
+    device = model.positional_embedding.device
+    x = model.token_embedding(tokens[:, :length].to(device)) + model.positional_embedding[:length]  # type: ignore[operator,index]
+    x = run_layers(model.transformer, x, 1, first_layer - 1, model.attn_mask[:length, :length])  # type: ignore[arg-type,index]
+    return TextStates(x, end.to(device))

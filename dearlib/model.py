@@ -1,0 +1,165 @@
+"""DeAR: attribute tokens and text tokens from layer J on, role masks, fused logits and the three losses.
+
+Nothing of CLIP is trained. What is trained: the attribute tokens, the text tokens, one projection for the attribute
+features and the fusion weights. Shapes: A attributes, T = A · tokens_per_attribute tokens, K text tokens.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from dearlib.attention import masked_layer
+from dearlib.checkpoint import read_tensors, write_tensors
+from dearlib.clip import FrozenClip, TextStates, check_cut
+from dearlib.errors import InputError
+from dearlib.masks import layer_mask
+from dearlib.roles import HeadRoles
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the paper calls hyper-parameters of the model.
+
+    `first_layer`: J. `text_tokens`: K. `beta`: β in [0, 1]; 1 puts the raw token into every layer, 0 lets it evolve.
+    `alpha_cls`: the class feature's share of the fused logits at the start, in (0, 1); the attributes share the
+    rest evenly [ours].
+    """
+
+    first_layer: int = 9
+    text_tokens: int = 5
+    tokens_per_attribute: int = 1
+    beta: float = 0.5
+    alpha_cls: float = 0.5
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """f_cls and the f_a of a batch, before normalisation."""
+
+    cls: Float[Tensor, "batch d_embed"]
+    attribute: Float[Tensor, "batch attribute d_embed"]
+
+
+class DeAR(nn.Module):
+    """The trainable part of DeAR around a frozen CLIP (Sections 3.3.1–3.3.4).
+
+    Raises:
+        InputError: J beyond the layers, or a role file that was made for other weights or another J.
+    """
+
+    def __init__(self, clip: FrozenClip, roles: HeadRoles, settings: Settings, seed: int = 0) -> None:
+        super().__init__()
+        check_cut(clip, settings.first_layer)
+        roles.for_weights(clip.weights_sha256)
+        if settings.first_layer < roles.first_layer:
+            raise InputError(f"first_layer: expected {roles.first_layer} or more, where the role file starts, got {settings.first_layer}")
+        self.clip, self.roles, self.settings = clip, roles, settings
+        n_attributes = len(roles.attributes)
+        draw = torch.Generator().manual_seed(seed)
+        tokens = n_attributes * settings.tokens_per_attribute
+        self.attribute_tokens = nn.Parameter(0.02 * torch.randn(tokens, clip.d_model, generator=draw))
+        self.text_tokens = nn.Parameter(0.02 * torch.randn(settings.text_tokens, clip.d_text, generator=draw))
+        self.projection = nn.Parameter(clip.visual.proj.detach().clone())  # type: ignore[union-attr,operator]
+        share = torch.tensor([settings.alpha_cls] + [(1 - settings.alpha_cls) / n_attributes] * n_attributes)
+        self.fusion = nn.Parameter(share.log())
+        n_original = clip.patches + 1
+        for layer in range(settings.first_layer, clip.layers + 1):
+            mask = layer_mask(roles, layer, n_original, settings.tokens_per_attribute)
+            self.register_buffer(f"may_attend_{layer}", mask, persistent=False)
+
+    @property
+    def alpha(self) -> Float[Tensor, "feature"]:
+        """Fusion weights α = softmax(w): the class feature's first, then one per attribute; they sum to 1."""
+        return torch.softmax(self.fusion, dim=0)
+
+    def image_features(self, states: Float[Tensor, "batch token d_model"]) -> ImageFeatures:
+        """f_cls and f_a from the states entering layer J (Eq. 5, 7–11).
+
+        Into layer J go the raw tokens; into later layers β·raw + (1−β)·(their output of the layer before). In the
+        last layer only [CLS] and the attribute tokens are read, so only they are computed.
+        """
+        visual, n_original, beta = self.clip.visual, states.shape[1], self.settings.beta
+        raw = self.attribute_tokens.expand(len(states), -1, -1)
+        x = torch.cat([states, raw], dim=1)
+        last = self.clip.layers
+        read = torch.tensor([0, *range(n_original, x.shape[1])], device=x.device)
+        for layer in range(self.settings.first_layer, last + 1):
+            if layer > self.settings.first_layer:
+                x = torch.cat([x[:, :n_original], beta * raw + (1 - beta) * x[:, n_original:]], dim=1)
+            mask: Tensor = getattr(self, f"may_attend_{layer}")[None]
+            block = visual.transformer.resblocks[layer - 1]  # type: ignore[union-attr,index]
+            x = masked_layer(block, x, mask) if layer < last else masked_layer(block, x, mask[:, :, read], x[:, read])
+        x = visual.ln_post(x)  # type: ignore[operator]
+        per_attribute = (x[:, 1:] @ self.projection).unflatten(1, (len(self.roles.attributes), -1)).mean(dim=2)
+        return ImageFeatures(x[:, 0] @ visual.proj, per_attribute)  # type: ignore[operator]
+
+    def text_features(self, text: TextStates) -> Float[Tensor, "class_ d_embed"]:
+        """f_t from prompts on the verge of layer J (Eq. 6): the K tokens go in after the start token, causally."""
+        model, k, beta = self.clip.model, self.settings.text_tokens, self.settings.beta
+        raw = self.text_tokens.expand(len(text.states), -1, -1)
+        x = torch.cat([text.states[:, :1], raw, text.states[:, 1:]], dim=1)
+        rows, end, size = torch.arange(len(x), device=x.device), text.end + k, x.shape[1]
+        causal = torch.ones(size, size, dtype=torch.bool, device=x.device).tril()
+        blocks = model.transformer.resblocks  # type: ignore[union-attr]
+        for layer in range(self.settings.first_layer, len(blocks) + 1):  # type: ignore[arg-type]
+            if layer > self.settings.first_layer:
+                x = torch.cat([x[:, :1], beta * raw + (1 - beta) * x[:, 1 : 1 + k], x[:, 1 + k :]], dim=1)
+            block = blocks[layer - 1]  # type: ignore[index]
+            if layer < len(blocks):  # type: ignore[arg-type]
+                x = masked_layer(block, x, causal[None, None])
+            else:
+                x = masked_layer(block, x, causal[end][:, None, None], x[rows, end][:, None])
+        return model.ln_final(x[:, 0]) @ model.text_projection  # type: ignore[operator]
+
+    def similarities(self, image: ImageFeatures, text: Float[Tensor, "class_ d_embed"]) -> Float[Tensor, "batch feature class_"]:
+        """s_cls and the s_a: τ times the cosine of every feature with every class (Eq. 17, 18)."""
+        features = torch.cat([image.cls[:, None], image.attribute], dim=1)
+        return self.clip.scale * F.normalize(features, dim=-1) @ F.normalize(text, dim=-1).T
+
+    def fuse(self, similarities: Float[Tensor, "batch feature class_"]) -> Float[Tensor, "batch class_"]:
+        """ŷ: the α-weighted sum of the similarities (Eq. 19)."""
+        return torch.einsum("f,bfc->bc", self.alpha, similarities)
+
+    def save(self, path: Path) -> None:
+        """The trained part in one safetensors file, with what it belongs to."""
+        notes = {"weights_sha256": self.clip.weights_sha256, "roles_sha256": self.roles.sha256, "settings": asdict(self.settings)}
+        write_tensors(path, dict(self.state_dict()), notes)
+
+    @classmethod
+    def load(cls, path: Path, clip: FrozenClip, roles: HeadRoles) -> "DeAR":
+        """Restores a saved model; refuses other CLIP weights or another role file."""
+        tensors, notes = read_tensors(path)
+        for name, ours in (("weights_sha256", clip.weights_sha256), ("roles_sha256", roles.sha256)):
+            if notes.get(name) != ours:
+                raise InputError(f"{path.name}: expected {name} {ours[:12]}…, got {str(notes.get(name))[:12]}…; load it with what it was trained on")
+        model = cls(clip, roles, Settings(**notes["settings"]))
+        model.load_state_dict(tensors)
+        return model
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The terms of Eq. 12 for one batch, unweighted."""
+
+    cross_entropy: Float[Tensor, ""]
+    regularisation: Float[Tensor, ""]
+    fusion: Float[Tensor, ""]
+
+
+def losses(
+    model: DeAR,
+    image: ImageFeatures,
+    text: Float[Tensor, "class_ d_embed"],
+    frozen_image: Float[Tensor, "batch d_embed"],
+    frozen_text: Float[Tensor, "class_ d_embed"],
+    labels: Int[Tensor, "batch"],
+) -> Losses:
+    """Eq. 12–16: cross-entropy of ŷ; 1 − cos to the frozen features of the same view and of the prompts; −log α_cls."""
+    fused_logits = model.fuse(model.similarities(image, text))
+    away_image = (1 - F.cosine_similarity(image.cls, frozen_image, dim=-1)).mean()
+    away_text = (1 - F.cosine_similarity(text, frozen_text, dim=-1)).mean()
+    return Losses(F.cross_entropy(fused_logits, labels), away_image + away_text, -model.alpha[0].log())

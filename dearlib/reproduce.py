@@ -1,0 +1,80 @@
+"""`make reproduce`: Snakemake over the whole of one profile, then the table and where everything lies.
+
+Takes up where a killed run stopped. A second run at the same time in the same folder is refused.
+"""
+
+import argparse
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from dearlib.errors import InputError
+from dearlib.params import MODELS, load_params, repository
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m dearlib.reproduce", description="Run a profile's notebooks and draw its table.")
+    parser.add_argument("--profile", default="mini", help="folder of params/")
+    parser.add_argument("--cores", type=int, default=2, help="notebooks at once; each computes with one thread")
+    args = parser.parse_args(argv)
+    os.chdir(repository(Path.cwd()))
+    try:
+        check_profile(args.profile)
+        status = snakemake(args.profile, args.cores)
+    except InputError as error:
+        print(f"reproduce: {error}", file=sys.stderr)
+        return 2
+    print(summary(args.profile, status == 0))
+    return status
+
+
+def check_profile(profile: str) -> None:
+    """Validates the parameter files of all steps before the first one runs."""
+    folder = Path("params") / profile
+    if not folder.is_dir():
+        raise InputError(f"--profile: expected a folder of params/, got {profile}")
+    for notebook in MODELS:
+        if (folder / f"{notebook}.yaml").exists():
+            load_params(notebook, folder / f"{notebook}.yaml")
+
+
+def snakemake(profile: str, cores: int) -> int:
+    """Snakemake's exit status. Clears the lock that a killed run left; our own lock says whether one is still running."""
+    Path(".snakemake").mkdir(exist_ok=True)
+    with open(".snakemake/reproduce.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError("expected no other `make reproduce` in this folder, got one still running; wait for it or end it") from None
+        environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "HF_HUB_OFFLINE": "1",
+        }
+        command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--config", f"profile={profile}"]
+
+        def call(*options: str) -> int:
+            # Snakemake inherits our lock, so it is held as long as either lives.
+            return subprocess.run([*command, *options], env=environment, pass_fds=[lock.fileno()], check=False).returncode
+
+        if any(Path(".snakemake/locks").glob("*.lock")):
+            call("--unlock", "--quiet", "all")
+        return call("--rerun-incomplete", "--keep-going", "--quiet", "host", "reason")
+
+
+def summary(profile: str, complete: bool) -> str:
+    """What a user reads last: failed notebooks if there are any, else the table; and where things are."""
+    runs = Path("runs") / profile
+    figures = Path("figures") / profile
+    places = f"executed notebooks, roles and records: {runs}/\ntables and figures: {figures}/"
+    if not complete:
+        from dearlib.runner import failure  # here, because Jupyter takes seconds to import
+
+        failed = "".join(f"FAILED {failure(path)}\n  read {path}\n" for path in sorted(runs.glob("*/failed.ipynb")))
+        return f"\n{failed}Not complete. `make reproduce` goes on from here.\n{places}"
+    return f"\n{(figures / 'table2.md').read_text(encoding='utf-8')}\n{places}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""README, licence and citation say what is in the tree, and no file tells of the machine it was written on."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TABLE = ROOT / "figures" / "mini" / "table2.md"
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?://|#)([^)#]+)", README))
+def test_what_the_readme_points_to_exists(target: str) -> None:
+    assert (ROOT / target).exists()
+
+
+def test_the_readme_gives_the_two_commands() -> None:
+    assert "make reproduce" in README
+    assert "make test" in README
+
+
+def test_the_readmes_table_is_the_one_that_was_drawn() -> None:
+    shown = re.search(r"<!-- table2 -->\n(.*)<!-- /table2 -->", README, re.DOTALL)
+    assert shown is not None
+    if TABLE.exists():
+        assert shown[1].strip() == TABLE.read_text(encoding="utf-8").strip(), "copy figures/mini/table2.md between the markers"
+    else:
+        assert "|" not in shown[1], "a table that nothing in the tree has drawn"
+
+
+def test_every_notebook_is_on_the_readmes_map() -> None:
+    for notebook in sorted((ROOT / "notebooks").glob("*.py")):
+        assert f"notebooks/{notebook.stem}.ipynb" in README
+
+
+def test_every_make_target_that_the_readme_names_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"(?:`|^)make ([a-z]+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_citation_names_the_paper() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors", "preferred-citation"} <= set(citation)
+    paper = citation["preferred-citation"]
+    assert paper["title"].startswith("DeAR:")
+    assert [author["family-names"] for author in paper["authors"]] == ["Ma", "Yang", "Wang", "Chen", "Xian", "Teng"]
+    assert citation["license"] == "MIT"
+    assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
+
+
+def test_no_file_names_a_folder_of_one_machine_or_a_package_index() -> None:
+    machine = re.compile(r"(?<![\w.])/(?:work|root|tmp/\w|home/\w+|Users/\w+)/|--(?:extra-)?index-url|https?://[\w.-]+/simple\b")
+    for path in tracked():
+        if path.suffix in {".png", ".safetensors", ".pdf", ".npz"} or path == Path(__file__):
+            continue
+        found = machine.search(path.read_text(encoding="utf-8", errors="ignore"))
+        assert found is None, f"{path.relative_to(ROOT)}: {found}"
