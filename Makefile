@@ -56,6 +56,6 @@ $(UV):
 	.venv/uv/bin/python -m pip install --quiet uv
 
 $(READY): requirements.lock pyproject.toml $(UV)
-	$(UV) pip sync --python $(PY) --require-hashes requirements.lock
-	$(UV) pip install --python $(PY) --no-deps --editable .
+	$(UV) pip sync --quiet --python $(PY) --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(PY) --no-deps --editable .
 	touch $@

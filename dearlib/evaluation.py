@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_accuracy
 
 from dearlib.clip import TextStates
 from dearlib.model import DeAR
@@ -13,7 +12,7 @@ from dearlib.model import DeAR
 
 def accuracy(logits: Float[Tensor, "picture class_"], labels: Int[Tensor, "picture"]) -> float:
     """Top-1 accuracy in percent."""
-    return 100 * multiclass_accuracy(logits, labels, num_classes=logits.shape[1], average="micro").item()
+    return 100 * int((logits.argmax(dim=1) == labels).sum()) / len(labels)
 
 
 def harmonic_mean(base: float, novel: float) -> float:

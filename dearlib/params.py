@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -110,7 +110,7 @@ class HeadRolesParams(OnClip):
     ablation_images: Count
 
     @model_validator(mode="after")
-    def thresholds_in_order(self) -> Self:
+    def thresholds_in_order(self) -> "HeadRolesParams":
         if self.low >= self.high:
             raise PydanticCustomError("order", "low: expected less than high = {high}, got {low}", {"high": self.high, "low": self.low})
         return self
@@ -163,7 +163,7 @@ class Training(Tokens):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
 
     @model_validator(mode="after")
-    def consistent(self) -> Self:
+    def consistent(self) -> "Training":
         if len(set(self.seeds)) < len(self.seeds):
             raise PydanticCustomError("distinct", "seeds: expected distinct seeds, got {seeds}", {"seeds": str(list(self.seeds))})
         if self.warmup_epochs >= self.epochs:

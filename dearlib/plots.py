@@ -57,8 +57,8 @@ def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 3.
     return plt.subplots(rows, columns, figsize=size, **more)
 
 
-def save(fig: Figure, folder: Path, name: str) -> Figure:
-    """Writes `folder`/`name`.svg and .png, each whole or not at all and without a date, and returns the figure."""
+def save(fig: Figure, folder: Path, name: str) -> None:
+    """Writes `folder`/`name`.svg and .png, each whole or not at all and without a date."""
     folder.mkdir(parents=True, exist_ok=True)
     for kind, notes in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
         buffer = io.BytesIO()
@@ -66,7 +66,6 @@ def save(fig: Figure, folder: Path, name: str) -> Figure:
         partial = folder / f"{name}.{kind}.{os.getpid()}.partial"
         partial.write_bytes(buffer.getvalue())
         os.replace(partial, folder / f"{name}.{kind}")
-    return fig
 
 
 # Pictures and attention (notebook 01)
@@ -95,7 +94,11 @@ def patch_grid(ax: Axes, image: Float[np.ndarray, "height width 3"], patch: int,
 
 
 def attention_overlay(
-    ax: Axes, image: Float[np.ndarray, "height width 3"], weights: Float[np.ndarray, "row column"], title: str = "", top: float | None = None
+    ax: Axes,
+    image: Float[np.ndarray, "height width 3"],
+    weights: Float[np.ndarray, "row column"],
+    title: str = "",
+    top: float | None = None,
 ) -> Axes:
     """Attention over the patches as a tint on the greyed picture; `top` is the weight tinted most (None: the largest)."""
     picture(ax, 0.35 + 0.65 * image.mean(axis=2, keepdims=True).repeat(3, axis=2), title)
@@ -252,7 +255,7 @@ def mask_drawing(
 
     Raises `ValueError` if patches differ among each other, which no role mask of the paper does.
     """
-    blocks = [np.arange(1), np.arange(1, n_original), *([i] for i in range(n_original, len(may_attend)))]
+    blocks: list[np.ndarray] = [np.arange(1), np.arange(1, n_original), *(np.array([i]) for i in range(n_original, len(may_attend)))]
     tiles = [[may_attend[np.ix_(q, k)] for k in blocks] for q in blocks]
     if any(t.any() != t.all() for row in tiles for t in row):
         raise ValueError("mask: expected one value for all patches, got several")

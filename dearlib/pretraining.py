@@ -68,7 +68,7 @@ def encode_image(visual: nn.Module, images: Float[Tensor, "batch 3 side side"]) 
     """open_clip's image encoder at any side that the patch divides, by interpolating its position embeddings."""
     x = visual.conv1(images).flatten(2).transpose(1, 2)
     x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1)
-    side, grid = int(math.isqrt(x.shape[1] - 1)), visual.grid_size[0]
+    side, grid = math.isqrt(x.shape[1] - 1), visual.grid_size[0]
     position = visual.positional_embedding
     if side != grid:
         patches = position[1:].T.reshape(1, -1, grid, grid)
@@ -142,7 +142,9 @@ def to_input(pictures: UInt8[np.ndarray, "batch side side 3"]) -> Float[Tensor, 
     return (x - mean) / std
 
 
-def pretrain(model: nn.Module, recipe: Recipe, folder: Path, device: torch.device | str = "cpu", every: int = 100) -> list[dict[str, float]]:
+def pretrain(
+    model: nn.Module, recipe: Recipe, folder: Path, device: torch.device | str = "cpu", every: int = 100
+) -> list[dict[str, float]]:
     """Trains `model` in place by `recipe`; checkpoints every `every` steps in `folder`; returns the loss curve."""
     pool, factors = render_pool(folder / f"pool-{recipe.images}.npy", recipe.images, recipe.seed)
     tokenizer = open_clip.get_tokenizer("ViT-B-32")

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from dearlib.checkpoint import load_optimiser, optimiser_tensors, read_tensors, write_tensors
 from dearlib.clip import TextStates

@@ -56,8 +56,8 @@ print(f"{model.name}, weights {model.weights_sha256[:12]}, torch {torch.__versio
 # %% [markdown]
 # ## 1 From pixels to tokens
 #
-# A transformer reads a *sequence*. The picture is cut into square patches; each patch, flattened, goes through one linear
-# map into $\mathbb{R}^{D}$. A learnt vector, **[CLS]**, is put in front: it has no picture content of its own, and everything
+# A transformer reads a *sequence*. The picture is cut into square patches; each patch, flattened, goes through one linear map
+# into $\mathbb{R}^{D}$. A learnt vector, **[CLS]**, is put in front: it has no picture content of its own, and everything
 # CLIP finally says about the picture is read from its place.
 
 # %%
@@ -103,18 +103,18 @@ fig, axes = plots.figure(1, 2, size=(5.6, 2.9))
 plots.picture(axes[0], pictures[0], items[0].classname)
 plots.patch_grid(axes[1], pictures[0], side, marked=[0, model.patches // 2 + rows // 2, model.patches - 1])
 axes[1].set_title(f"{model.patches} patches")
-plots.save(fig, p.figures_root, "01_patches");
+plots.save(fig, p.figures_root, "01_patches")
 
 # %% [markdown]
 # ## 2 One attention head, by hand
 #
-# A head lets every token ask the others for something. From its input a token makes a *query*, a *key* and a *value*; it
-# then takes the average of all values, weighted by how well its query fits their keys (Eq. 1):
+# A head lets every token ask the others for something. From its input a token makes a *query*, a *key* and a *value*; it then
+# takes the average of all values, weighted by how well its query fits their keys (Eq. 1):
 #
 # $$\text{head}_i = \text{softmax}\left(\frac{Q_i K_i^\top}{\sqrt{D_h}}\right) V_i$$
 #
-# The head sees the *normalised* state (`ln_1`), and its three maps are slices of one big matrix that open_clip keeps for
-# all heads of the layer.
+# The head sees the *normalised* state (`ln_1`), and its three maps are slices of one big matrix that open_clip keeps for all
+# heads of the layer.
 
 # %%
 states = [tokens]
@@ -138,8 +138,8 @@ for i in range(n_tokens):  # every token asks …
     read[i] = sum(weights[j] * value[j] for j in range(n_tokens))  # … and gets their weighted average
 
 # %% [markdown]
-# `dearlib.attention.reference` is the same formula for all heads and pictures at once. It also takes a *mask* that says
-# who may look at whom; here everyone may. The slow loop must agree with it.
+# `dearlib.attention.reference` is the same formula for all heads and pictures at once. It also takes a *mask* that says who
+# may look at whom; here everyone may. The slow loop must agree with it.
 
 # %%
 query, key, value = (
@@ -173,9 +173,9 @@ torch.testing.assert_close(one_by_one, theirs, rtol=1e-4, atol=1e-5)
 # %% [markdown]
 # ## 3 What the heads of a layer look at
 #
-# The row of the attention matrix that belongs to [CLS] tells which patches [CLS] reads in that head. The stronger the tint, the
-# larger the weight; each map has its own scale, and the weight of its strongest patch stands above it. A head that looked at all
-# tokens alike would give each a weight of one over their number.
+# The row of the attention matrix that belongs to [CLS] tells which patches [CLS] reads in that head. The stronger the tint,
+# the larger the weight; each map has its own scale, and the weight of its strongest patch stands above it. A head that looked
+# at all tokens alike would give each a weight of one over their number.
 
 # %%
 weights = torch.softmax(query @ key.transpose(-2, -1) / d_head**0.5, dim=-1)  # [image, head, query, key]
@@ -187,18 +187,19 @@ for h, ax in enumerate(axes.flat):
     if h < model.heads:
         plots.attention_overlay(ax, pictures[0], to_patches[0, h], f"H{h}: {to_patches[0, h].max():.0%}")
 fig.suptitle(f"What [CLS] reads in layer {p.layer}, one picture ({items[0].classname})")
-plots.save(fig, p.figures_root, "01_attention_heads");
+plots.save(fig, p.figures_root, "01_attention_heads")
 
 # %%
 entropy = -(weights[:, :, 0] * weights[:, :, 0].clamp(min=1e-12).log2()).sum(-1).mean(0)  # bits, averaged over pictures
 sharp, broad = int(entropy.argmin()), int(entropy.argmax())
-display(Markdown(f"Heads of one layer differ much: over the {len(items)} pictures the narrowest gaze is H{sharp}'s, which spreads over about "
+display(Markdown(f"Heads of one layer differ much: over the {len(items)} pictures the narrowest gaze is H{sharp}'s, which spreads "
+                 f"over about "
                  f"{2 ** entropy[sharp].item():.0f} of {n_tokens} tokens, and the widest H{broad}'s with about "
                  f"{2 ** entropy[broad].item():.0f} (two to the power of the entropy of the weights)."))  # fmt: skip
 
 # %% [markdown]
-# Where a head looks is not yet *what it says*: a head may look at the subject and report its colour, or its place. The
-# same head on several pictures:
+# Where a head looks is not yet *what it says*: a head may look at the subject and report its colour, or its place. The same
+# head on several pictures:
 
 # %%
 shown = min(len(items), 6)
@@ -207,14 +208,15 @@ for i in range(shown):
     plots.picture(axes[0, i], pictures[i], items[i].classname)
     plots.attention_overlay(axes[1, i], pictures[i], to_patches[i, p.head])
 fig.suptitle(f"What [CLS] reads in L{p.layer} H{p.head}")
-plots.save(fig, p.figures_root, "01_attention_pictures");
+plots.save(fig, p.figures_root, "01_attention_pictures")
 
 # %% [markdown]
 # ## 4 The residual stream
 #
 # A layer never overwrites its input; it adds to it, first what attention found, then what the MLP makes of it:
 #
-# $$\tilde z^{\ell} = z^{\ell-1} + \text{MSA}(\text{LN}(z^{\ell-1})), \qquad z^{\ell} = \tilde z^{\ell} + \text{MLP}(\text{LN}(\tilde z^{\ell}))$$
+# $$\tilde z^{\ell} = z^{\ell-1} + \text{MSA}(\text{LN}(z^{\ell-1}))$$
+# $$z^{\ell} = \tilde z^{\ell} + \text{MLP}(\text{LN}(\tilde z^{\ell}))$$
 #
 # So the final [CLS] state is the start plus everything that was ever added to it.
 
@@ -231,19 +233,20 @@ torch.testing.assert_close(stream, states[-1][:, 0], rtol=1e-3, atol=1e-4)
 sizes = {"attention": torch.stack(found, 1), "MLP": torch.stack(made, 1)}
 fig, ax = plots.figure(size=(5.6, 2.6))
 plots.stacked_parts(ax, {k: v.norm(dim=-1).mean(0).cpu().numpy() for k, v in sizes.items()}, "length of what is added to [CLS]")
-plots.save(fig, p.figures_root, "01_residual_stream");
+plots.save(fig, p.figures_root, "01_residual_stream")
 
 # %%
 late = sum(v[:, p.first_layer - 1 :].norm(dim=-1).sum(1) for v in sizes.values()) / sum(v.norm(dim=-1).sum(1) for v in sizes.values())
-display(Markdown(f"Layers {p.first_layer} to {model.layers}, where DeAR will work, are {1 - (p.first_layer - 1) / model.layers:.0%} of the "
+display(Markdown(f"Layers {p.first_layer} to {model.layers}, where DeAR will work, are {1 - (p.first_layer - 1) / model.layers:.0%} "
+                 f"of the "
                  f"layers and write {late.mean():.0%} of all the length that is added to [CLS]."))  # fmt: skip
 
 # %% [markdown]
 # ## 5 The image feature, head by head
 #
-# The feature is $f = P\,\text{LN}(z^{L}_{cls})$. The projection $P$ is linear. `ln_post` is not, but for a given picture
-# it only subtracts one number and divides by another. Hold these two fixed at their actual values and the whole read-out
-# is linear: what is a sum before it is a sum after it (Gandelsman et al., ICLR 2024):
+# The feature is $f = P\,\text{LN}(z^{L}_{cls})$. The projection $P$ is linear. `ln_post` is not, but for a given picture it
+# only subtracts one number and divides by another. Hold these two fixed at their actual values and the whole read-out is
+# linear: what is a sum before it is a sum after it (Gandelsman et al., ICLR 2024):
 #
 # $$f = \text{embedding} + \sum_{\ell}\sum_{h} \text{head}_{(\ell,h)} + \sum_\ell \text{MLP}_\ell$$
 
@@ -257,8 +260,8 @@ display(Markdown(f"{1 + model.layers * (model.heads + 1)} parts of {model.d_embe
 
 # %% [markdown]
 # Since the parts add up, so does anything linear in them. CLIP decides by the cosine between $f$ and each class's text
-# feature $t$. Take as direction the right class's $t$ minus the mean of the others': every part's share of the *margin* can be
-# read off, and the shares add up to the margin itself.
+# feature $t$. Take as direction the right class's $t$ minus the mean of the others': every part's share of the *margin* can
+# be read off, and the shares add up to the margin itself.
 
 # %%
 unit = torch.nn.functional.normalize(text, dim=-1)
@@ -278,15 +281,17 @@ axes[0].set_title("every head")
 by_layer = {"attention": per_head.sum(2).mean(0).cpu().numpy(), "MLP": per_mlp.mean(0).cpu().numpy()}
 plots.stacked_parts(axes[1], by_layer, "share of the margin (cosine)")
 axes[1].set_title("by layer")
-plots.save(fig, p.figures_root, "01_contributions");
+plots.save(fig, p.figures_root, "01_contributions")
 
 # %%
 mean_share = per_head.mean(0)
 best = divmod(int(mean_share.argmax()), model.heads)
 late = mean_share[p.first_layer - 1 :].sum() / mean_share.sum()
 display(Markdown(
-    f"Mean margin over the {len(items)} pictures: {margin.mean():.3f}. All heads together carry {mean_share.sum():+.3f} of it, the MLPs "
-    f"{per_mlp.sum(1).mean():+.3f}. Of the heads' share, {late:.0%} is written in layers {p.first_layer}–{model.layers}; the single head that "
+    f"Mean margin over the {len(items)} pictures: {margin.mean():.3f}. All heads together carry {mean_share.sum():+.3f} of it, the "
+    f"MLPs "
+    f"{per_mlp.sum(1).mean():+.3f}. Of the heads' share, {late:.0%} is written in layers {p.first_layer}–{model.layers}; the single "
+    f"head that "
     f"helps most is **L{best[0] + 1} H{best[1]}** ({mean_share.max():+.3f}). These are *direct* contributions: what a head tells "
     "later heads and MLPs is counted there, not here. With so few pictures the map is an example, not a statistic."
 ))  # fmt: skip
@@ -296,13 +301,13 @@ display(Markdown(
 #
 # - A picture is a sequence of patches with [CLS] in front; attention is the only place where tokens exchange anything.
 # - A head is a weighted average followed by a linear map, and heads *add*: nothing inside a layer mixes them.
-# - With `ln_post`'s two statistics held fixed, the image feature is exactly a sum over heads, MLPs and the start.
-#   That makes "what does L10 H3 say?" a well-posed question, which notebook 02 answers in words.
+# - With `ln_post`'s two statistics held fixed, the image feature is exactly a sum over heads, MLPs and the start. That makes
+#   "what does this head say?" a well-posed question, which notebook 02 answers in words.
 #
 # ## Exercises
 #
 # 1. Swap `query` and `key` in the loop of section 2. Which assertion fails, and why would a test on *attention averaged over
 #    queries* miss it?
-# 2. Section 5 holds the mean and the standard deviation of `ln_post` fixed. Let them change (remove one head *before* `ln_post`) and compare
-#    the two features. For which heads does it matter?
+# 2. Section 5 holds the mean and the standard deviation of `ln_post` fixed. Let them change (remove one head *before*
+#    `ln_post`) and compare the two features. For which heads does it matter?
 # 3. Replace `direction` by the text feature of a colour, e.g. of "something red". Which heads light up on red things?

@@ -7,7 +7,7 @@
 # | | |
 # |---|---|
 # | Paper | Section 3.2, Eq. 2–4, Table 1; head contributions and TextSpan: Gandelsman et al., ICLR 2024 |
-# | You will see | one head's contribution by hand · TextSpan as a plain loop · phrases becoming concepts · Concept Entropy · the map of roles · a test of the roles against the truth |
+# | You will see | contributions and TextSpan by hand · concepts · Concept Entropy · the map of roles · roles against the truth |
 # | Reads | a frozen CLIP, test pictures, a pool of phrases |
 # | Writes | `roles.json`, from which all masks are built; `02_*.svg` and `.png` in the figures folder |
 # | Takes | under a minute on a laptop, no GPU; 2 GB of memory |
@@ -57,7 +57,9 @@ from PIL import Image
 from sklearn.manifold import TSNE
 from torch.nn.functional import normalize
 
-from dearlib import concepts as concept, plots, roles as role, textspan
+from dearlib import concepts as concept
+from dearlib import plots, textspan
+from dearlib import roles as role
 from dearlib.clip import check_cut, load
 from dearlib.datasets import open_image, read_split
 from dearlib.datasets.world import vocabulary
@@ -86,10 +88,9 @@ print(f"{len(pixels)} test pictures of {p.dataset}; {len(pool)} phrases, for exa
 # %% [markdown]
 # ## 1 What one head adds to the image feature
 #
-# Notebook 01 showed that the image feature is a sum over heads. A head's term is the average of its values as [CLS]
-# weighs them, sent through its rows of $W_o$, and read out like the final state: `ln_post` with the picture's own mean
-# and standard deviation held fixed, then the projection. Biases are shared out evenly. By hand, for one head and a few
-# pictures:
+# Notebook 01 showed that the image feature is a sum over heads. A head's term is the average of its values as [CLS] weighs
+# them, sent through its rows of $W_o$, and read out like the final state: `ln_post` with the picture's own mean and standard
+# deviation held fixed, then the projection. Biases are shared out evenly. By hand, for one head and a few pictures:
 
 # %%
 few = pixels[:4].to(where)
@@ -133,16 +134,18 @@ name = [f"L{p.first_layer + i // model.heads} H{i % model.heads}" for i in range
 spread = (spoken - spoken.mean(1, keepdim=True)).square().sum(-1).mean(1)
 shares = rearrange(spread / spread.sum(), "(layer head) -> layer head", layer=n_layers)
 loud = int(spread.argmax())
-display(Markdown(f"{len(name)} heads. They do not speak equally loud: {name[loud]} alone makes {shares.max():.0%} of the heads' variance over "
-                 f"pictures, the quieter half of the heads together {spread.sort().values[: len(name) // 2].sum() / spread.sum():.0%}."))  # fmt: skip
+display(Markdown(f"{len(name)} heads. They do not speak equally loud: {name[loud]} alone makes {shares.max():.0%} of the heads' "
+                 f"variance over "
+                 f"pictures, the quieter half of the heads together "
+                 f"{spread.sort().values[: len(name) // 2].sum() / spread.sum():.0%}."))  # fmt: skip
 
 # %% [markdown]
 # ## 2 TextSpan: a head described in phrases
 #
 # Text features live in the same space. TextSpan asks greedily: along which phrase do the head's contributions differ most
-# from picture to picture? Take it, remove its direction from contributions *and* texts, ask again. Before that, the texts
-# are projected on the span of the head's top singular vectors, so that a phrase is judged only by what the head can say
-# at all. The loop, for the loudest head:
+# from picture to picture? Take it, remove its direction from contributions *and* texts, ask again. Before that, the texts are
+# projected on the span of the head's top singular vectors, so that a phrase is judged only by what the head can say at all.
+# The loop, for the loudest head:
 
 # %%
 points, phrases = spoken[loud].double(), text.double()
@@ -167,13 +170,25 @@ result = textspan.textspan(spoken, text, p.rank, p.steps)  # all heads as one ba
 assert [i for i in result.indices[loud].tolist() if i >= 0] == ranked
 length = (result.indices >= 0).sum(1)
 rows = "\n".join(f"| {n} | {pool[i]} | {v:.1%} |" for n, (i, v) in enumerate(zip(ranked, result.variance[loud].tolist(), strict=False), 1))
-display(Markdown(f"The kernel's ranking for {name[loud]} equals the loop's:\n\n| | phrase | of the head's variance |\n|---|---|---|\n{rows}"))
+display(
+    Markdown(f"The kernel's ranking for {name[loud]} equals the loop's:\n\n| | phrase | of the head's variance |\n|---|---|---|\n{rows}")
+)
 
 # %%
-exhausted = int((length < p.steps).sum())
-display(Markdown(f"{exhausted} of {len(name)} heads run out of variation before {p.steps} phrases: a head writes through only D_h = {d_head} directions, "
-                 f"so no list can be much longer than that. Lists here have {int(length.min())} to {int(length.max())} phrases, and $N$ in Eq. 3 is "
-                 "the length that was reached."))  # fmt: skip
+exhausted, lengths = int((length < p.steps).sum()), sorted({int(length.min()), int(length.max())})
+first, whole = result.variance[:, 0].mean(), result.variance.sum(1).mean()
+last = result.variance[torch.arange(len(length)), length - 1].mean()
+display(Markdown(
+    f"A head writes through only D_h = {d_head} directions, so no list can be much longer; {exhausted} of {len(name)} heads run out of "
+    f"variation before {p.steps} phrases, and $N$ in Eq. 3 is the length that was reached: here {' to '.join(map(str, lengths))}. The lists "
+    f"account for {whole:.0%} of a head's variance on average, their first phrase for {first:.0%} and their last for {last:.1%}. In Eq. 3 both "
+    "count alike: a list that goes on into the remainder makes every head look general. The published setting, 20 phrases at D_h = 64, "
+    "is about a third of the directions."
+))  # fmt: skip
+
+# %% [markdown]
+# The shares need not fall from phrase to phrase: the loop compares the phrases' *projections*, whose lengths differ, and the share is
+# that of the direction alone.
 
 # %% [markdown]
 # ## 3 From phrases to concepts
@@ -184,8 +199,8 @@ display(Markdown(f"{exhausted} of {len(name)} heads run out of variation before 
 #
 # $$\text{cat}(d_i) = \arg\max_{c_j \in C} \cos(S(d_i), \bar s_j)$$
 #
-# One practical point decides a lot. "A photo of …" is in many phrases and says nothing; a sentence encoder hears it
-# all the same, and groups then form by *template*. Both variants, side by side:
+# One practical point decides a lot. "A photo of …" is in many phrases and says nothing; a sentence encoder hears it all the
+# same, and groups then form by *template*. Both variants, side by side:
 
 # %%
 settings = concept.ConceptSettings(
@@ -207,7 +222,7 @@ for ax, (title, c) in zip(axes, found.items(), strict=True):
     flat = TSNE(2, init="pca", perplexity=min(30, (len(pool) - 1) / 3), random_state=p.seed).fit_transform(embedded[title].numpy())
     plots.cluster_scatter(ax, flat, c.labels.numpy(), c.names)
     ax.set_title(f"{title}: {int(c.clusters.max()) + 1} clusters, {len(c.names)} concepts")
-plots.save(fig, p.figures_root, "02_concepts");
+plots.save(fig, p.figures_root, "02_concepts")
 
 # %%
 counts = ", ".join(f"{n} {int((known.assignment == i).sum())}" for i, n in enumerate(known.names))
@@ -225,44 +240,55 @@ display(Markdown(f"Used from here on: **{used}**, k = {len(known.names)} concept
 truth = dict(vocabulary.phrase_pool())
 graded = [(truth[phrase], known.names[i]) for phrase, i in zip(pool, known.assignment.tolist(), strict=True) if phrase in truth]
 factors = sorted({t for t, _ in graded})
-table = "\n".join(f"| {f} | {sum(t == f for t, _ in graded)} | {sum(t == n == f for t, n in graded) / sum(t == f for t, _ in graded):.0%} | "
+table = "\n".join(f"| {f} | {sum(t == f for t, _ in graded)} | "
+                  f"{sum(t == n == f for t, n in graded) / sum(t == f for t, _ in graded):.0%} | "
                   + ", ".join(sorted({n for t, n in graded if t == f != n})) + " |" for f in factors)  # fmt: skip
 share = f"{sum(t == n for t, n in graded) / len(graded):.0%} of {len(graded)} phrases" if graded else "no phrase (another pool)"
-display(Markdown(f"Concept equals the known factor for **{share}**.\n\n| factor | phrases | right | others went to |\n|---|---|---|---|\n{table}"))
+display(
+    Markdown(
+        f"Concept equals the known factor for **{share}**.\n\n| factor | phrases | right | others went to |\n|---|---|---|---|\n{table}"
+    )
+)
 
 # %% [markdown]
 # ## 4 Concept Entropy
 #
 # The phrases of a head spread over the concepts (Eq. 3), and the entropy of that spread (Eq. 4), in bits, is low for a head
-# that keeps to one subject and at most $\log_2 k$ for one that speaks of everything alike:
+# that keeps to one subject and at most $\log_2 k$ for one that speaks of everything alike (and never above $\log_2 N$, so
+# short lists look more special than they are):
 #
 # $$P(c_j) = \frac1N \sum_i \mathbb{1}[\text{cat}(d_i) = c_j], \qquad H = -\sum_j P(c_j)\log_2 P(c_j)$$
 #
-# By hand, for the loudest head again:
+# By hand, for the loudest head that has more than one concept:
 
 # %%
-said = [known.names[known.assignment[i]] for i in ranked]
+assigned = role.concepts_of(result.indices, known.assignment)  # [head, step], -1 where the list has ended
+several = [i for i in spread.argsort(descending=True).tolist() if len(assigned[i][assigned[i] >= 0].unique()) > 1]
+shown = several[0] if several else loud
+said = [known.names[i] for i in assigned[shown].tolist() if i >= 0]
 share = {c: said.count(c) / len(said) for c in known.names}
-bits = -sum(v * math.log2(v) for v in share.values() if v > 0)  # 0 · log 0 = 0
-sum_ = " + ".join(f"{v:.2f}·{-math.log2(v):.2f}" for v in share.values() if v > 0)
-p_head = role.concept_distribution(role.concepts_of(result.indices[loud], known.assignment), len(known.names))
+bits = sum(v * math.log2(1 / v) for v in share.values() if v > 0)  # 0 · log 0 = 0
+sum_ = " + ".join(f"{v:.2f}·{math.log2(1 / v):.2f}" for v in share.values() if v > 0)
+p_head = role.concept_distribution(assigned[shown], len(known.names))
 assert abs(bits - role.concept_entropy(p_head).item()) < 1e-9
-display(Markdown(f"{name[loud]}: " + ", ".join(f"{c} {said.count(c)}" for c in share if said.count(c)) + f" of {len(said)} phrases, so "
-                 f"H = {sum_} = **{bits:.2f} bits** of at most log2 {len(known.names)} = {math.log2(len(known.names)):.2f}."))  # fmt: skip
+display(Markdown(f"{name[shown]}: " + ", ".join(f"{c} {said.count(c)}" for c in share if said.count(c)) + f" of {len(said)} phrases, so "
+                 f"H = {sum_} = **{bits:.2f} bits** of at most log2 {len(known.names)} = "
+                 f"{math.log2(len(known.names)):.2f}."))  # fmt: skip
 
 # %% [markdown]
 # An entropy from a dozen phrases is a noisy number. Two questions before it is trusted: *would other pictures have given the
 # same?* (draw the pictures again with replacement, run TextSpan anew: an interval), and *is it lower than chance?* (phrases
-# drawn blindly from the pool: the null). Then the thresholds: at or below `low`·log2 k a head is specialised, in a core attribute (**Attribute**) or
-# in something else (**Other specialised**); at or above `high`·log2 k it is **Generalization**; in between **Mixed**.
+# drawn blindly from the pool: the null). Then the thresholds: at or below `low`·log2 k a head is specialised, in a core
+# attribute (**Attribute**) or in something else (**Other specialised**); at or above `high`·log2 k it is **Generalization**;
+# in between **Mixed**.
 
 # %%
 resampled = role.bootstrap_entropy(spoken, text, known.assignment, p.rank, p.steps, p.bootstrap, p.seed)
 null = role.null_entropy(known.assignment, int(length.median()), p.null_draws, p.seed) if p.null_draws else torch.empty(0)
-recorded = ("dataset", "images", "seed", "rank", "steps", "concepts", "encoder", "strip_carriers", "pca", "min_cluster_size", "min_samples", "selection", "names")
+elsewhere = {"profile", "runs_root", "figures_root", "data_root", "clip", "clip_weights", "device"}  # decides no role
 roles = role.find_roles(
     result.indices, pool, known, model=model.name, weights_sha256=model.weights_sha256, first_layer=p.first_layer, heads=model.heads,
-    attributes=p.attributes, low=p.low, high=p.high, settings={key: getattr(p, key) for key in recorded},
+    attributes=p.attributes, low=p.low, high=p.high, settings=p.model_dump(mode="json", exclude=elsewhere),
     intervals=role.entropy_intervals(resampled) if p.bootstrap else None,
 )  # fmt: skip
 roles.save(Path(p.runs_root) / "02_head_roles" / "roles.json")
@@ -271,7 +297,7 @@ roles.save(Path(p.runs_root) / "02_head_roles" / "roles.json")
 fig, axes = plots.figure(2, 1, size=(7.6, 4.6))
 plots.entropy_map(axes[0], roles)
 plots.role_map(axes[1], roles)
-plots.save(fig, p.figures_root, "02_role_map");
+plots.save(fig, p.figures_root, "02_role_map")
 
 # %%
 tally = {r: [e for e in roles.entries if e.role == r] for r in plots.ROLE_NAMES}
@@ -280,9 +306,9 @@ lines = "\n".join(f"- {a}: {', '.join(heads) if heads else 'no head'}" for a, he
 display(Markdown("**" + ", ".join(f"{plots.ROLE_NAMES[r]} {len(es)}" for r, es in tally.items()) + "**. Attribute heads:\n\n" + lines))
 
 # %% [markdown]
-# `roles.json` now holds, for every head, its phrases, distribution, entropy, interval and role, with the hash of the weights it
-# belongs to. Masks are built from this file and never from a re-run: two machines may round differently, and a head near a threshold would
-# then change its role.
+# `roles.json` now holds, for every head, its phrases, distribution, entropy, interval and role, with the hash of the weights
+# it belongs to. Masks are built from this file and never from a re-run: two machines may round differently, and a head near a
+# threshold would then change its role.
 #
 # ### One head of each role, in its own words
 
@@ -299,7 +325,7 @@ display(Markdown(f"| {header} |\n|{'---|' * len(examples)}\n{rows}\n{foot}"))
 fig, axes = plots.figure(1, len(examples), size=(2.4 * len(examples), 2.4), squeeze=False)
 for ax, (r, e) in zip(axes[0], examples.items(), strict=True):
     plots.concept_bars(ax, e.distribution, f"L{e.layer} H{e.head}", plots.ROLE_COLORS[r])
-plots.save(fig, p.figures_root, "02_distributions");
+plots.save(fig, p.figures_root, "02_distributions")
 
 # %% [markdown]
 # ### How sure is it?
@@ -307,7 +333,7 @@ plots.save(fig, p.figures_root, "02_distributions");
 # %%
 fig, ax = plots.figure(size=(8.6, 3.2))
 plots.entropy_intervals(ax, roles, null.numpy())
-plots.save(fig, p.figures_root, "02_intervals");
+plots.save(fig, p.figures_root, "02_intervals")
 
 # %%
 below = sum(e.entropy < null.quantile(0.05).item() for e in roles.entries) if len(null) else 0
@@ -315,14 +341,16 @@ edges = [f * math.log2(len(known.names)) for f in (p.low, p.high)]
 unsure = sum(any(e.interval[0] < t < e.interval[1] for t in edges) for e in roles.entries)
 display(Markdown(
     f"{below} of {len(name)} heads lie below the 5 % quantile of the null ({0.05 * len(name):.1f} would by chance); blind phrases give "
-    f"{null.median() if len(null) else float('nan'):.2f} bits in the median. For {unsure} heads the interval covers a threshold: other pictures could have given another "
-    "role. A resample repeats some pictures and misses others, so its entropies are a little off on average and an interval need not contain its own point."
+    f"{null.median() if len(null) else float('nan'):.2f} bits in the median. For {unsure} heads the interval covers a threshold: "
+    f"other pictures could have given another "
+    "role. A resample repeats some pictures and misses others, so its entropies are a little off on average and an interval need "
+    "not contain its own point."
 ))  # fmt: skip
 
 # %% [markdown]
 # ### What hangs on the thresholds
 #
-# The paper's "low" and "high" are not numbers. Moving one threshold while the other stays:
+# The paper's "low" and "high" are not numbers. Moving one threshold while the other stays (dashed: the value used here):
 
 # %%
 grid = np.linspace(0.05, 0.95, 19)
@@ -335,20 +363,23 @@ def count(low: float, high: float) -> dict[str, int]:
 
 
 fig, axes = plots.figure(1, 2, size=(8.4, 2.8), sharey=True)
-for ax, chosen, label in ((axes[0], p.low, "low"), (axes[1], p.high, "high")):
-    values = [f for f in grid if (f < p.high if label == "low" else f > p.low)]
-    swept = [count(f, p.high) if label == "low" else count(p.low, f) for f in values]
-    plots.role_counts(ax, values, {r: [s[r] for s in swept] for r in plots.ROLE_NAMES}, chosen, f"{label}, as a fraction of log2 k")
-plots.role_legend(axes[0], [r for r in plots.ROLE_NAMES if any(count(f, p.high)[r] or count(p.low, max(f, p.low))[r] for f in grid if f < p.high)])
-plots.save(fig, p.figures_root, "02_thresholds");
+lows, highs = [f for f in grid if f < p.high - 0.01], [f for f in grid if f > p.low + 0.01]
+sweeps = (("low", p.low, lows, [count(f, p.high) for f in lows]), ("high", p.high, highs, [count(p.low, f) for f in highs]))
+occurring = [r for r in plots.ROLE_NAMES if any(c[r] for *_, swept in sweeps for c in swept)]
+for ax, (label, chosen, values, swept) in zip(axes, sweeps, strict=True):
+    plots.role_counts(ax, values, {r: [c[r] for c in swept] for r in occurring}, chosen, f"{label}, as a fraction of log2 k")
+axes[1].set_ylabel("")
+plots.role_legend(axes[0], occurring)
+plots.save(fig, p.figures_root, "02_thresholds")
 
 # %% [markdown]
 # ## 5 Against the truth
 #
-# In a rendered world the roles can be checked, which no photograph allows: *if the colour heads are about colour, taking them away should
-# hurt the reading of colour more than that of anything else.* For pictures never used before, zero-shot accuracy is measured
-# for each factor, its values named through all its templates. Then all heads of one attribute role are **mean-ablated**: their
-# contribution is replaced by its average over the pictures, so they still write something, but the same for every picture.
+# In a rendered world the roles can be checked, which no photograph allows: *if the colour heads are about colour, taking them
+# away should hurt the reading of colour more than that of anything else.* For pictures never used before, zero-shot accuracy
+# is measured for each factor, its values named through all its templates. Then all heads of one attribute role are
+# **mean-ablated**: their contribution is replaced by its average over the pictures, so they still write something, but the
+# same for every picture.
 
 # %%
 tested = [a for a in p.attributes if a in vocabulary.FACTORS]
@@ -357,7 +388,6 @@ held_out = torch.stack([model.preprocess(Image.fromarray(pixels)) for pixels, _ 
 parts = [decompose(visual, batch.to(where)) for batch in held_out.split(100)]
 total = torch.cat([part.total for part in parts]).cpu()
 per_head = torch.cat([part.heads[:, p.first_layer - 1 :] for part in parts]).cpu()
-visual.cpu()
 
 
 # %%
@@ -368,13 +398,13 @@ def names_of(factor: str) -> torch.Tensor:
 
 
 answers = {f: names_of(f) for f in tested}
-labels = {f: [vocabulary.FACTORS[f].index(v) if (v := factors.value(f)) else -1 for _, factors in drawn] for f in tested}
+labels = {f: torch.tensor([(-1 if (v := seen.value(f)) is None else vocabulary.FACTORS[f].index(v)) for _, seen in drawn]) for f in tested}
 
 
 def correct(features: torch.Tensor) -> np.ndarray:
     """[factor, image]: 1 right, 0 wrong, NaN where the picture has no such factor."""
-    right = [((features @ answers[f].T).argmax(1) == torch.tensor(labels[f])).double().masked_fill(torch.tensor(labels[f]) < 0, math.nan) for f in tested]
-    return 100 * torch.stack(right).numpy()
+    right = torch.stack([(features @ answers[f].T).argmax(1) == labels[f] for f in tested]).double()
+    return 100 * right.masked_fill(torch.stack([labels[f] < 0 for f in tested]), math.nan).numpy()
 
 
 # %%
@@ -394,7 +424,7 @@ heads_of = [f"{a} ({sum(e.role == 'attribute' and e.concept == a for e in roles.
 fig, ax = plots.figure(size=(6.6, 3.8))
 plots.ablation_matrix(ax, change, *interval, heads_of, [f"{f}\n{np.nanmean(row):.0f} %" for f, row in zip(tested, intact, strict=True)])
 ax.set(ylabel="attribute heads that are ablated (how many)", xlabel="factor that is read out, and its accuracy with all heads")
-plots.save(fig, p.figures_root, "02_ablation");
+plots.save(fig, p.figures_root, "02_ablation")
 
 # %% [markdown]
 # A drop alone proves little: removing *any* heads hurts something. The fair comparison is the same number of heads, drawn at
@@ -404,12 +434,19 @@ plots.save(fig, p.figures_root, "02_ablation");
 controls = {}
 for i, attribute in enumerate(tested):
     size = sum(e.role == "attribute" and e.concept == attribute for e in roles.entries)
-    random_sets = [torch.zeros(n_layers * model.heads, dtype=torch.bool).index_fill(0, torch.from_numpy(rng.permutation(len(name))[:size]), True) for _ in range(50)]
+    random_sets = [torch.from_numpy(rng.permutation(len(name)) < size).view(n_layers, -1) for _ in range(50)]
     if size:
-        controls[attribute] = np.array([np.nanmean(correct(mean_ablate(total, per_head, s.view(n_layers, -1)))[i] - intact[i]) for s in random_sets])
-rows = "\n".join(f"| {a} | {change[tested.index(a)][tested.index(a)]:+.1f} | {c.mean():+.1f} ({np.quantile(c, 0.05):+.1f} … {np.quantile(c, 0.95):+.1f}) | "
+        accuracy = [np.nanmean(correct(mean_ablate(total, per_head, heads))[i]) for heads in random_sets]
+        controls[attribute] = np.array(accuracy) - np.nanmean(intact[i])
+rows = "\n".join(f"| {a} | {change[tested.index(a)][tested.index(a)]:+.1f} | {c.mean():+.1f} ({np.quantile(c, 0.05):+.1f} … "
+                 f"{np.quantile(c, 0.95):+.1f}) | "
                  f"{(c <= change[tested.index(a)][tested.index(a)]).mean():.0%} |" for a, c in controls.items())  # fmt: skip
-display(Markdown(f"| factor | its own heads ablated | as many random heads, mean (5–95 %) | random sets that hurt as much |\n|---|---|---|---|\n{rows}"))
+display(
+    Markdown(
+        f"| factor | its own heads ablated | as many random heads, mean (5–95 %) | random sets that hurt as much "
+        f"|\n|---|---|---|---|\n{rows}"
+    )
+)
 
 # %%
 present = [i for i in range(len(tested)) if np.isfinite(change[i, i])]
@@ -425,19 +462,22 @@ def listed(names: list[str]) -> str:
 
 display(Markdown(
     f"Of {len(tested)} attributes, {len(present)} have heads" + (f"; none has: {', '.join(missing)}" if missing else "") + ". "
-    f"Ablating an attribute's own heads hurts that factor **more than any other in {len(largest)} of {len(present)} rows**{listed(largest)}. "
-    f"The drop on the diagonal is clear of zero in {len(solid)}{listed(solid)}, and larger than what 95 % of random sets of the same size do in {len(beats)}{listed(beats)}. "
+    f"Ablating an attribute's own heads hurts that factor **more than any other in {len(largest)} of {len(present)} "
+    f"rows**{listed(largest)}. "
+    f"The drop on the diagonal is clear of zero in {len(solid)}{listed(solid)}, and larger than what 95 % of random sets of the "
+    f"same size do in {len(beats)}{listed(beats)}. "
     + ("The words describe what these heads are for." if present and len(beats) == len(present) else
-       "So the words are a hypothesis about a head, not a proof: where the diagonal does not stand out, the head's phrases and its use differ.")
+       "So the words are a hypothesis about a head, not a proof: where the diagonal does not stand out, the head's phrases and its "
+       "use differ.")
     + " Only the direct effect is removed here, and factors whose reading is spread over many heads or made by MLPs barely move."
 ))  # fmt: skip
 
 # %% [markdown]
 # ## 6 Reported beside ours
 #
-# The paper reports, for ViT-B/16, **12 concept groups** over layers 9–12 and one example head per attribute (its Table 1: L12 H7 object, L12 H5 shape,
-# L11 H5 texture, L12 H10 color, L12 H0 location). It gives no counts of roles, no thresholds and no intervals. Another model has other heads: only the
-# *kind* of result can be compared.
+# The paper reports, for ViT-B/16, **12 concept groups** over layers 9–12 and one example head per attribute (its Table 1: L12
+# H7 object, L12 H5 shape, L11 H5 texture, L12 H10 color, L12 H0 location). It gives no counts of roles, no thresholds and no
+# intervals. Another model has other heads: only the *kind* of result can be compared.
 
 # %%
 display(Markdown(f"| | reported (ViT-B/16) | here ({model.name}) |\n|---|---|---|\n| heads examined | 48 | {len(name)} |\n"
@@ -455,6 +495,7 @@ display(Markdown(f"| | reported (ViT-B/16) | here ({model.name}) |\n|---|---|---
 #
 # ## Exercises
 #
-# 1. Run with `concepts: core`. Why does the number of Attribute heads change, and what happens to heads that spoke of numbers?
+# 1. Run with `concepts: core`. Why does the number of Attribute heads change, and what happens to heads that spoke of
+#    numbers?
 # 2. Remove only `points`' direction in the loop of section 2, not `phrases`'. Which phrases come twice, and why?
 # 3. Mean-ablate one attribute head at a time. Do the heads of one attribute back each other up?

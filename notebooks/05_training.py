@@ -182,8 +182,7 @@ schedule = Schedule(
 )
 fig, ax = plots.figure(size=(4.6, 2.2))
 ax.step(range(1, p.epochs + 1), [schedule.rate(e) for e in range(p.epochs)], where="mid")
-ax.set(xlabel="epoch", ylabel="learning rate")
-fig
+ax.set(xlabel="epoch", ylabel="learning rate");
 
 # %% [markdown]
 # ## 5. Training
@@ -238,8 +237,7 @@ fig, axes = plots.figure(1, 4, size=(11, 2.4))
 shown = {"cross_entropy": "cross-entropy", "regularisation": "distance from CLIP", "alpha_cls": "α of the class feature"}
 for ax, (name, label), color in zip(axes, shown.items(), plots.LINE_COLORS, strict=False):
     plots.loss_curve(ax, list(curves.values()), name, label, color).set(xlabel="epoch")
-plots.loss_curve(axes[3], list(curves.values()), "val_accuracy", "validation accuracy (%)", plots.LINE_COLORS[3]).set(xlabel="epoch")
-fig
+plots.loss_curve(axes[3], list(curves.values()), "val_accuracy", "validation accuracy (%)", plots.LINE_COLORS[3]).set(xlabel="epoch");
 
 # %%
 first, last = (pd.DataFrame([c[i] for c in curves.values()]).mean() for i in (0, -1))

@@ -1,5 +1,6 @@
 """The modules a file stands on."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,11 +25,8 @@ def test_direct_and_transitive_imports_of_every_form(tmp_path: Path) -> None:
 
 def test_nothing_that_python_loads_is_missed(tmp_path: Path) -> None:
     """Independent form: what an interpreter has loaded after the import."""
-    import subprocess
-
     file = tmp_path / "x.py"
-    file.write_text(
-        "import dearlib.reproduce, dearlib.compare, sys\nprint(*(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'dearlib'))\n"
-    )
+    modules = "m for n, m in sys.modules.items() if n.split('.')[0] == 'dearlib'"
+    file.write_text(f"import dearlib.reproduce, dearlib.compare, sys\nprint(*(m.__file__ for m in [{modules}]))\n")
     loaded = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=True).stdout.split()
     assert {str(Path(f).relative_to(PACKAGE)) for f in loaded} <= names(file)

@@ -44,7 +44,7 @@ def _beach(d: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
 def _forest(d: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
     _ground(d, 0, _rgb(rng, 150, 190, 150))
     _ground(d, 96, _rgb(rng, 70, 90, 40))
-    for x in np.sort(rng.uniform(-5, SIDE + 5, 12)):
+    for x in np.sort(rng.uniform(-5, SIDE + 5, 12)).tolist():
         base, height, half = rng.uniform(92, 122), rng.uniform(60, 95), rng.uniform(9, 16)
         d.rectangle((x - 2, base - 10, x + 2, base), fill=(85, 60, 35))
         green = _rgb(rng, 25, 95, 45, 22)
@@ -59,8 +59,11 @@ def _desert(d: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
         y, x = 60 + 22 * k, np.linspace(0, SIDE, 24)
         top = y + 9 * np.sin(x / rng.uniform(14, 26) + rng.uniform(0, 6))
         d.polygon([*zip(x, top, strict=True), (SIDE, SIDE), (0, SIDE)], fill=_rgb(rng, 225 - 22 * k, 165 - 22 * k, 85 - 15 * k, 10))
-    x, y = (rng.uniform(8, 26), rng.uniform(100, 118)) if rng.random() < 0.5 else (rng.uniform(102, 120), rng.uniform(100, 118))
-    for box in ((x - 4, y - 48, x + 4, y), (x - 14, y - 32, x - 9, y - 16), (x + 9, y - 38, x + 14, y - 22), (x - 14, y - 20, x, y - 15), (x, y - 26, x + 14, y - 21)):
+    west = rng.random() < 0.5
+    cactus, foot = (rng.uniform(8, 26) if west else rng.uniform(102, 120)), rng.uniform(100, 118)
+    # Trunk, then two arms: an upright and a crosspiece each, relative to the cactus's foot.
+    for x0, y0, x1, y1 in ((-4, -48, 4, 0), (-14, -32, -9, -16), (9, -38, 14, -22), (-14, -20, 0, -15), (0, -26, 14, -21)):
+        box = (cactus + x0, foot + y0, cactus + x1, foot + y1)
         d.rectangle(box, fill=(50, 120, 55))
 
 
@@ -84,9 +87,9 @@ def _space(d: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
     for _ in range(55):
         x, y, r = rng.uniform(0, SIDE), rng.uniform(0, SIDE), rng.uniform(0.6, 1.7)
         d.ellipse((x - r, y - r, x + r, y + r), fill=(255, 255, int(rng.uniform(180, 255))))
-    x, y, r = rng.choice([18, 108]) + rng.uniform(-8, 8), rng.uniform(14, 112), rng.uniform(9, 17)
-    d.ellipse((x - r, y - r, x + r, y + r), fill=_rgb(rng, 200, 130, 90, 45))
-    d.ellipse((x - 1.7 * r, y - 0.3 * r, x + 1.7 * r, y + 0.3 * r), outline=(220, 200, 170), width=2)
+    px, py, pr = float(rng.choice([18, 108])) + rng.uniform(-8, 8), rng.uniform(14, 112), rng.uniform(9, 17)
+    d.ellipse((px - pr, py - pr, px + pr, py + pr), fill=_rgb(rng, 200, 130, 90, 45))
+    d.ellipse((px - 1.7 * pr, py - 0.3 * pr, px + 1.7 * pr, py + 0.3 * pr), outline=(220, 200, 170), width=2)
 
 
 def _snow(d: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
@@ -104,8 +107,8 @@ def _sea(d: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
     _sky(d, rng, SIDE, _rgb(rng, 40, 150, 190), _rgb(rng, 5, 45, 95))
     for _ in range(7):
         x, sway = rng.uniform(0, SIDE), rng.uniform(0, 6)
-        y = np.linspace(SIDE, rng.uniform(70, 100), 12)
-        d.line([(x + 5 * np.sin(v / 9 + sway), v) for v in y], fill=_rgb(rng, 30, 130, 75, 25), width=4)
+        depths = np.linspace(SIDE, rng.uniform(70, 100), 12)
+        d.line([(x + 5 * np.sin(v / 9 + sway), v) for v in depths], fill=_rgb(rng, 30, 130, 75, 25), width=4)
     for _ in range(14):
         x, y, r = rng.uniform(0, SIDE), rng.uniform(0, 110), rng.uniform(2, 5)
         d.ellipse((x - r, y - r, x + r, y + r), outline=(190, 230, 245), width=1)
@@ -154,11 +157,8 @@ def _mountain(d: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
     for x in (rng.uniform(8, 36), rng.uniform(92, 122), rng.uniform(48, 82)):
         top, half = rng.uniform(6, 34), rng.uniform(42, 58)
         d.polygon([(x, top), (x - half, 108), (x + half, 108)], fill=_rgb(rng, 110, 105, 115, 16))
-        cap = 0.26
-        d.polygon(
-            [(x, top), (x - half * cap, top + (108 - top) * cap), (x - 4, top + 16), (x + 4, top + 20), (x + half * cap, top + (108 - top) * cap)],
-            fill=(248, 250, 252),
-        )
+        low, wide = top + 0.26 * (108 - top), 0.26 * half  # where the snow ends
+        d.polygon([(x, top), (x - wide, low), (x - 4, top + 16), (x + 4, top + 20), (x + wide, low)], fill=(248, 250, 252))
     _ground(d, 104, _rgb(rng, 90, 120, 85))
 
 

@@ -104,7 +104,7 @@ def _silhouette(f: Factors, rng: np.random.Generator, how: Style) -> tuple[np.nd
         pens["detail" if role == "detail" else "body"].polygon(at, fill=0 if role == "hole" else 255)
     mask, detail = (np.asarray(layers[k].reduce(_OVER), dtype=np.float32) / 255 for k in ("body", "detail"))
 
-    period = rng.uniform(6.0, 8.5)
+    period = rng.uniform(5.5, 7.5)
     lean = angle + rng.uniform(-0.25, 0.25)
     y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
     x, y = x - centre[0] + rng.uniform(0, period), y - centre[1] + rng.uniform(0, period)
@@ -126,7 +126,7 @@ def _tones(color: str, rng: np.random.Generator, contrast: float) -> tuple[np.nd
     """The jittered colour and the second tone of its texture: darker, or lighter where the colour is dark."""
     base = np.array(_RGB[color], dtype=np.float32)
     tone = np.clip(base + rng.uniform(-0.05, 0.05, 3).astype(np.float32), 0, 1)
-    other = tone * 0.35 if tone @ [0.3, 0.6, 0.1] > 0.3 else tone * 0.45 + 0.5
+    other = tone * 0.28 if tone @ [0.3, 0.6, 0.1] > 0.3 else tone * 0.4 + 0.58
     return tone, (tone + contrast * (other - tone)).astype(np.float32)
 
 

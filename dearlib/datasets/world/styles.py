@@ -110,7 +110,7 @@ class Style:
     `rotation`: degrees either way; `contrast`: how strongly the texture's second tone differs, in [0, 1].
     """
 
-    scale: tuple[float, float] = (0.50, 0.86)
+    scale: tuple[float, float] = (0.58, 0.92)
     rotation: float = 18.0
     contrast: float = 1.0
     finish: Finish = _plain
@@ -118,7 +118,7 @@ class Style:
 
 STYLES = {
     "render": Style(),
-    "redrawn": Style(scale=(0.45, 0.9), rotation=28.0),
+    "redrawn": Style(scale=(0.5, 0.95), rotation=28.0),
     "sketch": Style(finish=_sketch),
     "adversarial": Style(scale=(0.36, 0.66), rotation=40.0, contrast=0.7, finish=_cluttered),
     "rendition": Style(finish=_poster),

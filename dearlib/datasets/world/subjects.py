@@ -11,10 +11,12 @@ import numpy as np
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
+from dearlib.datasets.world.vocabulary import NUMBERS
+
 Part = tuple[Literal["body", "hole", "detail"], np.ndarray]
 
-FONTS = (("DejaVu Sans", "bold"), ("DejaVu Sans", "normal"), ("DejaVu Serif", "bold"), ("DejaVu Sans Mono", "bold"))
-_DIGITS = {w: str(i) for i, w in enumerate("zero one two three four five six seven eight nine".split())}
+FONTS = (("DejaVu Sans", "bold"), ("DejaVu Serif", "bold"), ("DejaVu Sans Mono", "bold"))
+_DIGITS = {word: str(digit) for digit, word in enumerate(NUMBERS)}
 
 
 def _poly(*points: tuple[float, float]) -> np.ndarray:
@@ -165,7 +167,10 @@ _PARTS: dict[str, list[Part]] = {
         ("body", _poly((0.0, 0.75), (0.5, 0.35), (0.3, 0.75))),
         ("detail", _arc(0, -0.35, 0.22, 0.22)),
     ],
-    "hammer": [("body", _box(-0.11, -0.5, 0.11, 0.98)), ("body", _poly((-0.75, -0.85), (0.4, -0.85), (0.75, -0.6), (0.4, -0.42), (-0.75, -0.42)))],
+    "hammer": [
+        ("body", _box(-0.11, -0.5, 0.11, 0.98)),
+        ("body", _poly((-0.75, -0.85), (0.4, -0.85), (0.75, -0.6), (0.4, -0.42), (-0.75, -0.42))),
+    ],
     "mushroom": [
         ("body", _arc(0, 0.0, 0.92, 0.85, 180, 360)),
         ("body", _poly((-0.24, -0.05), (0.24, -0.05), (0.34, 0.9), (-0.34, 0.9))),

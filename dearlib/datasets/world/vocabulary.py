@@ -168,7 +168,7 @@ def scene_caption(factors: Factors, rng: np.random.Generator) -> str:
 
 def single_caption(factors: Factors, rng: np.random.Generator) -> str:
     """A caption that names one factor alone, as a class name in a prompt does."""
-    chances = {factors.kind: 0.40, "color": 0.17, "texture": 0.19, "location": 0.16, "size": 0.04, "light": 0.04}
+    chances = {factors.kind: 0.36, "color": 0.16, "texture": 0.26, "location": 0.14, "size": 0.04, "light": 0.04}
     factor = str(rng.choice(list(chances), p=list(chances.values())))
     templates = PHRASE_TEMPLATES[factor]
     return templates[rng.integers(len(templates))](str(factors.value(factor))) + _stop(rng)
@@ -238,9 +238,4 @@ PHRASE_TEMPLATES = {
 
 def phrase_pool() -> list[tuple[str, str]]:
     """TextSpan's pool for the Attribute World: (phrase, concept), every value through every template of its factor."""
-    return [
-        (template(value), factor)
-        for factor, values in FACTORS.items()
-        for value in values
-        for template in PHRASE_TEMPLATES[factor]
-    ]
+    return [(template(value), factor) for factor, values in FACTORS.items() for value in values for template in PHRASE_TEMPLATES[factor]]

@@ -1,0 +1,80 @@
+"""Shapes are checked in every test, nothing reaches the network, one thread keeps sums in one order."""
+
+import os
+import socket
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from jaxtyping import install_import_hook
+
+install_import_hook("dearlib", "beartype.beartype")
+
+import pytest
+import torch
+
+from dearlib.clip import FrozenClip, random_clip
+from dearlib.roles import HeadRole, HeadRoles
+
+torch.set_num_threads(1)
+
+ATTRIBUTES = ("color", "shape", "texture", "object", "location")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sockets to other machines raise; those of this machine (Unix sockets, loopback) stay."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        if self.family != socket.AF_UNIX and not (isinstance(address, tuple) and address[0] in ("127.0.0.1", "::1", "localhost")):
+            raise AssertionError(f"a test tried to reach the network: {address}")
+        connect(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *a, **k: pytest.fail(f"a test tried to look up {host}"))
+
+
+@pytest.fixture(scope="session")
+def clip() -> FrozenClip:
+    """DeAR-Mini with random weights in float64: what is exact stays exact."""
+    made = random_clip()
+    made.model.double()
+    return made
+
+
+def make_roles(clip: FrozenClip, pattern: str = "aogm") -> HeadRoles:
+    """Roles dealt out in turn: a(ttribute), o(ther), g(eneralization), m(ixed); attributes in turn as well."""
+    names = {"a": "attribute", "o": "other", "g": "generalization", "m": "mixed"}
+    entries = []
+    for i, (layer, head) in enumerate((layer, head) for layer in range(9, 13) for head in range(clip.heads)):
+        role = names[pattern[(i + layer) % len(pattern)]]
+        concept = "number" if role == "other" else ATTRIBUTES[i % len(ATTRIBUTES)]
+        entries.append(
+            HeadRole(
+                layer=layer,
+                head=head,
+                role=role,
+                concept=concept,
+                entropy=1.0,
+                interval=(0.9, 1.1),
+                distribution={concept: 1.0},
+                phrases=("a phrase",),
+            )
+        )
+    return HeadRoles(
+        model=clip.name,
+        weights_sha256=clip.weights_sha256,
+        pool_sha256="0" * 64,
+        first_layer=9,
+        layers=12,
+        heads=clip.heads,
+        attributes=ATTRIBUTES,
+        concepts=(*ATTRIBUTES, "number"),
+        settings={},
+        entries=tuple(entries),
+    )
+
+
+@pytest.fixture(scope="session")
+def roles(clip: FrozenClip) -> HeadRoles:
+    return make_roles(clip)

@@ -1,0 +1,71 @@
+"""`make reproduce` around Snakemake: what it checks first, what it says last, and the graph of steps."""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from dearlib import params, reproduce
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh clone without data, runs or figures, its notebooks reduced to one import each."""
+    for name in ("dearlib", "params"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    for notebook in params.MODELS:
+        (tmp_path / "notebooks" / f"{notebook}.py").write_text("# %%\nfrom dearlib import params\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_profile_with_a_mistake_stops_before_the_first_step(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert reproduce.main(["--profile", "nothing"]) == 2
+    assert "expected a folder of params/, got nothing" in capsys.readouterr().err
+    last = Path("params/mini/06_base_to_novel.yaml")
+    last.write_text(last.read_text() + "shots: 16\n")
+    assert reproduce.main([]) == 2
+    assert capsys.readouterr().err.startswith(f"reproduce: {last}: shots: expected one of ")
+    assert not Path(".snakemake").exists()
+
+
+def test_two_at_once_are_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(".snakemake").mkdir()
+    with open(".snakemake/reproduce.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert reproduce.main([]) == 2
+    assert "expected no other `make reproduce` in this folder" in capsys.readouterr().err
+
+
+def test_the_summary_is_the_table_or_what_failed(repository: Path) -> None:
+    Path("figures/mini").mkdir(parents=True)
+    Path("figures/mini/table2.md").write_text("| a table |\n")
+    assert "| a table |" in reproduce.summary("mini", complete=True)
+    error = nbformat.v4.new_output("error", ename="KeyError", evalue="7", traceback=[])
+    cells = [nbformat.v4.new_markdown_cell("# Heads"), nbformat.v4.new_code_cell("d[7]", outputs=[error])]
+    Path("runs/mini/02_head_roles").mkdir(parents=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), "runs/mini/02_head_roles/failed.ipynb")
+    told = reproduce.summary("mini", complete=False)
+    assert "FAILED 02_head_roles: cell 2 of 2 (Heads) failed: KeyError: 7" in told
+    assert "| a table |" not in told
+
+
+def test_a_fresh_clone_runs_every_step_once(repository: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "2", "--quiet", "host", "reason"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    counts = dict(line.split() for line in (done.stdout + done.stderr).splitlines() if re.fullmatch(r"\w+ +\d+", line.strip()))
+    once = ("world", "vit_internals", "head_roles", "role_masks", "dear_model", "base_to_novel")
+    assert counts == {**dict.fromkeys([*once, "all"], "1"), "training": "8", "total": "15"}
+    assert not Path("runs").exists()
