@@ -14,6 +14,7 @@ from pathlib import Path
 import open_clip
 import torch
 from jaxtyping import Float, Int
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dearlib.errors import InputError
@@ -151,9 +152,10 @@ def _register() -> None:
 def _build(name: str, pretrained: str, digest: str | None) -> FrozenClip:
     try:
         model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=pretrained)
-    except (RuntimeError, KeyError) as error:
+    except (RuntimeError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"clip: expected weights of {name}, got a file of another model ({reason}); check clip and clip_weights") from error
+        got = f"a damaged file or another model's ({reason})"
+        raise InputError(f"clip: expected weights of {name}, got {got}; check clip and clip_weights") from error
     return _freeze(name, model, preprocess, digest)
 
 

@@ -135,7 +135,8 @@ class DeAR(nn.Module):
         tensors, notes = read_tensors(path)
         for name, ours in (("weights_sha256", clip.weights_sha256), ("roles_sha256", roles.sha256)):
             if notes.get(name) != ours:
-                raise InputError(f"{path.name}: expected {name} {ours[:12]}…, got {str(notes.get(name))[:12]}…; load it with what it was trained on")
+                got = str(notes.get(name))
+                raise InputError(f"{path.name}: expected {name} {ours[:12]}…, got {got[:12]}…; load it with what it was trained on")
         model = cls(clip, roles, Settings(**notes["settings"]))
         model.load_state_dict(tensors)
         return model

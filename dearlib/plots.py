@@ -227,8 +227,7 @@ def ablation_matrix(
 ) -> Axes:
     """Change of every factor's accuracy when the heads of a role are ablated, with intervals; NaN rows have no head."""
     bound = float(np.nanmax(np.abs(drop), initial=0.0)) or 1.0
-    cmap = mpl.colormaps[DIVERGING].copy()
-    cmap.set_bad("#EFEFEF")
+    cmap = mpl.colormaps[DIVERGING].with_extremes(bad="#EFEFEF")
     drawn = ax.imshow(np.ma.masked_invalid(drop), cmap=cmap, norm=TwoSlopeNorm(0, -bound, bound), aspect="auto")
     for (i, j), value in np.ndenumerate(drop):
         if np.isfinite(value):

@@ -16,12 +16,14 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from numpy.lib.format import open_memmap
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from dearlib.datasets.world import scene, vocabulary
 from dearlib.datasets.world.vocabulary import Factors
+from dearlib.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def render_pool(path: Path, images: int, seed: int) -> tuple[np.ndarray, list[Fa
         os.replace(partial, path)
     pool = np.load(path, mmap_mode="r")
     if len(pool) != images:
-        raise ValueError(f"{path.name}: expected {images} pictures, got {len(pool)}; delete it to render it anew")
+        raise InputError(f"{path.name}: expected {images} pictures, got {len(pool)}; delete it to render it anew")
     return pool, [scene.draw_factors(scene.generator("pretrain", seed, i)) for i in range(images)]
 
 
@@ -151,7 +153,7 @@ def pretrain(
     model.to(device).train()
     steppers = optimisers(model, recipe)
     curve: list[dict[str, float]] = []
-    start = _resume(folder, model, steppers, curve)
+    start = _resume(folder, model, steppers, curve, recipe)
     bar = tqdm(range(start, recipe.steps), initial=start, total=recipe.steps, desc="pretrain", mininterval=10)
     for step in bar:
         for stepper, base in zip(steppers, (recipe.lr_matrices, recipe.lr_others), strict=True):
@@ -175,12 +177,14 @@ def pretrain(
         curve.append({"step": step, "single": losses[0].item(), "several": losses[1].item()})
         bar.set_postfix(single=f"{losses[0].item():.3f}", several=f"{losses[1].item():.3f}")
         if (step + 1) % every == 0 or step + 1 == recipe.steps:
-            _checkpoint(folder, model, steppers, curve, step + 1)
+            _checkpoint(folder, model, steppers, curve, recipe)
     model.eval()
     return curve
 
 
-def _checkpoint(folder: Path, model: nn.Module, steppers: list[torch.optim.Optimizer], curve: list[dict[str, float]], step: int) -> None:
+def _checkpoint(
+    folder: Path, model: nn.Module, steppers: list[torch.optim.Optimizer], curve: list[dict[str, float]], recipe: Recipe
+) -> None:
     """One safetensors file, written beside the old one and renamed over it."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     for i, stepper in enumerate(steppers):
@@ -188,15 +192,19 @@ def _checkpoint(folder: Path, model: nn.Module, steppers: list[torch.optim.Optim
             tensors |= {f"optimiser.{i}.{j}.{k}": torch.as_tensor(v) for k, v in state.items()}
     tensors["curve"] = torch.tensor([[c["step"], c["single"], c["several"]] for c in curve], dtype=torch.float64)
     partial = folder / "checkpoint.partial"
-    save_file({k: v.contiguous() for k, v in tensors.items()}, partial, {"step": str(step)})
+    save_file({k: v.contiguous() for k, v in tensors.items()}, partial, {"recipe": repr(recipe)})
     os.replace(partial, folder / "checkpoint.safetensors")
 
 
-def _resume(folder: Path, model: nn.Module, steppers: list[torch.optim.Optimizer], curve: list[dict[str, float]]) -> int:
-    """Loads the checkpoint, if there is one, and returns the step to go on from."""
+def _resume(folder: Path, model: nn.Module, steppers: list[torch.optim.Optimizer], curve: list[dict[str, float]], recipe: Recipe) -> int:
+    """Loads the checkpoint, if there is one, and returns the step to go on from. Refuses one of another recipe."""
     path = folder / "checkpoint.safetensors"
     if not path.exists():
         return 0
+    with safe_open(path, "pt") as file:
+        made_by = (file.metadata() or {}).get("recipe", repr(recipe))
+    if made_by != repr(recipe):
+        raise InputError(f"{path}: expected a checkpoint of {recipe}, got one of {made_by}; choose another cache_root or delete it")
     tensors = load_file(path)
     model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
     for i, stepper in enumerate(steppers):

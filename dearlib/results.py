@@ -103,7 +103,8 @@ def load_records(paths: Iterable[Path]) -> list[RunRecord]:
     for record in records:
         for dataset, digest in record.split_sha256.items():
             if splits.setdefault(dataset, digest) != digest:
-                raise InputError(f"records: expected one split file of {dataset}, got {splits[dataset][:12]} and {digest[:12]}; rerun the older runs")
+                two = f"{splits[dataset][:12]} and {digest[:12]}"
+                raise InputError(f"records: expected one split file of {dataset}, got {two}; rerun the older runs")
     return records
 
 
@@ -130,16 +131,19 @@ def base_to_novel(metrics: pd.DataFrame, datasets: Sequence[str], methods: Seque
         wide = wide.reindex(columns=["base", "novel"])
         missing = set(datasets) - set(wide.index.get_level_values("dataset"))
         if missing or wide.isna().any(axis=None):
-            raise InputError(f"table 2: expected base and novel of {method} on every data set, missing {sorted(missing) or 'a half'}; run it first")
+            gap = ", ".join(sorted(missing)) or "a half"
+            raise InputError(f"table 2: expected base and novel of {method} on every data set, got none of {gap}; run it first")
         per_dataset = {name: wide.loc[name] for name in datasets}
         if len({tuple(frame.index) for frame in per_dataset.values()}) > 1:
-            raise InputError(f"table 2: expected the same seeds of {method} on every data set, got different ones; rerun with one list of seeds")
+            raise InputError(f"table 2: expected the same seeds of {method} on every data set, got others; rerun with one list of seeds")
         for name, frame in {**per_dataset, "average": wide.loc[list(datasets)].groupby("seed").mean()}.items():
             hms = [harmonic_mean(b, n) for b, n in zip(frame["base"], frame["novel"], strict=True)]
             base, novel = frame["base"].mean(), frame["novel"].mean()
             seeded = bool(ours["seed"].notna().any())
-            deviations = {f"{k}_sd": pd.Series(v).std(ddof=1) if seeded else float("nan") for k, v in (("base", frame["base"]), ("novel", frame["novel"]), ("hm", hms))}
-            rows.append({"dataset": name, "method": method, "n": len(frame), "base": base, "novel": novel, "hm": harmonic_mean(base, novel), **deviations})
+            means = {"base": base, "novel": novel, "hm": harmonic_mean(base, novel)}
+            each = {"base_sd": frame["base"], "novel_sd": frame["novel"], "hm_sd": pd.Series(hms)}
+            deviations = {k: v.std(ddof=1) if seeded else float("nan") for k, v in each.items()}
+            rows.append({"dataset": name, "method": method, "n": len(frame), **means, **deviations})
     return pd.DataFrame(rows)
 
 

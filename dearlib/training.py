@@ -98,7 +98,8 @@ def fit(
         row = {"epoch": float(epoch), **dict(zip(names, totals.tolist(), strict=True)), "alpha_cls": model.alpha[0].item()}
         curve.append(row | each_epoch(model))
         if checkpoint:
-            write_tensors(checkpoint, {f"model.{k}": v for k, v in model.state_dict().items()} | optimiser_tensors(optimiser, "adamw"), {"curve": curve})
+            weights = {f"model.{k}": v for k, v in model.state_dict().items()}
+            write_tensors(checkpoint, weights | optimiser_tensors(optimiser, "adamw"), {"curve": curve})
     model.eval()
     return curve
 

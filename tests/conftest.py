@@ -7,7 +7,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 from jaxtyping import install_import_hook
 
-install_import_hook("dearlib", "beartype.beartype")
+install_import_hook("dearlib", "typechecker.check")
 
 import pytest
 import torch

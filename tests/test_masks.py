@@ -8,9 +8,7 @@ from dearlib.roles import HeadRole
 
 
 def _mask(role: str, concept: str, tokens: int = 1) -> list[str]:
-    entry = HeadRole(
-        layer=9, head=0, role=role, concept=concept, entropy=1.0, interval=(1.0, 1.0), distribution={concept: 1.0}, phrases=()
-    )
+    entry = HeadRole(layer=9, head=0, role=role, concept=concept, entropy=1.0, interval=(1.0, 1.0), distribution={concept: 1.0}, phrases=())
     mask = head_mask(entry, ("color", "shape", "texture"), n_original=2, tokens_per_attribute=tokens)
     return ["".join("x" if allowed else "." for allowed in row) for row in mask.tolist()]
 

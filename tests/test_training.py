@@ -119,8 +119,8 @@ def test_views_take_turns(clip, roles, data) -> None:
 def test_accuracy_and_harmonic_mean_by_hand() -> None:
     logits = torch.tensor([[3.0, 1.0, 2.0], [0.0, 1.0, 2.0], [0.0, 5.0, 2.0], [9.0, 5.0, 2.0]])
     assert accuracy(logits, torch.tensor([0, 2, 1, 2])) == 75.0
-    assert harmonic_mean(60, 90) == pytest.approx(72)
-    assert harmonic_mean(100, 0) == harmonic_mean(0, 0) == 0
+    assert harmonic_mean(60.0, 90.0) == pytest.approx(72)
+    assert harmonic_mean(100.0, 0.0) == harmonic_mean(0.0, 0.0) == 0.0
 
 
 def test_zero_shot_ignores_lengths() -> None:

@@ -1,0 +1,101 @@
+"""The frozen CLIP: what is refused, what is frozen, and the cut of the text."""
+
+import hashlib
+import socket
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dearlib import clip as module
+from dearlib.clip import check_cut, load, random_clip, run_layers, text_prefix
+from dearlib.errors import InputError
+
+PROMPTS = ["a cup.", "a photo of a small green umbrella under the sea in dim light."]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "mini.safetensors"
+    save_file({k: v.half() for k, v in random_clip(seed=2).model.state_dict().items()}, path)
+    return path
+
+
+def test_shapes_are_the_papers() -> None:
+    mini = random_clip()
+    assert (mini.layers, mini.heads, mini.patches) == (12, 12, 64)
+    assert (mini.d_model, mini.d_text, mini.d_embed) == (144, 96, 128)
+    assert not mini.model.training
+    assert not any(p.requires_grad for p in mini.model.parameters())
+
+
+def test_random_clip_is_a_function_of_its_seed() -> None:
+    state = torch.random.get_rng_state()
+    assert random_clip(seed=1).weights_sha256 == random_clip(seed=1).weights_sha256 != random_clip(seed=2).weights_sha256
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_loads_like_any_other_open_clip_model(weights) -> None:
+    loaded = load("DeAR-Mini", weights)
+    assert loaded.weights_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    model, _, _ = open_clip.create_model_and_transforms("DeAR-Mini", pretrained=str(weights))
+    image = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.encode_image(image), model.eval().encode_image(image))
+
+
+def test_the_packaged_weights_are_small_enough() -> None:
+    assert (module.ASSETS / "DeAR-Mini.safetensors").stat().st_size <= 20e6
+    assert load("DeAR-Mini").layers == 12
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("ViT-X", "a model that open_clip knows"),
+        ("ViT-B-16/nobody", "NAME/TAG"),
+        ("ViT-B-16/openai", "QuickGELU"),
+    ],
+)
+def test_unknown_models_are_one_line(source, message) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        load(source)
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_files_are_one_line(weights, tmp_path) -> None:
+    with pytest.raises(InputError, match="SHA-256"):
+        load("DeAR-Mini", weights, sha256="0" * 64)
+    with pytest.raises(InputError, match="found none"):
+        load("DeAR-Mini", tmp_path / "missing.safetensors")
+    save_file({"visual.proj": torch.zeros(3, 3)}, tmp_path / "other.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(weights.read_bytes()[:1000])
+    for name in ("other", "cut"):
+        with pytest.raises(InputError, match="damaged file or another model") as caught:
+            load("DeAR-Mini", tmp_path / f"{name}.safetensors")
+        assert "\n" not in str(caught.value)
+
+
+def test_text_cut_after_the_longest_prompt_is_exact(clip) -> None:
+    """The 77 columns of open_clip against the cut ones, in float64, through all layers."""
+    cut = text_prefix(clip, PROMPTS, 9)
+    assert cut.states.shape[1] == int(cut.end.max()) + 1 < 77
+    length = cut.states.shape[1]
+    x = run_layers(clip.model.transformer, cut.states, 9, 12, clip.model.attn_mask[:length, :length])
+    features = clip.model.ln_final(x[torch.arange(2), cut.end]) @ clip.model.text_projection
+    torch.testing.assert_close(features, clip.encode_text(PROMPTS))
+
+
+def test_cut_beyond_the_layers_is_refused(clip) -> None:
+    check_cut(clip, 1), check_cut(clip, 12)
+    for first_layer in (0, 13):
+        with pytest.raises(InputError, match="expected 1 to 12"):
+            check_cut(clip, first_layer)
+
+
+def test_the_network_is_out_of_reach() -> None:
+    with socket.socket() as s, pytest.raises(AssertionError, match="network"):
+        s.connect(("192.0.2.1", 80))
+    with pytest.raises(pytest.fail.Exception, match="look up"):
+        socket.getaddrinfo("example.org", 80)
