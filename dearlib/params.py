@@ -52,7 +52,7 @@ class OnClip(Run):
 
 
 class PretrainMini(Run):
-    """00: contrastive pre-training of DeAR-Mini. `low_steps` at `low_side` px, then `full_steps` at 64 px."""
+    """00: contrastive pre-training of DeAR-Mini. `masked_steps` on a random `keep` of the patches, then `full_steps` on all."""
 
     clip: Annotated[str, Field(min_length=1)]
     cache_root: Path
@@ -60,8 +60,8 @@ class PretrainMini(Run):
     device: Device
     images: Count
     batch: Annotated[int, Field(ge=2)]
-    low_side: Annotated[int, Field(ge=8, multiple_of=8)]
-    low_steps: Annotated[int, Field(ge=0)]
+    keep: Annotated[float, Field(gt=0, le=1)]
+    masked_steps: Annotated[int, Field(ge=0)]
     full_steps: Count
     warmup_steps: Count
     lr_matrices: Positive

@@ -5,7 +5,6 @@ that was killed resumes to the same weights.
 """
 
 import hashlib
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +27,18 @@ from dearlib.errors import InputError
 
 @dataclass(frozen=True)
 class Recipe:
-    """What pre-training does. `low_steps` run at `low_side` px (cheap), then `full_steps` at 64 px."""
+    """What pre-training does.
+
+    In the first `masked_steps` each picture shows a random `keep` of its patches, which costs about that share of
+    the time (Li et al., FLIP, CVPR 2023); `full_steps` on whole pictures follow. `images` pictures are rendered once
+    and seen over and over, `batch` at a time.
+    """
 
     seed: int
     images: int
     batch: int
-    low_side: int
-    low_steps: int
+    keep: float
+    masked_steps: int
     full_steps: int
     warmup_steps: int
     lr_matrices: float
@@ -43,7 +47,7 @@ class Recipe:
 
     @property
     def steps(self) -> int:
-        return self.low_steps + self.full_steps
+        return self.masked_steps + self.full_steps
 
     def rate(self, step: int) -> float:
         """Learning-rate factor: linear warm-up, constant, then linear to zero over the last 40 % of the steps."""
@@ -66,17 +70,23 @@ def render_pool(path: Path, images: int, seed: int) -> tuple[np.ndarray, list[Fa
     return pool, [scene.draw_factors(scene.generator("pretrain", seed, i)) for i in range(images)]
 
 
-def encode_image(visual: nn.Module, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch d_embed"]:
-    """open_clip's image encoder at any side that the patch divides, by interpolating its position embeddings."""
-    x = visual.conv1(images).flatten(2).transpose(1, 2)
-    x = torch.cat([visual.class_embedding.expand(len(x), 1, -1), x], dim=1)
-    side, grid = math.isqrt(x.shape[1] - 1), visual.grid_size[0]
-    position = visual.positional_embedding
-    if side != grid:
-        patches = position[1:].T.reshape(1, -1, grid, grid)
-        patches = F.interpolate(patches, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
-        position = torch.cat([position[:1], patches.flatten(2)[0].T])
-    x = visual.transformer(visual.ln_pre(x + position))
+def kept_patches(recipe: Recipe, step: int, patches: int) -> Int[Tensor, "batch kept"] | None:
+    """Which patches each picture of a masked step keeps, a pure function of (seed, step); None in a full step."""
+    if step >= recipe.masked_steps:
+        return None
+    draw = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+    return torch.rand(recipe.batch, patches, generator=draw).argsort(dim=1)[:, : round(recipe.keep * patches)]
+
+
+def encode_image(
+    visual: nn.Module, images: Float[Tensor, "batch 3 side side"], kept: Int[Tensor, "batch kept"] | None = None
+) -> Float[Tensor, "batch d_embed"]:
+    """open_clip's image encoder, over the `kept` patches alone (all of them where it is None)."""
+    x = visual.conv1(images).flatten(2).transpose(1, 2) + visual.positional_embedding[1:]
+    if kept is not None:
+        x = x.gather(1, kept[..., None].expand(-1, -1, x.shape[-1]))
+    cls = (visual.class_embedding + visual.positional_embedding[0]).expand(len(x), 1, -1)
+    x = visual.transformer(visual.ln_pre(torch.cat([cls, x], dim=1)))
     return visual.ln_post(x[:, 0]) @ visual.proj
 
 
@@ -160,11 +170,10 @@ def pretrain(
             for group in stepper.param_groups:
                 group["lr"] = base * recipe.rate(step)
         images, *caption_sets = batch(pool, factors, recipe, step)
-        if step < recipe.low_steps:
-            images = F.interpolate(images, size=(recipe.low_side,) * 2, mode="bilinear", antialias=True)
+        kept = kept_patches(recipe, step, len(model.visual.positional_embedding) - 1)
         unique = [sorted(set(c)) for c in caption_sets]
         text = encode_text(model, tokenizer([c for u in unique for c in u]).to(device)).split([len(u) for u in unique])
-        image = encode_image(model.visual, images.to(device))
+        image = encode_image(model.visual, images.to(device), None if kept is None else kept.to(device))
         scale = model.logit_scale.exp().clamp(max=100)
         losses = [contrastive_loss(image, c, t, u, scale) for c, t, u in zip(caption_sets, text, unique, strict=True)]
         loss = torch.stack(losses).sum()

@@ -34,9 +34,9 @@ seed: int = 0
 device: str = "auto"
 images: int = 80000  # rendered once
 batch: int = 128
-low_side: int = 48  # px of the first steps
-low_steps: int = 2000
-full_steps: int = 300
+keep: float = 0.5  # share of the patches in the masked steps
+masked_steps: int = 3000
+full_steps: int = 400
 warmup_steps: int = 100
 lr_matrices: float = 3e-3  # Muon: matrices inside the layers
 lr_others: float = 1.5e-3  # AdamW: embeddings, norms, biases, projections
@@ -118,7 +118,7 @@ print(f"{by_hand:.4f}")
 # %%
 fig, ax = plots.figure(size=(5, 2))
 ax.plot([recipe.rate(s) for s in range(recipe.steps)])
-ax.axvline(recipe.low_steps, color="black", linestyle="--", linewidth=1)
+ax.axvline(recipe.masked_steps, color="black", linestyle="--", linewidth=1)
 _ = ax.set(xlabel="step (dashed: from here at full size)", ylabel="share of the rate")
 
 # %% [markdown]
@@ -206,11 +206,11 @@ print(f"{len(judged) - len(missed)} of {len(judged)} targets reached" + (f"; not
 # %% [markdown]
 # ## What to take away
 #
-# - A CLIP with the paper's shape can be had in hours on two cores when the world is small, steps start at low resolution and
+# - A CLIP with the paper's shape can be had in hours on two cores when the world is small, most steps see half of the patches and
 #   repeated captions are not punished.
 # - The table above is what the frozen model knows. Later notebooks measure what DeAR adds, on styles that were not in training.
 #
 # To ship new weights, copy the exported file over `dearlib/assets/`; every record and role file made with other weights is then refused.
 #
 # **Exercises.** (a) Which two values of a factor are confused most often? (b) Count equal captions in a batch of 128: what would the loss
-# be at best if they were negatives? (c) Train with `low_steps` moved to `full_steps`: what does the low resolution cost, and save?
+# be at best if they were negatives? (c) Train with `masked_steps` moved to `full_steps`: what does masking cost, and save?

@@ -11,14 +11,14 @@ import torch
 from dearlib import pretraining
 from dearlib.clip import ASSETS, load
 from dearlib.errors import InputError
-from dearlib.pretraining import Recipe, batch, contrastive_loss, encode_image, encode_text, export, pretrain, render_pool
+from dearlib.pretraining import Recipe, batch, contrastive_loss, encode_image, encode_text, export, kept_patches, pretrain, render_pool
 
 RECIPE = Recipe(
     seed=0,
     images=12,
     batch=4,
-    low_side=16,
-    low_steps=2,
+    keep=0.5,
+    masked_steps=2,
     full_steps=1,
     warmup_steps=2,
     lr_matrices=1e-3,
@@ -60,7 +60,7 @@ def test_contrastive_loss_equals_the_pairwise_form() -> None:
 
 
 def test_rate_rises_stays_and_falls() -> None:
-    recipe = Recipe(0, 10, 2, 16, 80, 20, 10, 1.0, 1.0, 0.0)
+    recipe = Recipe(0, 10, 2, 0.5, 80, 20, 10, 1.0, 1.0, 0.0)
     rates = [recipe.rate(s) for s in range(recipe.steps)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[10:60] == [1.0] * 50
@@ -87,7 +87,17 @@ def test_encoders_equal_open_clips() -> None:
     with torch.no_grad():
         torch.testing.assert_close(encode_image(model.visual, images), model.encode_image(images))
         torch.testing.assert_close(encode_text(model, tokens), model.encode_text(tokens))
-        assert encode_image(model.visual, images[..., :48, :48]).shape == (2, 8)
+        every = torch.arange(64).flip(0).expand(2, -1)
+        torch.testing.assert_close(encode_image(model.visual, images, every), model.encode_image(images))
+
+
+def test_masked_steps_keep_their_share_of_distinct_patches() -> None:
+    kept = kept_patches(RECIPE, 1, 64)
+    assert kept is not None
+    assert [len(set(row)) for row in kept.tolist()] == [32] * RECIPE.batch
+    assert torch.equal(kept, kept_patches(RECIPE, 1, 64))
+    assert not torch.equal(kept, kept_patches(RECIPE, 0, 64))
+    assert kept_patches(RECIPE, RECIPE.masked_steps, 64) is None
 
 
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path, monkeypatch) -> None:

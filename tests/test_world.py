@@ -40,7 +40,9 @@ def test_pinned_factors_stay_and_the_others_vary() -> None:
     drawn = [scene("train", 0, i, color="red", texture="dotted")[1] for i in range(40)]
     assert {(f.color, f.texture) for f in drawn} == {("red", "dotted")}
     assert len({f.location for f in drawn}) > 6
-    assert {f.kind for f in drawn} == set(vocabulary.SUBJECT_KINDS)
+    assert {f.kind for f in drawn} == {*vocabulary.SUBJECT_KINDS, vocabulary.CLOSE_UP}
+    placed = [scene("train", 0, i, location="beach")[1] for i in range(40)]
+    assert {f.kind for f in placed} == set(vocabulary.SUBJECT_KINDS)  # a close-up would hide the place
 
 
 def test_a_subject_has_the_color_its_factor_names() -> None:

@@ -43,9 +43,12 @@ def generator(split: str, seed: int, index: int) -> np.random.Generator:
 
 def draw_factors(rng: np.random.Generator, **fixed: str) -> Factors:
     """Uniform random factors; keyword arguments pin some of them (`kind`, `subject`, `color`, …)."""
-    kind = fixed.get("kind") or str(rng.choice(vocabulary.SUBJECT_KINDS, p=(0.36, 0.28, 0.18, 0.18)))
+    # A pinned location must be visible, so it rules out close-ups.
+    close_up = 0.0 if "location" in fixed else 0.15
+    chances = np.array([*((1 - close_up) * np.array([0.36, 0.28, 0.18, 0.18])), close_up])
+    kind = fixed.get("kind") or str(rng.choice([*vocabulary.SUBJECT_KINDS, vocabulary.CLOSE_UP], p=chances))
     values = {
-        "subject": vocabulary.FACTORS[kind],
+        "subject": vocabulary.FACTORS.get(kind, (vocabulary.CLOSE_UP,)),
         "color": vocabulary.COLORS,
         "texture": vocabulary.TEXTURES,
         "location": vocabulary.LOCATIONS,

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from dearlib.datasets.world.vocabulary import NUMBERS
+from dearlib.datasets.world.vocabulary import CLOSE_UP, NUMBERS
 
 Part = tuple[Literal["body", "hole", "detail"], np.ndarray]
 
@@ -204,4 +204,6 @@ def outline(kind: str, subject: str, font: int = 0) -> list[Part]:
     """The parts of one subject; `font` (index into `FONTS`) matters for numbers and letters alone."""
     if kind in ("number", "letter"):
         return _glyph(_DIGITS.get(subject, subject), font)
+    if kind == CLOSE_UP:
+        return [("body", _box(-9, -9, 9, 9))]
     return _PARTS[subject]

@@ -100,6 +100,7 @@ FACTORS: dict[str, tuple[str, ...]] = {
     "light": LIGHTS,
 }
 SUBJECT_KINDS = ("object", "shape", "number", "letter")
+CLOSE_UP = "surface"  # a scene without place or outline: one textured surface fills the picture
 CORE_ATTRIBUTES = ("color", "shape", "texture", "object", "location")
 
 _AT = {
@@ -124,7 +125,8 @@ class Factors:
     """The ground truth of one scene: one value of every factor.
 
     `kind` says which of `SUBJECT_KINDS` the subject is and `subject` which one of it; a scene has exactly one
-    subject, so at most one of the factors object, shape, number and letter is present.
+    subject, so at most one of the factors object, shape, number and letter is present. A `CLOSE_UP` has neither
+    these nor a size nor a visible location.
     """
 
     kind: str
@@ -139,6 +141,8 @@ class Factors:
         """The value of `factor` (a key of `FACTORS`), or None where the scene has none of it."""
         if factor in SUBJECT_KINDS:
             return self.subject if self.kind == factor else None
+        if self.kind == CLOSE_UP and factor in ("location", "size"):
+            return None
         return str(getattr(self, factor))
 
 
@@ -158,9 +162,10 @@ def place_phrase(location: str) -> str:
 
 def scene_caption(factors: Factors, rng: np.random.Generator) -> str:
     """A caption that names the subject, and each other factor with some chance, through a random template."""
-    parts = [p for p in (factors.size, factors.color, factors.texture) if rng.random() < 0.5]
-    phrase = _article(" ".join([*parts, noun(factors.kind, factors.subject)]))
-    tail = f" {_AT[factors.location]}" if rng.random() < 0.5 else ""
+    present = {k: factors.value(k) for k in ("size", "color", "texture", "location")}
+    named = {k: v for k, v in present.items() if v is not None and rng.random() < 0.5}
+    phrase = _article(" ".join([*(v for k, v in named.items() if k != "location"), noun(factors.kind, factors.subject)]))
+    tail = f" {_AT[named['location']]}" if "location" in named else ""
     tail += f" {_LIT[factors.light]}" if rng.random() < 0.2 else ""
     lead = ("a photo of ", "a picture of ", "an image of ", "")[rng.integers(4)]
     return f"{lead}{phrase}{tail}{_stop(rng)}"
@@ -168,8 +173,10 @@ def scene_caption(factors: Factors, rng: np.random.Generator) -> str:
 
 def single_caption(factors: Factors, rng: np.random.Generator) -> str:
     """A caption that names one factor alone, as a class name in a prompt does."""
-    chances = {factors.kind: 0.36, "color": 0.16, "texture": 0.26, "location": 0.14, "size": 0.04, "light": 0.04}
-    factor = str(rng.choice(list(chances), p=list(chances.values())))
+    weights = {factors.kind: 36, "color": 16, "texture": 26, "location": 14, "size": 4, "light": 4}
+    present = [k for k in weights if k in FACTORS and factors.value(k) is not None]
+    chances = np.array([weights[k] for k in present], dtype=float)
+    factor = str(rng.choice(present, p=chances / chances.sum()))
     templates = PHRASE_TEMPLATES[factor]
     return templates[rng.integers(len(templates))](str(factors.value(factor))) + _stop(rng)
 
