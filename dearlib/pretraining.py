@@ -6,6 +6,7 @@ that was killed resumes to the same weights.
 
 import hashlib
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,7 +159,9 @@ def pretrain(
     model: nn.Module, recipe: Recipe, folder: Path, device: torch.device | str = "cpu", every: int = 100
 ) -> list[dict[str, float]]:
     """Trains `model` in place by `recipe`; checkpoints every `every` steps in `folder`; returns the loss curve."""
-    pool, factors = render_pool(folder / f"pool-{recipe.images}.npy", recipe.images, recipe.seed)
+    # The first picture's checksum in the name: a renderer that has changed does not meet the pictures of the old one.
+    probe = zlib.crc32(scene.scene("pretrain", recipe.seed, 0)[0].tobytes())
+    pool, factors = render_pool(folder / f"pool-{recipe.images}-{probe:08x}.npy", recipe.images, recipe.seed)
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
     model.to(device).train()
     steppers = optimisers(model, recipe)
