@@ -55,8 +55,13 @@ class Recipe:
         return min(1.0, (step + 1) / self.warmup_steps, (self.steps - step) / (0.4 * self.steps))
 
 
-def render_pool(path: Path, images: int, seed: int) -> tuple[np.ndarray, list[Factors]]:
-    """The training pictures [images, 64, 64, 3], rendered once to `path` and memory-mapped, and their factors."""
+def render_pool(folder: Path, images: int, seed: int) -> tuple[np.ndarray, list[Factors]]:
+    """The training pictures [images, 64, 64, 3], rendered once into `folder` and memory-mapped, and their factors.
+
+    The file's name carries the first picture's checksum, so that a changed renderer never meets its old pictures.
+    """
+    probe = zlib.crc32(scene.scene("pretrain", seed, 0)[0].tobytes())
+    path = folder / f"pool-{images}-{seed}-{probe:08x}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
@@ -159,9 +164,7 @@ def pretrain(
     model: nn.Module, recipe: Recipe, folder: Path, device: torch.device | str = "cpu", every: int = 100
 ) -> list[dict[str, float]]:
     """Trains `model` in place by `recipe`; checkpoints every `every` steps in `folder`; returns the loss curve."""
-    # The first picture's checksum in the name: a renderer that has changed does not meet the pictures of the old one.
-    probe = zlib.crc32(scene.scene("pretrain", recipe.seed, 0)[0].tobytes())
-    pool, factors = render_pool(folder / f"pool-{recipe.images}-{probe:08x}.npy", recipe.images, recipe.seed)
+    pool, factors = render_pool(folder, recipe.images, recipe.seed)
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
     model.to(device).train()
     steppers = optimisers(model, recipe)

@@ -71,7 +71,7 @@ print(f"{p.clip} on {where.type}, seed {p.seed}, parameters {params_hash(p)}")
 # download; and the factors that were drawn are the truth that later notebooks compare with.
 
 # %%
-pool, factors = pretraining.render_pool(p.cache_root / f"pool-{p.images}.npy", p.images, p.seed)
+pool, factors = pretraining.render_pool(p.cache_root, p.images, p.seed)
 print(f"{len(pool):,} pictures of {pool.shape[1]}×{pool.shape[2]} pixels")
 
 # %% [markdown]

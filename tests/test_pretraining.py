@@ -69,15 +69,17 @@ def test_rate_rises_stays_and_falls() -> None:
 
 
 def test_a_batch_is_a_function_of_seed_and_step(tmp_path) -> None:
-    pool, factors = render_pool(tmp_path / "pool.npy", RECIPE.images, RECIPE.seed)
+    pool, factors = render_pool(tmp_path, RECIPE.images, RECIPE.seed)
     first, again = batch(pool, factors, RECIPE, 1), batch(pool, factors, RECIPE, 1)
     assert torch.equal(first[0], again[0])
     assert first[1:] == again[1:]
     epoch = [batch(pool, factors, RECIPE, s)[0] for s in range(3)]
     seen = {tuple(np.round(x[0, 0, :4].tolist(), 4)) for b in epoch for x in b}
     assert len(seen) == 12  # an epoch shows every picture once
-    with pytest.raises(ValueError, match="expected 13 pictures"):
-        render_pool(tmp_path / "pool.npy", 13, RECIPE.seed)
+    (stored,) = tmp_path.glob("pool-*.npy")
+    np.save(stored, pool[:5])
+    with pytest.raises(ValueError, match="expected 12 pictures, got 5"):
+        render_pool(tmp_path, RECIPE.images, RECIPE.seed)
 
 
 def test_encoders_equal_open_clips() -> None:
