@@ -12,7 +12,7 @@ Masks are built from the saved file, never from a re-run: a re-run on another ma
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,19 +118,15 @@ class HeadRoles(BaseModel):
         """A copy with one head's role (and its concept, where given) set by hand."""
         old = self.at(layer, head)
         new = HeadRole(**old.model_dump() | {"role": role, "concept": old.concept if concept is None else concept})
-        return self._replaced({(layer, head): new})
+        return self.replaced({(layer, head): new})
 
-    def _replaced(self, new: dict[tuple[int, int], HeadRole]) -> "HeadRoles":
+    def replaced(self, new: Mapping[tuple[int, int], HeadRole]) -> "HeadRoles":
+        """A copy with other entries for some (layer, head). Raises `InputError` where role and concept do not go together."""
         entries = [new.get((e.layer, e.head), e) for e in self.entries]
         try:
             return HeadRoles.model_validate(self.model_dump() | {"entries": [e.model_dump() for e in entries]})
         except ValidationError as error:
             raise InputError(f"roles: {error.errors()[0]['msg']}; choose another role or concept") from error
-
-
-def uniform_roles(role: Literal["generalization", "mixed"], like: HeadRoles) -> HeadRoles:
-    """All heads of `like` with one role: the ablations All-Generalization and All-Mixed."""
-    return like._replaced({(e.layer, e.head): HeadRole(**e.model_dump() | {"role": role}) for e in like.entries})
 
 
 def concept_distribution(assigned: Int[Tensor, "*head step"], k: int) -> Float[Tensor, "*head k"]:

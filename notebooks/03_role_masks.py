@@ -32,7 +32,8 @@ from IPython.display import Markdown, display
 from dearlib import attention, masks, plots
 from dearlib.clip import image_prefix, image_suffix, load
 from dearlib.params import validated
-from dearlib.roles import HeadRoles, uniform_roles
+from dearlib.rolemaps import uniform_roles
+from dearlib.roles import HeadRoles
 
 p = validated("03_role_masks", globals())
 torch.manual_seed(p.seed)

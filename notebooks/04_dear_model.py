@@ -58,7 +58,8 @@ from dearlib.datasets import classnames, half, open_image, prompts, read_split
 from dearlib.masks import layer_mask
 from dearlib.model import DeAR, Settings, losses
 from dearlib.params import validated
-from dearlib.roles import HeadRoles, uniform_roles
+from dearlib.rolemaps import uniform_roles
+from dearlib.roles import HeadRoles
 
 p = validated("04_dear_model", globals())
 frozen = load(p.clip, p.clip_weights)

@@ -14,7 +14,7 @@ from dearlib.clip import FrozenClip, image_prefix, text_prefix
 from dearlib.errors import InputError
 from dearlib.masks import head_mask
 from dearlib.model import DeAR, ImageFeatures, Settings, losses
-from dearlib.roles import uniform_roles
+from dearlib.rolemaps import uniform_roles
 
 NAMES = ["cup", "green umbrella under the sea", "key"]
 PROMPTS = [f"a photo of a {n}." for n in NAMES]

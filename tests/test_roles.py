@@ -21,7 +21,6 @@ from dearlib.roles import (
     find_roles,
     null_entropy,
     pool_sha256,
-    uniform_roles,
 )
 
 PHRASES = ("red", "blue", "green", "star", "ring", "three", "four", "five")
@@ -169,11 +168,6 @@ def test_with_role_changes_one_head() -> None:
     assert changed.entries[:3] == roles.entries[:3]
     with pytest.raises(InputError, match="does not go with"):
         roles.with_role(3, 1, "attribute", "number")
-
-
-@pytest.mark.parametrize("role", ["generalization", "mixed"])
-def test_uniform_roles(role) -> None:
-    assert {e.role for e in uniform_roles(role, _roles()).entries} == {role}
 
 
 def test_null_model() -> None:
