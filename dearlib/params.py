@@ -176,6 +176,45 @@ class Training(Tokens):
         return self
 
 
+class Variant(Training):
+    """One variant of a training run: its settings, and the role map it is given in place of the one that was found.
+
+    `thresholds` [low, high] cut the found entropies anew; a shuffled map is dealt anew for each seed.
+    """
+
+    role_map: Literal["found", "all_generalization", "all_mixed", "shuffled"] = "found"
+    thresholds: tuple[Fraction, Fraction] | None = None
+
+
+class Variants(Training):
+    """05_variants: several variants of one training run, on one data set, on one prefix.
+
+    `group` names the record (`<group>-<dataset>`). `classes`: train on the base half and test both halves, or train and
+    test on all. A variant is a name and the keys of `Variant` that it changes. `targets`: other data sets to test on.
+    """
+
+    group: Name
+    classes: Literal["halves", "all"]
+    variants: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    targets: tuple[Name, ...]
+    linear_probe: bool
+
+    def variant(self, name: str) -> Variant:
+        """The settings of one variant, whole."""
+        own = {k: v for k, v in plain(self).items() if k in Training.model_fields}
+        return Variant.model_validate_json(json.dumps(own | self.variants[name]))
+
+    @model_validator(mode="after")
+    def variants_are_valid(self) -> "Variants":
+        for name in self.variants:
+            try:
+                self.variant(name)
+            except ValidationError as error:
+                first = next(iter(sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")))
+                raise PydanticCustomError("variant", "variants.{name}: {line}", {"name": name, "line": _line(first, Variant)}) from None
+        return self
+
+
 class BaseToNovel(Run):
     """06: the base-to-novel table from the records of 05, one per data set."""
 
@@ -189,6 +228,7 @@ MODELS: dict[str, type[Run]] = {
     "03_role_masks": RoleMasks,
     "04_dear_model": DearModel,
     "05_training": Training,
+    "05_variants": Variants,
     "06_base_to_novel": BaseToNovel,
 }
 

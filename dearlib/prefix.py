@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dearlib.checkpoint import read_tensors, write_tensors
-from dearlib.clip import FrozenClip, image_prefix, image_suffix
+from dearlib.clip import FrozenClip, image_prefix, image_suffix, run_layers
 from dearlib.datasets import Item, open_image
 from dearlib.datasets.transforms import apply_view, draw_views
 
@@ -43,6 +43,16 @@ def compute(clip: FrozenClip, first_layer: int, count: int, picture: Callable[[i
         states.append(image_prefix(clip.visual, images, first_layer))
         features.append(image_suffix(clip.visual, states[-1], first_layer))
     return Prefix(torch.cat(states).cpu(), torch.cat(features).cpu())
+
+
+@torch.no_grad()
+def deepened(clip: FrozenClip, made: Prefix, start: int, stop: int, batch: int = 256) -> Prefix:
+    """From the verge of layer `start` to that of `stop`, a later one, through the frozen layers between."""
+    if stop == start:
+        return made
+    device = clip.visual.class_embedding.device  # type: ignore[union-attr]
+    runs = [run_layers(clip.visual.transformer, s.to(device), start, stop - 1).cpu() for s in made.states.split(batch)]  # type: ignore[arg-type]
+    return Prefix(torch.cat(runs), made.features)
 
 
 def entry(folder: Path, clip: FrozenClip, first_layer: int, identity: Any) -> Path:

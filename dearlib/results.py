@@ -25,10 +25,11 @@ PACKAGES = ("dearlib", "torch", "open_clip_torch", "numpy", "scikit-learn", "hdb
 
 
 class Metric(BaseModel):
-    """One number: top-1 accuracy in percent of a method on one half of a data set's images.
+    """One number: top-1 accuracy in percent of a method on one half of a data set's images, or on all of them.
 
     `part`: tables are made of 'test' alone; 'val' is what hyper-parameters may be chosen on. `seed` is None where a
-    method has no randomness (zero-shot).
+    method has no randomness (zero-shot). `shots`: training pictures a class, None where there are none or the run has
+    one number of them. `trained_on`: the data set of the training pictures, None if it is `dataset` itself.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +39,8 @@ class Metric(BaseModel):
     method: str
     seed: int | None
     accuracy: float
+    shots: int | None = None
+    trained_on: str | None = None
 
 
 class RunRecord(BaseModel):

@@ -55,6 +55,7 @@ from einops import rearrange
 from IPython.display import Markdown, display
 from PIL import Image
 from sklearn.manifold import TSNE
+from torch.nn import functional
 from torch.nn.functional import normalize
 
 from dearlib import concepts as concept
@@ -66,6 +67,7 @@ from dearlib.datasets.world import vocabulary
 from dearlib.datasets.world.scene import scene
 from dearlib.heads import decompose, head_contributions, mean_ablate
 from dearlib.params import validated
+from dearlib.rolemaps import role_counts, roles_by_loss
 
 # %%
 p = validated("02_head_roles", globals())
@@ -475,6 +477,42 @@ display(Markdown(
        "effect is too small for this many pictures. " if open_ else "")
     + "Only the direct effect is removed here, and factors whose reading is spread over many heads or made by MLPs barely move."
 ))  # fmt: skip
+
+# %% [markdown]
+# ### Roles by what is lost
+#
+# The same measurement gives a second role map, from needs instead of words: mean-ablate **one head at a time** and note by how
+# much the cross-entropy of each factor rises. A head whose loss falls on one factor is that factor's; one that everything needs
+# is a generalist. Notebook 10 trains DeAR with this map beside the one from words.
+
+
+# %%
+def cross_entropy(features: torch.Tensor) -> torch.Tensor:
+    """Of every factor's zero-shot reading, in nats: [factor]."""
+    unit = normalize(features, dim=-1)
+    seen = {f: labels[f] >= 0 for f in tested}
+    return torch.stack([functional.cross_entropy(model.scale * unit[seen[f]] @ answers[f].T, labels[f][seen[f]]) for f in tested])
+
+
+one_at_a_time = torch.eye(len(name), dtype=torch.bool).view(-1, n_layers, model.heads)
+rise = torch.stack([cross_entropy(mean_ablate(total, per_head, head)) for head in one_at_a_time]) - cross_entropy(total)
+needed = torch.zeros(len(name), len(p.attributes))
+needed[:, [p.attributes.index(f) for f in tested]] = rise
+by_loss = roles_by_loss(roles, needed, p.low, p.high)
+by_loss.save(Path(p.runs_root) / "02_head_roles" / "roles_by_loss.json")
+
+# %%
+fig, ax = plots.figure(size=(7.6, 2.5))
+plots.role_map(ax, by_loss)
+plots.save(fig, p.figures_root, "02_roles_by_loss")
+
+# %%
+same_role = sum(a.role == b.role for a, b in zip(roles.entries, by_loss.entries, strict=True))
+specialised = [(a.concept, b.concept) for a, b in zip(roles.entries, by_loss.entries, strict=True) if a.role == "attribute"]
+same_concept = sum(a == b for a, b in specialised)
+display(Markdown(f"By loss: {', '.join(f'{n} {c}' for n, c in role_counts(by_loss).items())}. {same_role} of {len(name)} heads have "
+                 f"the same role in both maps, and {same_concept} of the {len(specialised)} attribute heads by words lose most in the very "
+                 f"attribute that they speak of (one in {len(tested)} would by chance)."))  # fmt: skip
 
 # %% [markdown]
 # ## 6 Reported beside ours

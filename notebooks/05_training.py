@@ -57,7 +57,6 @@ flip: bool = False
 precision: str = "32-true"
 
 # %%
-import hashlib
 import time
 from collections import Counter
 
@@ -67,7 +66,7 @@ from lightning_fabric import Fabric
 
 from dearlib import plots, prefix
 from dearlib.clip import load, text_prefix
-from dearlib.datasets import classnames, entry, few_shot, half, prompts, read_split
+from dearlib.datasets import classnames, few_shot, half, prompts, read_split, split_sha256
 from dearlib.evaluation import evaluate, harmonic_mean, zero_shot
 from dearlib.model import DeAR, Settings
 from dearlib.params import params_hash, plain, validated
@@ -203,9 +202,8 @@ def views_of(sample, s):
 
 
 settings = Settings(p.first_layer, p.text_tokens, p.tokens_per_attribute, p.beta, p.alpha_cls)
-split_file = p.data_root / entry(p.dataset).folder / entry(p.dataset).split_file
-split_sha256 = hashlib.sha256(split_file.read_bytes()).hexdigest()
-key = prefix.digest([params_hash(p), frozen.weights_sha256, head_roles.sha256, split_sha256, prefix.contents(split.train)])
+split_file = split_sha256(p.data_root, p.dataset)
+key = prefix.digest([params_hash(p), frozen.weights_sha256, head_roles.sha256, split_file, prefix.contents(split.train)])
 
 
 # %%
@@ -285,7 +283,7 @@ record = RunRecord(
     parameters_sha256=params_hash(p),
     weights_sha256=frozen.weights_sha256,
     roles_sha256=head_roles.sha256,
-    split_sha256={p.dataset: split_sha256},
+    split_sha256={p.dataset: split_file},
     wall_seconds=time.monotonic() - began,
     metrics=tuple(metrics),
     curves=curves,

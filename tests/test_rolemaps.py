@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dearlib.errors import InputError
-from dearlib.rolemaps import role_counts, roles_by_loss, rethresholded, shielded, shuffled_roles, uniform_roles
+from dearlib.rolemaps import rethresholded, role_counts, roles_by_loss, shielded, shuffled_roles, uniform_roles
 from dearlib.roles import HeadRoles
 
 

@@ -4,7 +4,7 @@
 """
 
 from dearlib.datasets.catalogue import CATALOGUE, SHIFTED_MINI, SOURCE_MINI, TARGETS_MINI, Entry, entry, prompts
-from dearlib.datasets.splits import Item, Split, classnames, few_shot, half, open_image, parse_split, read_split
+from dearlib.datasets.splits import Item, Split, classnames, few_shot, half, open_image, parse_split, read_split, split_sha256
 
 __all__ = [
     "CATALOGUE",
@@ -22,4 +22,5 @@ __all__ = [
     "parse_split",
     "prompts",
     "read_split",
+    "split_sha256",
 ]

@@ -5,6 +5,7 @@ with paths relative to the images' folder. The few-shot sample and the halves fo
 so numbers compare with published ones.
 """
 
+import hashlib
 import json
 import os
 import random
@@ -109,6 +110,12 @@ def _check_images(path: Path, items: Iterable[Item]) -> None:
             present[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
         if item.path.name not in present[folder]:
             raise InputError(f"{path}: expected every image it names, got no file {item.path}; {_MAKE}")
+
+
+def split_sha256(root: str | Path, dataset: str) -> str:
+    """The hash of the data set's split file: which pictures, labels and names a number belongs to."""
+    where = entry(dataset)
+    return hashlib.sha256((Path(root) / where.folder / where.split_file).read_bytes()).hexdigest()
 
 
 def classnames(split: Split) -> list[str]:

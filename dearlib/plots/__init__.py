@@ -1,0 +1,70 @@
+"""Every figure, in one style: a function takes data and an `ax`, draws, and returns the `ax`.
+
+`figure` makes the canvas, `save` writes SVG and PNG that are the
+same bytes for the same data. Roles and methods keep their colours everywhere (Okabe and Ito's, safe for colour-blind
+readers); entropies and weights have a sequential map, differences a diverging one centred on 0; layers × heads maps have
+layers downwards (1-based) and heads to the right (0-based).
+"""
+
+from dearlib.plots.internals import attention_overlay, contribution_map, patch_grid, picture, stacked_parts
+from dearlib.plots.masks import mask_drawing, token_flow
+from dearlib.plots.roles import (
+    ablation_matrix,
+    cluster_scatter,
+    concept_bars,
+    entropy_intervals,
+    entropy_map,
+    role_counts,
+    role_legend,
+    role_map,
+)
+from dearlib.plots.runs import base_novel_chart, difference_forest, gain_dots, loss_curve, shot_curves, trade_off, weight_map
+from dearlib.plots.style import (
+    DIVERGING,
+    LINE_COLORS,
+    METHOD_COLORS,
+    ROLE_COLORS,
+    ROLE_NAMES,
+    SEQUENTIAL,
+    STYLE,
+    colorbar,
+    figure,
+    layer_head_map,
+    save,
+)
+
+__all__ = [
+    "DIVERGING",
+    "LINE_COLORS",
+    "METHOD_COLORS",
+    "ROLE_COLORS",
+    "ROLE_NAMES",
+    "SEQUENTIAL",
+    "STYLE",
+    "ablation_matrix",
+    "attention_overlay",
+    "base_novel_chart",
+    "cluster_scatter",
+    "colorbar",
+    "concept_bars",
+    "contribution_map",
+    "difference_forest",
+    "entropy_intervals",
+    "entropy_map",
+    "figure",
+    "gain_dots",
+    "layer_head_map",
+    "loss_curve",
+    "mask_drawing",
+    "patch_grid",
+    "picture",
+    "role_counts",
+    "role_legend",
+    "role_map",
+    "save",
+    "shot_curves",
+    "stacked_parts",
+    "token_flow",
+    "trade_off",
+    "weight_map",
+]

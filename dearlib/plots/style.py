@@ -1,0 +1,76 @@
+"""The one style of all figures: colours, canvas, files, and what several drawings share."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+ROLE_COLORS = {"attribute": "#E69F00", "other": "#CC79A7", "generalization": "#0072B2", "mixed": "#B8B8B8"}
+ROLE_NAMES = {"attribute": "Attribute", "other": "Other specialised", "generalization": "Generalization", "mixed": "Mixed"}
+LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+METHOD_COLORS = ("#8C8C8C", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
+SEQUENTIAL, DIVERGING = "cividis", "PuOr"
+
+STYLE: dict[str, Any] = {
+    "figure.dpi": 110,
+    "savefig.dpi": 160,
+    "figure.constrained_layout.use": True,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "image.interpolation": "nearest",
+    "axes.prop_cycle": mpl.cycler(color=LINE_COLORS),
+    "svg.hashsalt": "dear",
+}
+
+
+def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 3.6), **more: Any) -> tuple[Figure, Any]:
+    """`plt.subplots` in the one style; `size` in inches, for the whole figure."""
+    mpl.rcParams.update(STYLE)
+    return plt.subplots(rows, columns, figsize=size, **more)
+
+
+def save(fig: Figure, folder: Path, name: str) -> None:
+    """Writes `folder`/`name`.svg and .png, each whole or not at all and without a date."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, notes in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format=kind, metadata=notes)
+        partial = folder / f"{name}.{kind}.{os.getpid()}.partial"
+        partial.write_bytes(buffer.getvalue())
+        os.replace(partial, folder / f"{name}.{kind}")
+
+
+def layer_head_map(ax: Axes, values: np.ndarray, first_layer: int, **how: Any) -> Any:
+    """Layers downwards (1-based), heads to the right (0-based)."""
+    drawn = ax.imshow(values, aspect="auto", **how)
+    layers, heads = values.shape
+    ax.set_xticks(range(heads), [f"H{h}" for h in range(heads)])
+    ax.set_yticks(range(layers), [f"L{first_layer + i}" for i in range(layers)])
+    ax.set_xticks(np.arange(-0.5, heads), minor=True)
+    ax.set_yticks(np.arange(-0.5, layers), minor=True)
+    ax.grid(which="minor", color="white", linewidth=1)
+    ax.tick_params(which="both", length=0)
+    ax.spines[:].set_visible(False)
+    return drawn
+
+
+def colorbar(ax: Axes, drawn: Any, label: str) -> None:
+    """A colour bar beside `ax`."""
+    bar = ax.get_figure().colorbar(drawn, ax=ax, shrink=0.9, pad=0.02)  # type: ignore[union-attr]
+    bar.set_label(label)
+    bar.outline.set_visible(False)  # type: ignore[operator]
