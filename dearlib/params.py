@@ -221,6 +221,50 @@ class BaseToNovel(Run):
     datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
+class CrossDataset(Run):
+    """07: the source model on every target."""
+
+    source: Name
+    datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+class DomainGeneralization(Run):
+    """08: the source model on shifted versions of the source's test set."""
+
+    data_root: Path
+    source: Name
+    shifted: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+class FewShot(Run):
+    """09: accuracy against the number of pictures a class."""
+
+    datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+class Ablations(Run):
+    """10: the paper's ablations and more on `datasets`, sweeps of single settings on `sweep_datasets`, and the claims.
+
+    `source`, `targets` and `shifted` are those of 07 and 08.
+    """
+
+    datasets: Annotated[tuple[Name, ...], Field(min_length=2)]
+    sweep_datasets: Annotated[tuple[Name, ...], Field(min_length=2)]
+    source: Name
+    targets: Annotated[tuple[Name, ...], Field(min_length=2)]
+    shifted: Annotated[tuple[Name, ...], Field(min_length=2)]
+
+
+class AttributeRetrieval(Run):
+    """11: nearest neighbours by each token's feature."""
+
+    data_root: Path
+    source: Name
+    k: Count
+    shown: Count
+    projected: Annotated[int, Field(ge=10)]
+
+
 MODELS: dict[str, type[Run]] = {
     "00_pretrain_mini": PretrainMini,
     "01_vit_internals": VitInternals,
@@ -230,6 +274,11 @@ MODELS: dict[str, type[Run]] = {
     "05_training": Training,
     "05_variants": Variants,
     "06_base_to_novel": BaseToNovel,
+    "07_cross_dataset": CrossDataset,
+    "08_domain_generalization": DomainGeneralization,
+    "09_few_shot": FewShot,
+    "10_ablations": Ablations,
+    "11_attribute_retrieval": AttributeRetrieval,
 }
 
 
@@ -239,6 +288,11 @@ def load_params(notebook: str, path: Path | str, overrides: Mapping[str, str] | 
     for key, text in (overrides or {}).items():
         values[key] = parse(text, f"-p {key}={text}")
     return _check(notebook, values, str(path))
+
+
+def load_values(notebook: str, values: Mapping[str, Any]) -> Any:
+    """The validated parameters of `notebook` from a run record's."""
+    return _check(notebook, dict(values), f"record of {notebook}")
 
 
 def validated(notebook: str, namespace: Mapping[str, Any]) -> Any:

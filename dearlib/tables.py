@@ -13,6 +13,7 @@ from dearlib.errors import InputError
 from dearlib.results import RunRecord
 
 AVERAGE = "average"
+_LATEX = {"_": r"\_", "%": r"\%", "&": r"\&", "±": r"$\pm$", "−": "$-$", "λ": r"$\lambda$", "β": r"$\beta$", "α": r"$\alpha$"}
 
 
 def accuracies(metrics: pd.DataFrame, datasets: Sequence[str], methods: Sequence[str], trained_on: str | None = None) -> pd.DataFrame:
@@ -74,7 +75,7 @@ def latex(shown: pd.DataFrame) -> str:
     """A booktabs table; in text, Markdown's bold, ± and signs become LaTeX's."""
 
     def escaped(text: str) -> str:
-        for plain, tex in (("\\", r"\textbackslash{}"), ("_", r"\_"), ("%", r"\%"), ("&", r"\&"), ("±", r"$\pm$"), ("−", "$-$"), ("λ", r"$\lambda$"), ("β", r"$\beta$")):  # fmt: skip
+        for plain, tex in _LATEX.items():
             text = text.replace(plain, tex)
         return re.sub(r"\*\*(.*?)\*\*", r"\\textbf{\1}", text)
 

@@ -149,7 +149,8 @@ for key in tests:
 
 # %%
 def one_run(name, v, s):
-    """Trains one variant with one seed, and tests it wherever it is to be tested."""
+    """Trains one variant with one seed, and tests it wherever it is to be tested. A method's name ends at the comma."""
+    method = name.partition(", ")[0]
     roles = experiment.role_map(HeadRoles.load(v.roles).for_weights(frozen.weights_sha256), v, s)
     items = half(few_shot(split, v.shots, s), learned).train
     key = prefix.digest([params_hash(v), frozen.weights_sha256, roles.sha256, prefix.contents(items)])
@@ -158,8 +159,8 @@ def one_run(name, v, s):
     for where in tests:
         states = prefix.deepened(frozen, shared[where], found.first_layer, v.first_layer).states
         result = evaluate(model, states, text_prefix(frozen, texts[where], v.first_layer), label[where])
-        note(where, "test", name, s, result.fused, v.shots)
-        note(where, "test", f"{name} (class feature)", s, result.class_feature, v.shots)
+        note(where, "test", method, s, result.fused, v.shots)
+        note(where, "test", f"{method} (class feature)", s, result.class_feature, v.shots)
     return model
 
 

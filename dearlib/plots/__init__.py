@@ -6,7 +6,7 @@ readers); entropies and weights have a sequential map, differences a diverging o
 layers downwards (1-based) and heads to the right (0-based).
 """
 
-from dearlib.plots.internals import attention_overlay, contribution_map, patch_grid, picture, stacked_parts
+from dearlib.plots.internals import attention_overlay, contribution_map, frame, patch_grid, picture, stacked_parts
 from dearlib.plots.masks import mask_drawing, token_flow
 from dearlib.plots.roles import (
     ablation_matrix,
@@ -18,7 +18,16 @@ from dearlib.plots.roles import (
     role_legend,
     role_map,
 )
-from dearlib.plots.runs import base_novel_chart, difference_forest, gain_dots, loss_curve, shot_curves, trade_off, weight_map
+from dearlib.plots.runs import (
+    base_novel_chart,
+    difference_forest,
+    gain_dots,
+    labelled_points,
+    loss_curve,
+    shot_curves,
+    trade_off,
+    weight_map,
+)
 from dearlib.plots.style import (
     DIVERGING,
     LINE_COLORS,
@@ -52,7 +61,9 @@ __all__ = [
     "entropy_intervals",
     "entropy_map",
     "figure",
+    "frame",
     "gain_dots",
+    "labelled_points",
     "layer_head_map",
     "loss_curve",
     "mask_drawing",

@@ -68,3 +68,10 @@ def stacked_parts(ax: Axes, parts: Mapping[str, Float[np.ndarray, "layer"]], lab
     ax.set(xlabel="layer", ylabel=label, xticks=range(1, 1 + max(len(v) for v in parts.values())))
     ax.legend()
     return ax
+
+
+def frame(ax: Axes, color: str) -> Axes:
+    """A coloured frame around a picture drawn by `picture`."""
+    width, height = ax.get_xlim()[1], ax.get_ylim()[0]
+    ax.add_patch(plt.Rectangle((0, 0), width - 0.5, height - 0.5, fill=False, edgecolor=color, linewidth=3))
+    return ax

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 
 from dearlib.plots.style import LINE_COLORS, METHOD_COLORS, SEQUENTIAL, colorbar
@@ -113,4 +113,14 @@ def difference_forest(ax: Axes, rows: pd.DataFrame, label: str) -> Axes:
     ax.axvline(0, color="black", linestyle="--", linewidth=0.8)
     ax.set_yticks(range(len(rows)), rows["name"])
     ax.set(xlabel=label, ylim=(len(rows) - 0.5, -0.5))
+    return ax
+
+
+def labelled_points(ax: Axes, points: Float[np.ndarray, "point 2"], labels: Int[np.ndarray, "point"]) -> Axes:
+    """Points coloured by label; those without one (−1) are small and grey."""
+    without = labels < 0
+    ax.scatter(*points[without].T, s=4, color="#D0D0D0", linewidth=0)
+    ax.scatter(*points[~without].T, s=9, c=labels[~without], cmap="tab20", linewidth=0)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
     return ax
