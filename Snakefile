@@ -14,8 +14,16 @@ PARAMS = f"params/{PROFILE}"
 ROOT = Path(workflow.basedir)
 DATA = read_yaml(ROOT / PARAMS / "05_training.yaml")["data_root"]
 TABLE = read_yaml(ROOT / PARAMS / "06_base_to_novel.yaml")
+TRANSFER = read_yaml(ROOT / PARAMS / "07_cross_dataset.yaml")
+SHIFTS = read_yaml(ROOT / PARAMS / "08_domain_generalization.yaml")
+SHOTS = read_yaml(ROOT / PARAMS / "09_few_shot.yaml")
+ABLATIONS = read_yaml(ROOT / PARAMS / "10_ablations.yaml")
 RUNS, FIGURES = TABLE["runs_root"], TABLE["figures_root"]
 ROLES = f"{RUNS}/02_head_roles/roles.json"
+ROLES_BY_LOSS = f"{RUNS}/02_head_roles/roles_by_loss.json"
+# A group of runs of 05_variants → its parameter file.
+PLANS = {"ablations": "05_variants", "sweeps": "05_variants-sweeps", "few_shot": "05_variants-few_shot", "source": "05_variants-source"}
+SOURCE = f"{RUNS}/source-{TRANSFER['source']}/record.json"
 RUN = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m dearlib.runner {input.notebook} {input.params} --out"
 
 
@@ -42,10 +50,23 @@ def dataset_of(name):
     return split(read_yaml(ROOT / PARAMS / f"{name}.yaml")["dataset"])
 
 
+def records(group, datasets):
+    return expand(f"{RUNS}/{group}-{{dataset}}/record.json", dataset=datasets)
+
+
+def table(name):
+    return multiext(f"{FIGURES}/{name}", ".csv", ".md", ".tex", ".json")
+
+
+def picture(name):
+    return multiext(f"{FIGURES}/{name}", ".svg", ".png", ".json")
+
+
 rule all:
     input:
-        multiext(f"{FIGURES}/table2", ".csv", ".md", ".tex"),
-        expand(f"{RUNS}/{{step}}/done", step=["01_vit_internals", "03_role_masks", "04_dear_model"]),
+        *(table(name) for name in ("table2", "table3", "table4", "table5", "table6", "claims")),
+        *(picture(name) for name in ("figure1", "figure2", "figure3", "figure4")),
+        f"{RUNS}/01_vit_internals/done",
 
 
 rule world:
@@ -53,7 +74,7 @@ rule world:
     input:
         modules("dearlib/datasets/world/__main__.py"),
     output:
-        expand("data/mini/{dataset}/split.json", dataset=["source", *TABLE["datasets"]]),
+        expand("data/mini/{dataset}/split.json", dataset=[TRANSFER["source"], *SHIFTS["shifted"], *TABLE["datasets"]]),
     threads: 2
     shell:
         "python -m dearlib.datasets.world --out data/mini"
@@ -79,6 +100,7 @@ rule head_roles:
         split=dataset_of("02_head_roles"),
     output:
         ROLES,
+        ROLES_BY_LOSS,
     log:
         notebook=f"{RUNS}/02_head_roles/notebook.ipynb",
     shell:
@@ -91,7 +113,7 @@ rule role_masks:
         **step("03_role_masks"),
         roles=ROLES,
     output:
-        touch(f"{RUNS}/03_role_masks/done"),
+        picture("figure1"),
     log:
         notebook=f"{RUNS}/03_role_masks/notebook.ipynb",
     shell:
@@ -105,7 +127,7 @@ rule dear_model:
         split=dataset_of("04_dear_model"),
         roles=ROLES,
     output:
-        touch(f"{RUNS}/04_dear_model/done"),
+        picture("figure2"),
     log:
         notebook=f"{RUNS}/04_dear_model/notebook.ipynb",
     shell:
@@ -127,14 +149,114 @@ rule training:
         RUN + f" {RUNS}/05_training-{{wildcards.dataset}} -p dataset={{wildcards.dataset}}"
 
 
+rule variants:
+    message: "05: {wildcards.group} on {wildcards.dataset}"
+    wildcard_constraints:
+        group="|".join(PLANS),
+    input:
+        notebook="notebooks/05_variants.py",
+        params=lambda w: f"{PARAMS}/{PLANS[w.group]}.yaml",
+        modules=modules("notebooks/05_variants.py"),
+        weights=step("05_variants")["weights"],
+        split=split("{dataset}"),
+        targets=lambda w: [split(t) for t in read_yaml(ROOT / PARAMS / f"{PLANS[w.group]}.yaml")["targets"]],
+        roles=[ROLES, ROLES_BY_LOSS],
+        # The base-to-novel run of a data set keeps its prefix, which all the variants share: let it come first.
+        first=lambda w: f"{RUNS}/05_training-{w.dataset}/record.json" if w.group != "source" else [],
+    output:
+        f"{RUNS}/{{group}}-{{dataset}}/record.json",
+    log:
+        notebook=f"{RUNS}/{{group}}-{{dataset}}/notebook.ipynb",
+    shell:
+        RUN + f" {RUNS}/{{wildcards.group}}-{{wildcards.dataset}} -p dataset={{wildcards.dataset}}"
+
+
 rule base_to_novel:
     message: "06: the base-to-novel table"
     input:
         **step("06_base_to_novel"),
-        records=expand(f"{RUNS}/05_training-{{dataset}}/record.json", dataset=TABLE["datasets"]),
+        records=records("05_training", TABLE["datasets"]),
     output:
-        multiext(f"{FIGURES}/table2", ".csv", ".md", ".tex"),
+        table("table2"),
     log:
         notebook=f"{RUNS}/06_base_to_novel/notebook.ipynb",
     shell:
         RUN + f" {RUNS}/06_base_to_novel"
+
+
+rule cross_dataset:
+    message: "07: from one data set to others"
+    input:
+        **step("07_cross_dataset"),
+        records=SOURCE,
+    output:
+        table("table3"),
+    log:
+        notebook=f"{RUNS}/07_cross_dataset/notebook.ipynb",
+    shell:
+        RUN + f" {RUNS}/07_cross_dataset"
+
+
+rule domain_generalization:
+    message: "08: when the pictures change"
+    input:
+        **step("08_domain_generalization"),
+        records=SOURCE,
+        splits=[split(s) for s in SHIFTS["shifted"]],
+    output:
+        table("table4"),
+    log:
+        notebook=f"{RUNS}/08_domain_generalization/notebook.ipynb",
+    shell:
+        RUN + f" {RUNS}/08_domain_generalization"
+
+
+rule few_shot:
+    message: "09: accuracy against shots"
+    input:
+        **step("09_few_shot"),
+        records=records("few_shot", SHOTS["datasets"]),
+    output:
+        picture("figure4"),
+        f"{FIGURES}/figure4.csv",
+    log:
+        notebook=f"{RUNS}/09_few_shot/notebook.ipynb",
+    shell:
+        RUN + f" {RUNS}/09_few_shot"
+
+
+rule ablations:
+    message: "10: ablations, controls, claims"
+    input:
+        **step("10_ablations"),
+        records=[
+            *records("05_training", ABLATIONS["datasets"]),
+            *records("ablations", ABLATIONS["datasets"]),
+            *records("sweeps", ABLATIONS["sweep_datasets"]),
+            *records("few_shot", ABLATIONS["datasets"]),
+            SOURCE,
+            f"{RUNS}/11_attribute_retrieval/record.json",
+        ],
+    output:
+        table("table5"),
+        table("table6"),
+        table("claims"),
+    log:
+        notebook=f"{RUNS}/10_ablations/notebook.ipynb",
+    shell:
+        RUN + f" {RUNS}/10_ablations"
+
+
+rule attribute_retrieval:
+    message: "11: asking one token at a time"
+    input:
+        **step("11_attribute_retrieval"),
+        records=SOURCE,
+    output:
+        picture("figure3"),
+        f"{FIGURES}/figure3.csv",
+        f"{RUNS}/11_attribute_retrieval/record.json",
+    log:
+        notebook=f"{RUNS}/11_attribute_retrieval/notebook.ipynb",
+    shell:
+        RUN + f" {RUNS}/11_attribute_retrieval"

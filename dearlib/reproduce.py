@@ -36,8 +36,8 @@ def check_profile(profile: str) -> None:
     if not folder.is_dir():
         raise InputError(f"--profile: expected a folder of params/, got {profile}")
     for notebook in MODELS:
-        if (folder / f"{notebook}.yaml").exists():
-            load_params(notebook, folder / f"{notebook}.yaml")
+        for path in sorted(folder.glob(f"{notebook}*.yaml")):  # 05_variants has several
+            load_params(notebook, path)
 
 
 def snakemake(profile: str, cores: int) -> int:

@@ -92,12 +92,16 @@ def _processor() -> str:
 
 
 def load_records(paths: Iterable[Path]) -> list[RunRecord]:
-    """Records that may stand in one table: same weights and roles, and one split file per data set.
+    """The records of these files, if they may stand in one table (`together`)."""
+    return together([RunRecord.load(p) for p in paths])
+
+
+def together(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The records themselves, if they may stand in one table: same weights and roles, and one split file per data set.
 
     Raises:
         InputError: naming what differs.
     """
-    records = [RunRecord.load(p) for p in paths]
     for name in ("weights_sha256", "roles_sha256"):
         seen = sorted({str(getattr(r, name)) for r in records})
         if len(seen) > 1:
@@ -108,7 +112,7 @@ def load_records(paths: Iterable[Path]) -> list[RunRecord]:
             if splits.setdefault(dataset, digest) != digest:
                 two = f"{splits[dataset][:12]} and {digest[:12]}"
                 raise InputError(f"records: expected one split file of {dataset}, got {two}; rerun the older runs")
-    return records
+    return list(records)
 
 
 def tidy(records: Sequence[RunRecord]) -> pd.DataFrame:

@@ -31,9 +31,11 @@ from IPython.display import Markdown, display
 
 from dearlib import attention, masks, plots
 from dearlib.clip import image_prefix, image_suffix, load
-from dearlib.params import validated
+from dearlib.params import params_hash, validated
+from dearlib.results import provenance
 from dearlib.rolemaps import uniform_roles
 from dearlib.roles import HeadRoles
+from dearlib.tables import write_sidecar
 
 p = validated("03_role_masks", globals())
 torch.manual_seed(p.seed)
@@ -218,6 +220,28 @@ M = attention.additive(may, q.dtype)  # 0 and −∞
 weights = torch.softmax(q @ k.mT / q.shape[-1] ** 0.5 + M, dim=-1)
 assert (weights[~may.expand_as(weights)] == 0).all()  # a blocked pair has weight zero, exactly
 torch.testing.assert_close(attention.fused(q, k, v, may), weights @ v, rtol=1e-4, atol=1e-5)
+
+# %% [markdown]
+# This is the paper's Figure 1, drawn from a head of the role file: who reads whom, the mask, and how much of its attention an
+# original query pays to attribute tokens without and with it (mean over queries and pictures; the tokens are random and large).
+
+# %%
+here = [roles.at(roles.first_layer, h) for h in range(roles.heads)]
+order = ("generalization", "other", "attribute", "mixed")
+e = min(here, key=lambda e: order.index(e.role))
+free = torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1)
+paid = {name: w[:, e.head, :n_original, n_original:].sum(-1).mean().item() for name, w in (("no mask", free), ("role mask", weights))}
+drawn, color = masks.head_mask(e, A, n_original, per).numpy(), plots.ROLE_COLORS[e.role]
+fig, axes = plots.figure(1, 3, size=(9.6, 3.3), width_ratios=[1.2, 1.2, 0.6])
+plots.token_flow(axes[0], drawn, n_original, A, color, f"L{e.layer} H{e.head}: {plots.ROLE_NAMES[e.role]}")
+plots.mask_drawing(axes[1], drawn, n_original, A, color)
+axes[2].bar(list(paid), list(paid.values()), color=["#B8B8B8", color])
+axes[2].set(ylabel="attention paid to attribute tokens", ylim=(0, None))
+plots.save(fig, p.figures_root, "figure1")
+write_sidecar(p.figures_root / "figure1", {"notebook": "03_role_masks", "parameters_sha256": params_hash(p), "head": f"L{e.layer} H{e.head}",
+    "weights_sha256": model.weights_sha256, "roles_sha256": roles.sha256, "paid": paid, "commit": provenance()["commit"]})  # fmt: skip
+display(Markdown(f"Without the mask the original tokens pay {paid['no mask']:.0%} of this head's attention to the attribute tokens, with it "
+                 f"{paid['role mask']:.0%}."))  # fmt: skip
 
 # %% [markdown]
 # **Fact 1: under All-Generalization [CLS] is untouched**, whatever the tokens are: it never reads them, nor does any patch

@@ -57,9 +57,11 @@ from dearlib.clip import image_prefix, load, text_prefix
 from dearlib.datasets import classnames, half, open_image, prompts, read_split
 from dearlib.masks import layer_mask
 from dearlib.model import DeAR, Settings, losses
-from dearlib.params import validated
+from dearlib.params import params_hash, validated
+from dearlib.results import provenance
 from dearlib.rolemaps import uniform_roles
 from dearlib.roles import HeadRoles
+from dearlib.tables import write_sidecar
 
 p = validated("04_dear_model", globals())
 frozen = load(p.clip, p.clip_weights)
@@ -96,14 +98,25 @@ assert count(5, 1, 5, 768, 512, 512) == 399_622
 print(f"{frozen.name}: predicted {predicted:,}, measured {measured:,}. ViT-B/16 with K = 5: {count(5, 1, 5, 768, 512, 512):,}")
 
 # %% [markdown]
+# The whole of it as a drawing; every number in it is read off the model above (the paper's Figure 2). Blue is frozen, orange is
+# trained.
+
+# %%
+base = half(read_split(p.data_root, p.dataset), "base")
+fig, ax = plots.figure(size=(9.6, 4.4))
+plots.framework(ax, model, classes=len(classnames(base)))
+plots.save(fig, p.figures_root, "figure2")
+write_sidecar(p.figures_root / "figure2", {"notebook": "04_dear_model", "parameters_sha256": params_hash(p), "weights_sha256": frozen.weights_sha256,
+                                           "roles_sha256": head_roles.sha256, "commit": provenance()["commit"]})  # fmt: skip
+
+# %% [markdown]
 # ## 2 Pictures on the verge of layer J
 #
 # Layers $1 \dots J-1$ have nothing to learn. Their output is a constant of the picture, so everything below starts from it.
 
 # %%
-split = half(read_split(p.data_root, p.dataset), "base")
-chosen = np.random.default_rng(p.seed).choice(len(split.train), size=min(p.images, len(split.train)), replace=False)
-items = [split.train[i] for i in chosen]
+chosen = np.random.default_rng(p.seed).choice(len(base.train), size=min(p.images, len(base.train)), replace=False)
+items = [base.train[i] for i in chosen]
 pictures = torch.stack([frozen.preprocess(open_image(i.path)) for i in items]).double()
 labels = torch.tensor([i.label for i in items])
 with torch.no_grad():
@@ -245,7 +258,7 @@ def text_pass(texts):
 
 
 # %%
-texts = prompts(p.dataset, classnames(split))
+texts = prompts(p.dataset, classnames(base))
 text_states = text_prefix(frozen, texts, p.first_layer)
 with torch.no_grad():
     f_text = model.text_features(text_states)

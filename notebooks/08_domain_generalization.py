@@ -33,6 +33,7 @@ shifted: list = ["source_redrawn", "source_sketch", "source_adversarial", "sourc
 # %%
 import numpy as np
 import pandas as pd
+from dearlib.reported import reported
 from IPython.display import Markdown
 
 from dearlib import plots, tables
@@ -89,6 +90,14 @@ at = table.set_index(["dataset", "method"]).accuracy
 for name in p.shifted:
     lost = {m: at[p.source, m] - at[name, m] for m in ("CLIP", "DeAR (fused)")}
     print(f"{name}: CLIP loses {lost['CLIP']:.1f} points of its source accuracy, DeAR (fused) {lost['DeAR (fused)']:.1f}")
+
+# %% [markdown]
+# The paper's Table 4, *reported* for ViT-B/16, ImageNet and its four variants:
+
+# %%
+theirs = reported(4)
+order = list(theirs.dataset.unique())
+Markdown("*Reported:*\n\n" + theirs.pivot(index="method", columns="dataset", values="value")[order].to_markdown())
 
 # %% [markdown]
 # ## 3. Against zero-shot CLIP

@@ -6,6 +6,7 @@ readers); entropies and weights have a sequential map, differences a diverging o
 layers downwards (1-based) and heads to the right (0-based).
 """
 
+from dearlib.plots.framework import framework
 from dearlib.plots.internals import attention_overlay, contribution_map, frame, patch_grid, picture, stacked_parts
 from dearlib.plots.masks import mask_drawing, token_flow
 from dearlib.plots.roles import (
@@ -62,6 +63,7 @@ __all__ = [
     "entropy_map",
     "figure",
     "frame",
+    "framework",
     "gain_dots",
     "labelled_points",
     "layer_head_map",

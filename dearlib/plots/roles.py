@@ -14,7 +14,7 @@ from dearlib.plots.style import DIVERGING, LINE_COLORS, ROLE_COLORS, ROLE_NAMES,
 from dearlib.roles import HeadRoles
 
 
-def role_map(ax: Axes, roles: HeadRoles) -> Axes:
+def role_map(ax: Axes, roles: HeadRoles, legend: bool = True) -> Axes:
     """Layers × heads, a head's colour its role, the text its most frequent concept (left out where it means little: Generalization)."""
     kinds = list(ROLE_COLORS)
     values = np.array([[kinds.index(roles.at(layer, h).role) for h in range(roles.heads)] for layer in _layers(roles)])
@@ -25,7 +25,8 @@ def role_map(ax: Axes, roles: HeadRoles) -> Axes:
             if entry.role != "generalization":
                 weight = "normal" if entry.role == "mixed" else "bold"
                 ax.text(h, i, _short(entry.concept), ha="center", va="center", fontsize=6, weight=weight)
-    role_legend(ax, [r for r in kinds if (values == kinds.index(r)).any()])
+    if legend:
+        role_legend(ax, [r for r in kinds if (values == kinds.index(r)).any()])
     return ax
 
 

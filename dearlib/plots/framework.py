@@ -1,0 +1,53 @@
+"""DeAR as a drawing (the paper's Figure 2), every number on it read off the model."""
+
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyBboxPatch
+
+from dearlib.model import DeAR
+from dearlib.plots.style import LINE_COLORS
+from dearlib.rolemaps import role_counts
+
+FROZEN, TRAINED = "#DCE6F0", "#FBE3C8"
+
+
+def framework(ax: Axes, model: DeAR, classes: int) -> Axes:
+    """The whole model for `classes` class names: blue boxes are frozen, orange ones trained; shapes leave the batch out."""
+    clip, s = model.clip, model.settings
+    tokens, d_v, d_t, d = len(model.attribute_tokens), clip.d_model, clip.d_text, clip.d_embed
+    below, above = f"1 … {s.first_layer - 1}", f"{s.first_layer} … {clip.layers}"
+    text_layers = f"{s.first_layer} … {len(clip.model.transformer.resblocks)}"  # type: ignore[union-attr,arg-type]
+    masks = "\n".join(f"{count} {name}" for name, count in role_counts(model.roles).items())
+    picture = _box(ax, 0, 2, f"picture\n{clip.patches} patches + [CLS]", "white")
+    low = _box(ax, 1, 2, f"vision layers {below}\n[{clip.patches + 1}, {d_v}]", FROZEN)
+    high = _box(ax, 2, 2, f"vision layers {above}\nrole mask per head\n[{clip.patches + 1 + tokens}, {d_v}]", FROZEN)
+    attribute = _box(ax, 1, 3, f"attribute tokens\n[{tokens}, {d_v}], β = {s.beta:g}", TRAINED)
+    cls = _box(ax, 3, 2, f"P_vision of [CLS]\nf_cls [{d}]", FROZEN)
+    own = _box(ax, 3, 3, f"P_attr of the tokens\nf_a [{len(model.roles.attributes)}, {d}]", TRAINED)
+    names = _box(ax, 0, 0.6, f"{classes} prompts", "white")
+    text_low = _box(ax, 1, 0.6, f"text layers {below}\n[{classes}, n, {d_t}]", FROZEN)
+    text_high = _box(ax, 2, 0.6, f"text layers {text_layers}\n[{classes}, n + {s.text_tokens}, {d_t}]", FROZEN)
+    text_tokens = _box(ax, 1, -0.3, f"text tokens\n[{s.text_tokens}, {d_t}]", TRAINED)
+    f_t = _box(ax, 3, 0.6, f"projection of [EOT]\nf_t [{classes}, {d}]", FROZEN)
+    fused = _box(ax, 4, 1.6, f"ŷ = Σ α_i τ cos(f_i, f_t)\nα: {len(model.fusion)} weights\n[{classes}]", TRAINED)
+    for start, end in ((picture, low), (low, high), (high, cls), (names, text_low), (text_low, text_high), (text_high, f_t)):
+        _arrow(ax, start, end)
+    for start, end in ((attribute, high), (high, own), (text_tokens, text_high), (cls, fused), (own, fused), (f_t, fused)):
+        _arrow(ax, start, end)
+    ax.text(2, 3.0, masks, ha="center", va="center", fontsize=7)
+    ax.set(xlim=(-0.5, 4.6), ylim=(-0.8, 3.6))
+    ax.set_axis_off()
+    return ax
+
+
+def _box(ax: Axes, column: float, row: float, text: str, color: str) -> tuple[float, float]:
+    """A labelled box centred on a grid place; returns the place."""
+    how = {"boxstyle": "round,pad=0.02,rounding_size=0.05", "facecolor": color, "edgecolor": "#555555", "linewidth": 0.8}
+    ax.add_patch(FancyBboxPatch((column - 0.41, row - 0.27), 0.82, 0.54, **how))
+    ax.text(column, row, text, ha="center", va="center", fontsize=7.2)
+    return column, row
+
+
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """From one box's right edge to the next one's left."""
+    style = {"arrowstyle": "-|>", "color": LINE_COLORS[6], "linewidth": 0.9}
+    ax.annotate("", (end[0] - 0.43, end[1]), (start[0] + 0.43, start[1]), arrowprops=style)
