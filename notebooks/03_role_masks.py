@@ -238,10 +238,11 @@ plots.mask_drawing(axes[1], drawn, n_original, A, color)
 axes[2].bar(list(paid), list(paid.values()), color=["#B8B8B8", color])
 axes[2].set(ylabel="attention paid to attribute tokens", ylim=(0, None))
 plots.save(fig, p.figures_root, "figure1")
-write_sidecar(p.figures_root / "figure1", {"notebook": "03_role_masks", "parameters_sha256": params_hash(p), "head": f"L{e.layer} H{e.head}",
-    "weights_sha256": model.weights_sha256, "roles_sha256": roles.sha256, "paid": paid, "commit": provenance()["commit"]})  # fmt: skip
-display(Markdown(f"Without the mask the original tokens pay {paid['no mask']:.0%} of this head's attention to the attribute tokens, with it "
-                 f"{paid['role mask']:.0%}."))  # fmt: skip
+origin = {"weights_sha256": model.weights_sha256, "roles_sha256": roles.sha256, "commit": provenance()["commit"]}
+origin |= {"notebook": "03_role_masks", "parameters_sha256": params_hash(p), "head": f"L{e.layer} H{e.head}", "paid": paid}
+write_sidecar(p.figures_root / "figure1", origin)
+shares = f"{paid['no mask']:.0%} of this head's attention to the attribute tokens, with it {paid['role mask']:.0%}"
+display(Markdown(f"Without the mask the original tokens pay {shares}."))
 
 # %% [markdown]
 # **Fact 1: under All-Generalization [CLS] is untouched**, whatever the tokens are: it never reads them, nor does any patch

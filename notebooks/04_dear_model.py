@@ -106,8 +106,8 @@ base = half(read_split(p.data_root, p.dataset), "base")
 fig, ax = plots.figure(size=(9.6, 4.4))
 plots.framework(ax, model, classes=len(classnames(base)))
 plots.save(fig, p.figures_root, "figure2")
-write_sidecar(p.figures_root / "figure2", {"notebook": "04_dear_model", "parameters_sha256": params_hash(p), "weights_sha256": frozen.weights_sha256,
-                                           "roles_sha256": head_roles.sha256, "commit": provenance()["commit"]})  # fmt: skip
+origin = {"weights_sha256": frozen.weights_sha256, "roles_sha256": head_roles.sha256, "commit": provenance()["commit"]}
+write_sidecar(p.figures_root / "figure2", origin | {"notebook": "04_dear_model", "parameters_sha256": params_hash(p)})
 
 # %% [markdown]
 # ## 2 Pictures on the verge of layer J

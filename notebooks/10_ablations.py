@@ -115,7 +115,7 @@ Markdown(text.to_markdown(index=False, disable_numparse=True))
 
 # %%
 theirs = reported(5).pivot(index="method", columns="metric", values="value")[["base", "novel", "hm"]]
-Markdown("*Reported* for ViT-B/16 on eleven public data sets, another model and other data:\n\n" + theirs.loc[lambda t: t.hm.sort_values().index].to_markdown())
+Markdown("*Reported* for ViT-B/16 on eleven public data sets, another model and other data:\n\n" + theirs.to_markdown())
 
 # %% [markdown]
 # ## 3. Losses (Table 6)
@@ -170,7 +170,8 @@ _ = plots.save(fig, p.figures_root, "10_ablations")
 # %%
 roles_matter = against_dear(["shuffled roles"], "hm", p.datasets).iloc[0]
 clear = roles_matter.low > 0 or roles_matter.high < 0
-print(f"Shuffled roles: {roles_matter.difference:+.2f} points of HM [{roles_matter.low:+.2f}, {roles_matter.high:+.2f}] against DeAR. ", end="")
+interval = f"[{roles_matter.low:+.2f}, {roles_matter.high:+.2f}]"
+print(f"Shuffled roles: {roles_matter.difference:+.2f} points of HM {interval} against DeAR. ", end="")
 print("Which heads get which role matters here." if clear and roles_matter.difference < 0 else
       "Dealing the roles out at random does better here." if clear else
       "Here the data cannot tell the roles that were found from roles dealt out at random.")  # fmt: skip
