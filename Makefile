@@ -1,7 +1,10 @@
 # Each target makes the environment it needs from requirements.lock, in .venv. Needs only Python >= 3.11.
-#   make reproduce   run everything, draw the table        make lab    open the notebooks
+#   make reproduce   run everything, draw every table      make lab    open the notebooks
+#   make table2      (… table6, claims, audit, figure1 … figure4) one of them and what it needs
+#   make quick       the same with one seed and two data sets, into figures/quick
 #   make test        all tests                             make lint   style and types
 #   make pairs       keep the last run's outputs in notebooks/*.ipynb
+#   make tune        choose hyper-parameters on validation pictures (params/mini/tuning.csv)
 #   make lock        resolve pyproject.toml anew           make clean  remove what runs made
 PYTHON ?= python3
 PROFILE ?= mini
@@ -16,10 +19,21 @@ export TOKENIZERS_PARALLELISM := false
 # The caller's own environment must not leak into ours.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: reproduce test lint lab pairs lock clean
+ONE := table2 table3 table4 table5 table6 claims audit figure1 figure2 figure3 figure4
+
+.PHONY: reproduce quick $(ONE) test lint lab pairs tune lock clean
 
 reproduce: $(READY)
 	$(PY) -m dearlib.reproduce --profile $(PROFILE) --cores $(CORES)
+
+quick: $(READY)
+	$(PY) -m dearlib.reproduce --profile quick --cores $(CORES)
+
+$(ONE): $(READY)
+	$(PY) -m dearlib.reproduce --profile $(PROFILE) --cores $(CORES) --only $@
+
+tune: $(READY)
+	OMP_NUM_THREADS=$(CORES) $(PY) -m dearlib.tuning params/mini/05_training.yaml params/mini/tuning.yaml --out params/mini/tuning.csv
 
 test: $(READY)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -q -n $(CORES)
@@ -37,7 +51,8 @@ lab: $(READY)
 pairs: $(READY)
 	@set -e; for run in runs/$(PROFILE)/*/notebook.ipynb; do \
 	  step=$$(basename $$(dirname $$run)); name=$${step%%-*}; \
-	  case $$step in *-*) [ "$$step" = "$$name-objects" ] || continue;; esac; \
+	  case $$step in 05_training-objects | ablations-objects) ;; *-*) continue;; esac; \
+	  [ "$$name" = ablations ] && name=05_variants; \
 	  $(PY) -m dearlib.pairs notebooks/$$name.py $$run; echo "notebooks/$$name.ipynb <- $$run"; \
 	done
 

@@ -69,6 +69,21 @@ rule all:
         f"{RUNS}/01_vit_internals/done",
 
 
+# `make table5` and the like: one table or figure and what it needs.
+for one in ("table2", "table3", "table4", "table5", "table6", "claims", "audit"):
+
+    rule:
+        name: one
+        input: table(one)
+
+
+for one in ("figure1", "figure2", "figure3", "figure4"):
+
+    rule:
+        name: one
+        input: picture(one)
+
+
 rule world:
     message: "Attribute World: rendering the data sets to data/mini"
     input:

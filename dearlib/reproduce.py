@@ -17,16 +17,17 @@ from dearlib.params import MODELS, load_params, repository
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dearlib.reproduce", description="Run a profile's notebooks and draw its table.")
     parser.add_argument("--profile", default="mini", help="folder of params/")
+    parser.add_argument("--only", metavar="NAME", help="one table or figure, such as table5, and what it needs")
     parser.add_argument("--cores", type=int, default=2, help="notebooks at once; each computes with one thread")
     args = parser.parse_args(argv)
     os.chdir(repository(Path.cwd()))
     try:
         check_profile(args.profile)
-        status = snakemake(args.profile, args.cores)
+        status = snakemake(args.profile, args.cores, args.only)
     except InputError as error:
         print(f"reproduce: {error}", file=sys.stderr)
         return 2
-    print(summary(args.profile, status == 0))
+    print(summary(args.profile, status == 0, args.only))
     return status
 
 
@@ -40,8 +41,8 @@ def check_profile(profile: str) -> None:
             load_params(notebook, path)
 
 
-def snakemake(profile: str, cores: int) -> int:
-    """Snakemake's exit status. Clears the lock that a killed run left; our own lock says whether one is still running."""
+def snakemake(profile: str, cores: int, only: str | None = None) -> int:
+    """Snakemake's exit status; `only` is the name of a rule. Clears the lock that a killed run left; our own lock says whether one is still running."""
     Path(".snakemake").mkdir(exist_ok=True)
     with open(".snakemake/reproduce.lock", "w") as lock:
         try:
@@ -60,10 +61,10 @@ def snakemake(profile: str, cores: int) -> int:
 
         if any(Path(".snakemake/locks").glob("*.lock")):
             call("--unlock", "--quiet", "all")
-        return call("--rerun-incomplete", "--keep-going", "--quiet", "host", "reason")
+        return call(*([only] if only else []), "--rerun-incomplete", "--keep-going", "--quiet", "host", "reason")
 
 
-def summary(profile: str, complete: bool) -> str:
+def summary(profile: str, complete: bool, only: str | None = None) -> str:
     """What a user reads last: failed notebooks if there are any, else the table; and where things are."""
     runs = Path("runs") / profile
     figures = Path("figures") / profile
@@ -73,7 +74,9 @@ def summary(profile: str, complete: bool) -> str:
 
         failed = "".join(f"FAILED {failure(path)}\n  read {path}\n" for path in sorted(runs.glob("*/failed.ipynb")))
         return f"\n{failed}Not complete. `make reproduce` goes on from here.\n{places}"
-    return f"\n{(figures / 'table2.md').read_text(encoding='utf-8')}\n{places}"
+    shown = figures / f"{only or 'table2'}.md"
+    table = f"{shown.read_text(encoding='utf-8')}\n" if shown.exists() else ""
+    return f"\n{table}{places}"
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ def methods_by_datasets(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataF
     best = table.groupby("dataset")["accuracy"].transform("max").eq(table["accuracy"]) & (table["method"].nunique() > 1)
     text = table.assign(text=[spread(a, s, b) for a, s, b in zip(table["accuracy"], table["accuracy_sd"], best, strict=True)])
     wide = text.pivot(index="method", columns="dataset", values="text").loc[list(table["method"].unique()), list(columns)]
+    wide.insert(0, "n", table.groupby("method")["n"].first())
     return wide.rename_axis(columns=None).reset_index().rename(columns={"method": "Method"})
 
 
