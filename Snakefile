@@ -116,6 +116,7 @@ rule head_roles:
     output:
         ROLES,
         ROLES_BY_LOSS,
+        f"{FIGURES}/roles.csv",
     log:
         notebook=f"{RUNS}/02_head_roles/notebook.ipynb",
     shell:

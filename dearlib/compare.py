@@ -1,11 +1,13 @@
-"""Compares a fresh base-to-novel table with the committed one: `python -m dearlib.compare COMMITTED.csv FRESH.csv --tolerance FILE`.
+"""Compares a fresh figures folder with the committed one: `python -m dearlib.compare COMMITTED FRESH --tolerance FILE`.
 
-Zero-shot rows must agree everywhere; of trained methods only the averages are held, because on one small data set a
-different rounding of the processor can turn a run. Exit status: 0 within tolerance, 1 not, 2 wrong input.
+Held are the numbers behind every table and figure. What involves no training (roles, zero-shot) must agree everywhere; of
+trained methods only averages over data sets are held, because on one small data set a different rounding of the processor
+can turn a run. Exit status: 0 within tolerance, 1 not, 2 wrong input.
 """
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -14,76 +16,126 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dearlib.errors import InputError
 from dearlib.yaml12 import read_yaml
 
-KEYS = ["dataset", "method"]
-VALUES = ["base", "novel", "hm"]
+AVERAGE = "average"
+ROLES = "roles.csv"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a file is read: the columns that name a row, those that are compared, and the one that is empty where nothing was trained.
+
+    `averages`: every row is an average over data sets; otherwise only those whose dataset is 'average' are.
+    """
+
+    keys: tuple[str, ...]
+    values: tuple[str, ...]
+    spread: str
+    averages: bool = False
+
+
+FILES = {
+    "table2.csv": Kind(("dataset", "method"), ("base", "novel", "hm"), "hm_sd"),
+    "table3.csv": Kind(("dataset", "method"), ("accuracy",), "accuracy_sd"),
+    "table4.csv": Kind(("dataset", "method"), ("accuracy",), "accuracy_sd"),
+    "table5.csv": Kind(("method",), ("base", "novel", "hm"), "hm_sd", averages=True),
+    "table6.csv": Kind(("method",), ("base", "novel", "hm"), "hm_sd", averages=True),
+    "figure3.csv": Kind(("feature", "factor"), ("mean",), "std"),
+    "figure4.csv": Kind(("dataset", "method", "shots"), ("mean",), "sd"),
+}
 
 
 class Tolerance(BaseModel):
-    """Largest differences, in percentage points."""
+    """Largest differences in percentage points; of roles, the share of heads whose role or concept may differ, in percent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    roles: float = Field(ge=0)
     zero_shot: float = Field(ge=0)
     trained_average: float = Field(ge=0)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dearlib.compare")
-    parser.add_argument("committed", type=Path)
-    parser.add_argument("fresh", type=Path)
+    parser.add_argument("committed", type=Path, help="folder of figures")
+    parser.add_argument("fresh", type=Path, help="folder of figures")
     parser.add_argument("--tolerance", type=Path, required=True)
     args = parser.parse_args(argv)
     try:
-        differences = compare(_table(args.committed), _table(args.fresh), read_tolerance(args.tolerance))
+        tolerance = read_tolerance(args.tolerance)
+        tables = [compare_roles(args.committed / ROLES, args.fresh / ROLES, tolerance)]
+        tables += [compare(args.committed / name, args.fresh / name, tolerance) for name in FILES]
     except InputError as error:
         print(f"compare: {error}", file=sys.stderr)
         return 2
-    print(differences.to_string(index=False))
+    differences = pd.concat(tables, ignore_index=True)
+    print(widest(differences).to_string(index=False))
     beyond = differences[differences["difference"] > differences["tolerance"]]
     for row in beyond.itertuples():
-        print(f"beyond tolerance: {row.method} on {row.dataset}, {row.value}: {row.committed:.2f} committed, {row.fresh:.2f} fresh")
+        print(f"beyond tolerance: {row.file}, {row.row}, {row.value}: {row.committed:.2f} committed, {row.fresh:.2f} fresh")
     return 1 if len(beyond) else 0
 
 
-def compare(committed: pd.DataFrame, fresh: pd.DataFrame, tolerance: Tolerance) -> pd.DataFrame:
-    """A row per compared number: dataset, method, value, committed, fresh, difference, tolerance (percentage points).
+def widest(differences: pd.DataFrame) -> pd.DataFrame:
+    """Per file and tolerance, how many numbers were held and the largest difference."""
+    groups = differences.groupby(["file", "tolerance"], sort=False)["difference"]
+    return groups.agg(numbers="count", largest="max").reset_index()
 
-    A row without seeds (no spread) is zero-shot. Raises InputError if the tables do not have the same rows.
-    """
-    rows = [set(map(tuple, table[KEYS].values)) for table in (committed, fresh)]
-    if rows[0] != rows[1]:
-        raise InputError(f"tables: expected the same rows, got only in one of them {sorted(rows[0] ^ rows[1])}")
-    both = committed.merge(fresh, on=KEYS, suffixes=("_committed", "_fresh"), validate="one_to_one")
-    compared = []
+
+def compare(committed: Path, fresh: Path, tolerance: Tolerance) -> pd.DataFrame:
+    """A row per held number: file, row, value, committed, fresh, difference, tolerance. Raises `InputError` on other rows."""
+    kind = FILES[committed.name]
+    keys = list(kind.keys)
+    old, new = (_table(path, kind) for path in (committed, fresh))
+    odd = set(map(tuple, old[keys].to_numpy())) ^ set(map(tuple, new[keys].to_numpy()))
+    if odd:
+        raise InputError(f"{committed.name}: expected the same rows, got only in one of them {sorted(map(str, odd))}; draw both anew")
+    both = old.merge(new, on=keys, suffixes=("_committed", "_fresh"), validate="one_to_one")
+    held = []
     for row in both.to_dict("records"):
-        trained = not pd.isna(row["hm_sd_committed"])
-        if trained and row["dataset"] != "average":
+        trained = not pd.isna(row[f"{kind.spread}_committed"])
+        if trained and not kind.averages and row.get("dataset") != AVERAGE:
             continue
         limit = tolerance.trained_average if trained else tolerance.zero_shot
-        for value in VALUES:
-            old, new = row[f"{value}_committed"], row[f"{value}_fresh"]
-            if pd.isna(old) or pd.isna(new):
-                raise InputError(f"tables: expected a number for {value} of {row['method']} on {row['dataset']}, got none")
-            compared.append([row["dataset"], row["method"], value, old, new, abs(new - old), limit])
-    columns = [*KEYS, "value", "committed", "fresh", "difference", "tolerance"]
-    return pd.DataFrame(compared, columns=columns)
+        name = ", ".join(str(row[k]) for k in keys)
+        for value in kind.values:
+            a, b = row[f"{value}_committed"], row[f"{value}_fresh"]
+            if pd.isna(a) or pd.isna(b):
+                raise InputError(f"{committed.name}: expected a number for {value} of {name}, got none; draw both anew")
+            held.append([committed.name, name, value, a, b, abs(b - a), limit])
+    return pd.DataFrame(held, columns=_COLUMNS)
+
+
+def compare_roles(committed: Path, fresh: Path, tolerance: Tolerance) -> pd.DataFrame:
+    """One row: the share of heads, in percent, that have another role or concept."""
+    old, new = (_read(path, ["layer", "head", "role", "concept"]).set_index(["layer", "head"]).sort_index() for path in (committed, fresh))
+    if not old.index.equals(new.index):
+        raise InputError(f"{ROLES}: expected the same heads, got {len(old)} and {len(new)}; draw both anew")
+    differ = 100 * float((old[["role", "concept"]] != new[["role", "concept"]]).any(axis=1).mean())
+    return pd.DataFrame([[ROLES, "heads", "other role or concept (%)", 0.0, differ, differ, tolerance.roles]], columns=_COLUMNS)
+
+
+_COLUMNS = ["file", "row", "value", "committed", "fresh", "difference", "tolerance"]
 
 
 def read_tolerance(path: Path) -> Tolerance:
     try:
         return Tolerance(**read_yaml(path))
     except (ValidationError, TypeError) as error:
-        raise InputError(f"{path}: expected zero_shot and trained_average in percentage points, got {read_yaml(path)}") from error
+        raise InputError(f"{path}: expected {', '.join(Tolerance.model_fields)} in percentage points, got {read_yaml(path)}") from error
 
 
-def _table(path: Path) -> pd.DataFrame:
+def _table(path: Path, kind: Kind) -> pd.DataFrame:
+    return _read(path, [*kind.keys, *kind.values, kind.spread])
+
+
+def _read(path: Path, columns: list[str]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path)
     except (FileNotFoundError, pd.errors.EmptyDataError):
-        raise InputError(f"{path}: expected a table, got nothing") from None
-    missing = {*KEYS, *VALUES, "hm_sd"} - set(table.columns)
+        raise InputError(f"{path}: expected a table, got nothing; run `make reproduce`") from None
+    missing = set(columns) - set(table.columns)
     if missing or table.empty:
-        raise InputError(f"{path}: expected columns {[*KEYS, *VALUES, 'hm_sd']}, got without {sorted(missing)}, {len(table)} rows")
+        raise InputError(f"{path}: expected columns {columns}, got without {sorted(missing)}, {len(table)} rows; run `make reproduce`")
     return table
 
 

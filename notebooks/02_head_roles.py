@@ -50,6 +50,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from einops import rearrange
 from IPython.display import Markdown, display
@@ -61,6 +62,7 @@ from torch.nn.functional import normalize
 from dearlib import concepts as concept
 from dearlib import plots, textspan
 from dearlib import roles as role
+from dearlib.checkpoint import write_text
 from dearlib.clip import check_cut, load
 from dearlib.datasets import open_image, read_split
 from dearlib.datasets.world import vocabulary
@@ -297,6 +299,9 @@ roles = role.find_roles(
     intervals=role.entropy_intervals(resampled) if p.bootstrap else None,
 )  # fmt: skip
 roles.save(Path(p.runs_root) / "02_head_roles" / "roles.json")
+columns = ["layer", "head", "role", "concept", "entropy"]
+listed = pd.DataFrame([[getattr(e, c) for c in columns] for e in roles.entries], columns=columns)
+write_text(p.figures_root / "roles.csv", listed.to_csv(index=False, float_format="%.4f"))
 
 # %%
 fig, axes = plots.figure(2, 1, size=(7.6, 4.6))
