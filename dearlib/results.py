@@ -4,10 +4,7 @@ A record is one JSON file: what was run, on what, with which hashes, and a tidy 
 seed, split and method). Tables are functions of records alone.
 """
 
-import json
 import platform
-import shutil
-import subprocess
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -17,9 +14,10 @@ import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from dearlib import tables
 from dearlib.checkpoint import write_text
 from dearlib.errors import InputError
-from dearlib.evaluation import harmonic_mean
+from dearlib.params import Run
 
 PACKAGES = ("dearlib", "torch", "open_clip_torch", "numpy", "scikit-learn", "hdbscan", "sentence-transformers", "lightning-fabric")
 
@@ -77,12 +75,10 @@ class RunRecord(BaseModel):
 
 def provenance() -> dict[str, Any]:
     """The commit, package versions and hardware of this process, as a record wants them."""
-    git = shutil.which("git")
-    found = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip() if git else ""
     hardware: dict[str, str | int] = {"processor": _processor(), "threads": torch.get_num_threads(), "system": platform.system()}
     if torch.cuda.is_available():
         hardware["gpu"] = torch.cuda.get_device_name()
-    return {"commit": found or "unknown", "versions": {p: version(p) for p in PACKAGES}, "hardware": hardware}
+    return {"commit": tables.commit(), "versions": {p: version(p) for p in PACKAGES}, "hardware": hardware}
 
 
 def _processor() -> str:
@@ -115,63 +111,17 @@ def together(records: Sequence[RunRecord]) -> list[RunRecord]:
     return list(records)
 
 
+def origin(notebook: str, params: Run, records: Sequence[RunRecord]) -> dict[str, Any]:
+    """The sidecar of what was made from records: notebook, parameters' hash, commit, weights, roles, and each record."""
+    first = records[0]
+    used = [
+        {k: r.parameters[k] for k in ("dataset", "group") if k in r.parameters}
+        | {"notebook": r.notebook, "parameters_sha256": r.parameters_sha256, "split_sha256": r.split_sha256, "commit": r.commit}
+        for r in records
+    ]
+    return tables.origin(notebook, params, weights_sha256=first.weights_sha256, roles_sha256=first.roles_sha256, records=used)
+
+
 def tidy(records: Sequence[RunRecord]) -> pd.DataFrame:
     """All metrics, a row each: dataset, split, part, method, seed, accuracy."""
     return pd.DataFrame([m.model_dump() for r in records for m in r.metrics])
-
-
-def base_to_novel(metrics: pd.DataFrame, datasets: Sequence[str], methods: Sequence[str]) -> pd.DataFrame:
-    """Table 2 in long form, from test pictures: a row per data set (and 'average') and method, with mean, sd and n of base, novel and HM.
-
-    HM is that of the mean accuracies, as the paper computes it; its sd is that of the seeds' own HMs. The average
-    row takes, per seed, the mean over the data sets. sd is the sample standard deviation (ddof = 1) over seeds; it
-    is empty for a method without seeds.
-
-    Raises:
-        InputError: a data set or a half of it is missing.
-    """
-    rows = []
-    for method in methods:
-        ours = metrics[(metrics["method"] == method) & (metrics["part"] == "test") & metrics["split"].isin(["base", "novel"])]
-        seeds = pd.to_numeric(ours["seed"]).fillna(0).astype(int)
-        wide = ours.assign(seed=seeds).pivot(index=["dataset", "seed"], columns="split", values="accuracy")
-        wide = wide.reindex(columns=["base", "novel"])
-        missing = set(datasets) - set(wide.index.get_level_values("dataset"))
-        if missing or wide.isna().any(axis=None):
-            gap = ", ".join(sorted(missing)) or "a half"
-            raise InputError(f"table 2: expected base and novel of {method} on every data set, got none of {gap}; run it first")
-        per_dataset = {name: wide.loc[name] for name in datasets}
-        if len({tuple(frame.index) for frame in per_dataset.values()}) > 1:
-            raise InputError(f"table 2: expected the same seeds of {method} on every data set, got others; rerun with one list of seeds")
-        for name, frame in {**per_dataset, "average": wide.loc[list(datasets)].groupby("seed").mean()}.items():
-            hms = [harmonic_mean(b, n) for b, n in zip(frame["base"], frame["novel"], strict=True)]
-            base, novel = frame["base"].mean(), frame["novel"].mean()
-            seeded = bool(ours["seed"].notna().any())
-            means = {"base": base, "novel": novel, "hm": harmonic_mean(base, novel)}
-            each = {"base_sd": frame["base"], "novel_sd": frame["novel"], "hm_sd": pd.Series(hms)}
-            deviations = {k: v.std(ddof=1) if seeded else float("nan") for k, v in each.items()}
-            rows.append({"dataset": name, "method": method, "n": len(frame), **means, **deviations})
-    return pd.DataFrame(rows)
-
-
-def presentable(table: pd.DataFrame) -> pd.DataFrame:
-    """The long table as people read it: a row per data set and method, 'mean ± sd' to two decimals."""
-
-    def cell(row: pd.Series, name: str) -> str:
-        spread = row[f"{name}_sd"]
-        return f"{row[name]:.2f}" if pd.isna(spread) else f"{row[name]:.2f} ± {spread:.2f}"
-
-    columns = {"Data set": table["dataset"], "Method": table["method"], "n": table["n"]}
-    for name, title in (("base", "Base"), ("novel", "Novel"), ("hm", "HM")):
-        columns[title] = table.apply(cell, axis=1, name=name)
-    return pd.DataFrame(columns)
-
-
-def write_table(table: pd.DataFrame, stem: Path, sidecar: dict[str, Any]) -> None:
-    """CSV (numbers), Markdown and LaTeX (booktabs) of one table, and a JSON file that says where it comes from."""
-    shown = presentable(table)
-    write_text(stem.with_suffix(".csv"), table.to_csv(index=False, float_format="%.4f"))
-    write_text(stem.with_suffix(".md"), shown.to_markdown(index=False) + "\n")
-    latex = shown.replace("±", r"$\\pm$", regex=True).replace("_", r"\\_", regex=True)
-    write_text(stem.with_suffix(".tex"), latex.to_latex(index=False, escape=False))
-    write_text(stem.with_suffix(".json"), json.dumps(sidecar, indent=1, sort_keys=True) + "\n")

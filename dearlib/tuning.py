@@ -15,21 +15,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
-import torch
 from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tqdm.auto import tqdm
 
-from dearlib import prefix, yaml12
+from dearlib import experiment, yaml12
 from dearlib.checkpoint import write_text
 from dearlib.clip import FrozenClip, load, text_prefix
 from dearlib.datasets import classnames, few_shot, half, prompts, read_split
 from dearlib.errors import InputError
 from dearlib.evaluation import evaluate, harmonic_mean, zero_shot
-from dearlib.model import DeAR, Settings
 from dearlib.params import Training, load_params
 from dearlib.roles import HeadRoles
-from dearlib.training import Schedule, TrainingSet, fit
 
 
 class Plan(BaseModel):
@@ -67,20 +64,13 @@ def trial(clip: FrozenClip, roles: HeadRoles, p: Training, seed: int, fabric: Fa
     """Percent correct on the validation pictures of the first (base) and second (novel) quarter of the classes."""
     split = read_split(p.data_root, p.dataset)
     train = half(half(few_shot(split, p.shots, seed), "base"), "base").train
-    views = prefix.of_views(p.cache_root, clip, p.first_layer, train, seed, p.views, p.crop_scale, p.flip)
-    cut = (p.views, len(train))
-    data = TrainingSet(views.states.unflatten(0, cut), views.features.unflatten(0, cut), torch.tensor([i.label for i in train]))
     quarters = {name: half(half(split, "base"), name) for name in ("base", "novel")}
     texts = {name: prompts(p.dataset, classnames(q)) for name, q in quarters.items()}
-    states = {name: text_prefix(clip, t, p.first_layer) for name, t in texts.items()}
-    model = DeAR(clip, roles, Settings(p.first_layer, p.text_tokens, p.tokens_per_attribute, p.beta, p.alpha_cls), seed).to(fabric.device)
-    schedule = Schedule(p.epochs, p.batch, p.lr, p.warmup_epochs, p.warmup_lr, p.weight_decay, p.lambda_reg, p.lambda_fusion)
-    fit(model, data, states["base"], clip.encode_text(texts["base"]), schedule, seed, fabric)
+    model, _ = experiment.train(clip, roles, p, train, texts["base"], seed, fabric)
     row: dict[str, float] = {}
     for name, quarter in quarters.items():
-        val = prefix.of_items(p.cache_root, clip, p.first_layer, quarter.val)
-        labels = torch.tensor([i.label for i in quarter.val])
-        result = evaluate(model, val.states, states[name], labels)
+        val, labels = experiment.plain(clip, roles, p, quarter.val), experiment.labels(quarter.val)
+        result = evaluate(model, val.states, text_prefix(clip, texts[name], p.first_layer), labels)
         row |= {name: result.fused, f"{name}_class_feature": result.class_feature}
         row[f"{name}_clip"] = zero_shot(val.features, clip.encode_text(texts[name]).cpu(), labels)
     return row

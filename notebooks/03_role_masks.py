@@ -29,13 +29,11 @@ import torch
 from einops import rearrange
 from IPython.display import Markdown, display
 
-from dearlib import attention, masks, plots
+from dearlib import attention, masks, plots, tables
 from dearlib.clip import image_prefix, image_suffix, load
-from dearlib.params import params_hash, validated
-from dearlib.results import provenance
+from dearlib.params import validated
 from dearlib.rolemaps import uniform_roles
 from dearlib.roles import HeadRoles
-from dearlib.tables import write_sidecar
 
 p = validated("03_role_masks", globals())
 torch.manual_seed(p.seed)
@@ -238,9 +236,8 @@ plots.mask_drawing(axes[1], drawn, n_original, A, color)
 axes[2].bar(list(paid), list(paid.values()), color=["#B8B8B8", color])
 axes[2].set(ylabel="attention paid to attribute tokens", ylim=(0, None))
 plots.save(fig, p.figures_root, "figure1")
-origin = {"weights_sha256": model.weights_sha256, "roles_sha256": roles.sha256, "commit": provenance()["commit"]}
-origin |= {"notebook": "03_role_masks", "parameters_sha256": params_hash(p), "head": f"L{e.layer} H{e.head}", "paid": paid}
-write_sidecar(p.figures_root / "figure1", origin)
+shown = {"head": f"L{e.layer} H{e.head}", "paid": paid, "weights_sha256": model.weights_sha256, "roles_sha256": roles.sha256}
+tables.write_sidecar(p.figures_root / "figure1", tables.origin("03_role_masks", p, **shown))
 shares = f"{paid['no mask']:.0%} of this head's attention to the attribute tokens, with it {paid['role mask']:.0%}"
 display(Markdown(f"Without the mask the original tokens pay {shares}."))
 

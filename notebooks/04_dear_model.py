@@ -52,16 +52,14 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown, display
 
-from dearlib import attention, plots
+from dearlib import attention, plots, tables
 from dearlib.clip import image_prefix, load, text_prefix
 from dearlib.datasets import classnames, half, open_image, prompts, read_split
 from dearlib.masks import layer_mask
 from dearlib.model import DeAR, Settings, losses
-from dearlib.params import params_hash, validated
-from dearlib.results import provenance
+from dearlib.params import validated
 from dearlib.rolemaps import uniform_roles
 from dearlib.roles import HeadRoles
-from dearlib.tables import write_sidecar
 
 p = validated("04_dear_model", globals())
 frozen = load(p.clip, p.clip_weights)
@@ -106,8 +104,8 @@ base = half(read_split(p.data_root, p.dataset), "base")
 fig, ax = plots.figure(size=(9.6, 4.4))
 plots.framework(ax, model, classes=len(classnames(base)))
 plots.save(fig, p.figures_root, "figure2")
-origin = {"weights_sha256": frozen.weights_sha256, "roles_sha256": head_roles.sha256, "commit": provenance()["commit"]}
-write_sidecar(p.figures_root / "figure2", origin | {"notebook": "04_dear_model", "parameters_sha256": params_hash(p)})
+made_for = {"weights_sha256": frozen.weights_sha256, "roles_sha256": head_roles.sha256}
+tables.write_sidecar(p.figures_root / "figure2", tables.origin("04_dear_model", p, **made_for))
 
 # %% [markdown]
 # ## 2 Pictures on the verge of layer J

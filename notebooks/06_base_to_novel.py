@@ -31,10 +31,11 @@ datasets: list = ["objects", "shapes", "textures", "places", "colors", "colored_
 import numpy as np
 from IPython.display import Markdown
 
-from dearlib import plots
+from dearlib import plots, tables
+from dearlib.averages import base_to_novel, presentable
 from dearlib.evaluation import harmonic_mean
 from dearlib.params import validated
-from dearlib.results import base_to_novel, load_records, presentable, tidy, write_table
+from dearlib.results import load_records, origin, tidy
 
 p = validated("06_base_to_novel", globals())
 records = load_records(p.runs_root / f"05_training-{name}" / "record.json" for name in p.datasets)
@@ -73,14 +74,8 @@ print(f"two data sets, 60/90 and 90/60: HM of the means {of_means:.0f}, mean of 
 # %%
 methods = ["CLIP", "DeAR"]
 table = base_to_novel(metrics, p.datasets, methods)
-came_from = {
-    "records": {r.parameters["dataset"]: r.parameters for r in records},
-    "weights_sha256": first.weights_sha256,
-    "roles_sha256": first.roles_sha256,
-    "split_sha256": {name: digest for r in records for name, digest in r.split_sha256.items()},
-}
-write_table(table, p.figures_root / "table2", came_from)
-Markdown(presentable(table).to_markdown(index=False))
+tables.write(table, presentable(table), p.figures_root / "table2", origin("06_base_to_novel", p, records))
+Markdown(presentable(table).to_markdown(index=False, disable_numparse=True))
 
 # %% [markdown]
 # One number of it by hand: the average row's base accuracy of DeAR is the mean over data sets of the means over seeds.
@@ -127,7 +122,7 @@ print(f"to {gain.iloc[-1]:+.1f} ({gain.index[-1]}) points")
 # %%
 both = base_to_novel(metrics, p.datasets, ["DeAR (class feature)", "DeAR"])
 both = both[both.dataset == "average"]
-Markdown(presentable(both).to_markdown(index=False))
+Markdown(presentable(both).to_markdown(index=False, disable_numparse=True))
 
 # %% [markdown]
 # ## What to take away

@@ -35,9 +35,10 @@ from dearlib.reported import reported
 from IPython.display import Markdown
 
 from dearlib import plots, tables
+from dearlib.averages import AVERAGE, accuracies, methods_by_datasets
 from dearlib.contrasts import Contrast, difference, paired
-from dearlib.params import plain, validated
-from dearlib.results import load_records, provenance, tidy
+from dearlib.params import validated
+from dearlib.results import load_records, origin, tidy
 
 p = validated("07_cross_dataset", globals())
 records = load_records([p.runs_root / f"source-{p.source}" / "record.json"])
@@ -54,13 +55,13 @@ print(f"trained on {p.source} · weights {records[0].weights_sha256[:8]} · role
 
 # %%
 methods = ["CLIP", "DeAR (class feature)", "DeAR"]
-home = tables.accuracies(metrics[metrics.dataset == p.source], [p.source], methods)
+home = accuracies(metrics[metrics.dataset == p.source], [p.source], methods)
 home = home[home.dataset == p.source]
-away = tables.accuracies(metrics, p.datasets, methods, trained_on=p.source)
+away = accuracies(metrics, p.datasets, methods, trained_on=p.source)
 table = pd.concat([home, away], ignore_index=True)
 table["method"] = table.method.replace({"DeAR": "DeAR (fused)"})
-shown = tables.methods_by_datasets(table, [p.source, tables.AVERAGE, *p.datasets])
-tables.write(table, shown, p.figures_root / "table3", tables.made_from("07_cross_dataset", plain(p), records, provenance()["commit"]))
+shown = methods_by_datasets(table, [p.source, AVERAGE, *p.datasets])
+tables.write(table, shown, p.figures_root / "table3", origin("07_cross_dataset", p, records))
 Markdown(shown.to_markdown(index=False, disable_numparse=True))
 
 # %% [markdown]
@@ -69,7 +70,7 @@ Markdown(shown.to_markdown(index=False, disable_numparse=True))
 # %%
 rows = metrics[(metrics.method == "DeAR (class feature)") & metrics.dataset.isin(p.datasets) & (metrics.trained_on == p.source)]
 by_hand = rows.groupby("seed").accuracy.mean().mean()
-average = table[table.dataset == tables.AVERAGE].set_index("method").accuracy
+average = table[table.dataset == AVERAGE].set_index("method").accuracy
 assert abs(by_hand - average["DeAR (class feature)"]) < 1e-9
 print(f"{by_hand:.2f} %")
 

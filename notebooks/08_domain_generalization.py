@@ -37,10 +37,11 @@ from dearlib.reported import reported
 from IPython.display import Markdown
 
 from dearlib import plots, tables
+from dearlib.averages import AVERAGE, accuracies, methods_by_datasets
 from dearlib.contrasts import Contrast, difference, paired
 from dearlib.datasets import open_image, read_split
-from dearlib.params import plain, validated
-from dearlib.results import load_records, provenance, tidy
+from dearlib.params import validated
+from dearlib.results import load_records, origin, tidy
 
 p = validated("08_domain_generalization", globals())
 records = load_records([p.runs_root / f"source-{p.source}" / "record.json"])
@@ -74,15 +75,13 @@ _ = plots.save(fig, p.figures_root, "08_pictures")
 
 # %%
 methods = ["CLIP", "DeAR (class feature)", "DeAR"]
-home = tables.accuracies(metrics[metrics.dataset == p.source], [p.source], methods)
+home = accuracies(metrics[metrics.dataset == p.source], [p.source], methods)
 home = home[home.dataset == p.source]
-away = tables.accuracies(metrics, p.shifted, methods, trained_on=p.source)
+away = accuracies(metrics, p.shifted, methods, trained_on=p.source)
 table = pd.concat([home, away], ignore_index=True)
 table["method"] = table.method.replace({"DeAR": "DeAR (fused)"})
-shown = tables.methods_by_datasets(table, [p.source, tables.AVERAGE, *p.shifted])
-tables.write(
-    table, shown, p.figures_root / "table4", tables.made_from("08_domain_generalization", plain(p), records, provenance()["commit"])
-)
+shown = methods_by_datasets(table, [p.source, AVERAGE, *p.shifted])
+tables.write(table, shown, p.figures_root / "table4", origin("08_domain_generalization", p, records))
 Markdown(shown.to_markdown(index=False, disable_numparse=True))
 
 # %%

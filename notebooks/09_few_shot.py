@@ -33,10 +33,11 @@ import pandas as pd
 from IPython.display import Markdown
 
 from dearlib import plots, tables
+from dearlib.averages import AVERAGE
 from dearlib.checkpoint import write_text
 from dearlib.contrasts import Contrast, difference, paired
-from dearlib.params import plain, validated
-from dearlib.results import load_records, provenance, tidy
+from dearlib.params import validated
+from dearlib.results import load_records, origin, tidy
 
 p = validated("09_few_shot", globals())
 records = load_records(p.runs_root / f"few_shot-{name}" / "record.json" for name in p.datasets)
@@ -54,18 +55,18 @@ print(f"{len(records)} records · weights {records[0].weights_sha256[:8]} · rol
 # %%
 methods = ["DeAR", "linear probe"]
 trained = metrics[metrics.method.isin(methods)]
-average = trained.groupby(["method", "shots", "seed"], as_index=False).accuracy.mean().assign(dataset=tables.AVERAGE)
+average = trained.groupby(["method", "shots", "seed"], as_index=False).accuracy.mean().assign(dataset=AVERAGE)
 rows = pd.concat([trained, average]).groupby(["dataset", "method", "shots"]).accuracy.agg(["mean", "std", "count"]).reset_index()
 rows = rows.rename(columns={"std": "sd", "count": "n"})
 rows["method"] = pd.Categorical(rows.method, methods)
 flat = metrics[metrics.method == "CLIP"].groupby("dataset").accuracy.mean()
-flat[tables.AVERAGE] = flat[p.datasets].mean()
+flat[AVERAGE] = flat[p.datasets].mean()
 clip = pd.DataFrame({"dataset": flat.index, "method": "CLIP", "shots": 0, "mean": flat.to_numpy(), "sd": float("nan"), "n": 1})
 everything = pd.concat([clip, rows.astype({"method": str})], ignore_index=True)
 
 # %%
 fig, axes = plots.figure(3, 3, size=(9.6, 8.2), sharex=True)
-for ax, name in zip(axes.flat, [tables.AVERAGE, *p.datasets], strict=False):
+for ax, name in zip(axes.flat, [AVERAGE, *p.datasets], strict=False):
     plots.shot_curves(ax, rows[rows.dataset == name].sort_values("method"), flat[name], name)
 for ax in axes.flat[len(p.datasets) + 1 :]:
     ax.set_axis_off()
@@ -76,17 +77,17 @@ for ax in axes[:, 0]:
 axes[0, 0].legend(loc="best")
 plots.save(fig, p.figures_root, "figure4")
 write_text(p.figures_root / "figure4.csv", everything.to_csv(index=False, float_format="%.4f"))
-tables.write_sidecar(p.figures_root / "figure4", tables.made_from("09_few_shot", plain(p), records, provenance()["commit"]))
+tables.write_sidecar(p.figures_root / "figure4", origin("09_few_shot", p, records))
 
 # %% [markdown]
 # ## 2. In numbers
 
 # %%
-at = everything[everything.dataset == tables.AVERAGE].pivot(index="method", columns="shots", values="mean").loc[["DeAR", "linear probe"]]
+at = everything[everything.dataset == AVERAGE].pivot(index="method", columns="shots", values="mean").loc[["DeAR", "linear probe"]]
 shots = sorted(rows.shots.unique())
 lines = at[shots].map("{:.2f}".format).reset_index()
 lines.columns = ["average accuracy (%)", *(f"{int(k)} shots" for k in shots)]
-Markdown(f"Zero-shot CLIP: {flat[tables.AVERAGE]:.2f} %\n\n" + lines.to_markdown(index=False))
+Markdown(f"Zero-shot CLIP: {flat[AVERAGE]:.2f} %\n\n" + lines.to_markdown(index=False))
 
 # %%
 for other in ("CLIP", "linear probe"):
@@ -95,7 +96,7 @@ for other in ("CLIP", "linear probe"):
         print(f"DeAR − {other}, {int(k):2d} shots: {d.mean:+6.2f} points [{d.low:+.2f}, {d.high:+.2f}] over {d.datasets} data sets")
 
 # %%
-ahead = [int(k) for k in shots if at.loc["DeAR", k] > flat[tables.AVERAGE]]
+ahead = [int(k) for k in shots if at.loc["DeAR", k] > flat[AVERAGE]]
 probe_ahead = [int(k) for k in shots if at.loc["linear probe", k] > at.loc["DeAR", k]]
 print(f"On average DeAR lies above zero-shot CLIP at {', '.join(map(str, ahead)) or 'no number of'} shots; ", end="")
 print(f"the linear probe lies above DeAR at {', '.join(map(str, probe_ahead)) or 'none'}.")

@@ -39,12 +39,13 @@ from dearlib.reported import reported
 from IPython.display import Markdown
 
 from dearlib import plots, tables
+from dearlib.averages import AVERAGE, base_to_novel, spread
 from dearlib.checkpoint import read_tensors
 from dearlib.claims import claims_table, verdicts
 from dearlib.contrasts import Contrast, difference, paired
 from dearlib.experiment import role_map
-from dearlib.params import load_values, plain, validated
-from dearlib.results import base_to_novel, load_records, provenance, tidy, together
+from dearlib.params import load_values, validated
+from dearlib.results import load_records, origin, tidy, together
 from dearlib.rolemaps import role_counts, shielded
 from dearlib.roles import HeadRoles
 
@@ -63,7 +64,6 @@ records = together([*main, *ablations, *sweeps, *few_shot, *transfer])
 metrics = tidy(records)
 halves = metrics[metrics.split.isin(["base", "novel"])]
 print(f"{len(records)} records · weights {records[0].weights_sha256[:8]} · roles {records[0].roles_sha256[:8]}")
-commit = provenance()["commit"]
 
 # %% [markdown]
 # ## 1. Who is shielded
@@ -98,11 +98,11 @@ _ = plots.save(fig, p.figures_root, "10_role_maps")
 def average_of(methods, names):
     """The average rows of the base-to-novel table, and as text with the best in bold."""
     table = base_to_novel(halves, p.datasets, methods)
-    table = table[table.dataset == tables.AVERAGE].drop(columns="dataset").assign(method=names)
+    table = table[table.dataset == AVERAGE].drop(columns="dataset").assign(method=names)
     text = {"Method": table.method, "n": table.n}
     for column, title in (("base", "Base"), ("novel", "Novel"), ("hm", "HM")):
         best = table[column] == table[column].max()
-        text[title] = [tables.spread(m, s, b) for m, s, b in zip(table[column], table[f"{column}_sd"], best, strict=True)]
+        text[title] = [spread(m, s, b) for m, s, b in zip(table[column], table[f"{column}_sd"], best, strict=True)]
     return table, pd.DataFrame(text)
 
 
@@ -110,7 +110,7 @@ masks, text = average_of(
     ["All-Generalization", "All-Mixed", "DeAR", "shuffled roles", "roles by loss"],
     ["All-Generalization", "All-Mixed", "DeAR (role masks)", "shuffled roles [ours]", "roles by loss [ours]"],
 )
-tables.write(masks, text, p.figures_root / "table5", tables.made_from("10_ablations", plain(p), [*main, *ablations], commit))
+tables.write(masks, text, p.figures_root / "table5", origin("10_ablations", p, [*main, *ablations]))
 Markdown(text.to_markdown(index=False, disable_numparse=True))
 
 # %%
@@ -122,7 +122,7 @@ Markdown("*Reported* for ViT-B/16 on eleven public data sets, another model and 
 
 # %%
 loss_table, text = average_of(["CE", "CE + reg", "DeAR"], ["CE", "CE + λ_reg", "CE + λ_reg + λ_fusion (DeAR)"])
-tables.write(loss_table, text, p.figures_root / "table6", tables.made_from("10_ablations", plain(p), [*main, *ablations], commit))
+tables.write(loss_table, text, p.figures_root / "table6", origin("10_ablations", p, [*main, *ablations]))
 Markdown(text.to_markdown(index=False, disable_numparse=True))
 
 # %%
@@ -216,10 +216,10 @@ _ = plots.save(fig, p.figures_root, "10_fusion")
 expected = {"objects": "object", "shapes": "shape", "textures": "texture", "places": "location", "colors": "color"}
 tokens = alpha[list(found.attributes)]
 hits = [d for d, a in expected.items() if d in tokens.index and tokens.loc[d].idxmax() == a]
-spread = (tokens.max(axis=1) - tokens.min(axis=1)).max()
+apart = (tokens.max(axis=1) - tokens.min(axis=1)).max()
 asked = [d for d in expected if d in tokens.index]
 print(f"{len(hits)} of {len(asked)} data sets lean most on their own attribute's token ({', '.join(hits) or 'none'}); ", end="")
-print(f"the tokens' weights differ by at most {spread:.3f} within a data set.")
+print(f"the tokens' weights differ by at most {apart:.3f} within a data set.")
 
 # %% [markdown]
 # ## 7. The claims
@@ -230,7 +230,7 @@ print(f"the tokens' weights differ by at most {spread:.3f} within a data set.")
 # %%
 judged = claims_table(metrics, p.source, tuple(p.targets), tuple(p.shifted))
 text = verdicts(judged)
-tables.write(judged, text, p.figures_root / "claims", tables.made_from("10_ablations", plain(p), records, commit))
+tables.write(judged, text, p.figures_root / "claims", origin("10_ablations", p, records))
 Markdown(text.to_markdown(index=False))
 
 # %%

@@ -50,7 +50,7 @@ from dearlib.datasets import entry, open_image, read_split, split_sha256
 from dearlib.datasets.world import vocabulary
 from dearlib.model import DeAR
 from dearlib.params import load_values, params_hash, plain, validated
-from dearlib.results import Metric, RunRecord, load_records, provenance, tidy
+from dearlib.results import Metric, RunRecord, load_records, origin, provenance, tidy
 from dearlib.roles import HeadRoles
 
 began = time.monotonic()
@@ -155,9 +155,7 @@ table = pd.DataFrame(cells).groupby(["feature", "factor"], sort=False).precision
 order = [*factors, retrieval.CLASS_FEATURE, "frozen CLIP", "chance"]
 matrix = table.pivot(index="feature", columns="factor", values="mean").loc[order, factors]
 write_text(p.figures_root / "figure3.csv", table.to_csv(index=False, float_format="%.4f"))
-tables.write_sidecar(
-    p.figures_root / "figure3", tables.made_from("11_attribute_retrieval", plain(p), records, provenance()["commit"])
-)
+tables.write_sidecar(p.figures_root / "figure3", origin("11_attribute_retrieval", p, records))
 
 # %%
 fig, ax = plots.figure(size=(6.4, 3.8))

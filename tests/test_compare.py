@@ -104,3 +104,8 @@ def test_a_missing_file_and_a_bad_tolerance_are_one_line(folders, capsys) -> Non
     (folders[0].parent / "tolerance.yaml").write_text("zero_shot: 0.3\n")
     assert status(folders) == 2
     assert "expected roles, zero_shot, trained_average" in capsys.readouterr().err
+
+
+def test_the_committed_tolerance_is_valid() -> None:
+    committed = compare.read_tolerance(Path(__file__).parents[1] / "params" / "mini" / "tolerance.yaml")
+    assert max(committed.roles, committed.zero_shot) <= 0.3

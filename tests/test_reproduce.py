@@ -66,6 +66,21 @@ def test_a_fresh_clone_runs_every_step_once(repository: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     counts = dict(line.split() for line in (done.stdout + done.stderr).splitlines() if re.fullmatch(r"\w+ +\d+", line.strip()))
-    once = ("world", "vit_internals", "head_roles", "role_masks", "dear_model", "base_to_novel")
-    assert counts == {**dict.fromkeys([*once, "all"], "1"), "training": "8", "total": "15"}
+    once = ("world", "vit_internals", "head_roles", "role_masks", "dear_model", "base_to_novel", "cross_dataset", "domain_generalization")
+    once += ("few_shot", "ablations", "attribute_retrieval", "paper_audit")
+    # variants: ablations and few shots on eight data sets, sweeps on four, the source once
+    assert counts == {**dict.fromkeys([*once, "all"], "1"), "training": "8", "variants": "21", "total": "42"}
     assert not Path("runs").exists()
+
+
+def test_a_profile_differs_from_mini_in_size_alone() -> None:
+    """`make quick` is the same study with fewer seeds, data sets and resamples: settings that change results stay."""
+    size = {"profile", "runs_root", "figures_root", "roles", "seeds", "dataset", "datasets", "sweep_datasets", "targets", "shifted"}
+    size |= {"bootstrap", "null_draws", "variants"}
+    mini, quick = ROOT / "params" / "mini", ROOT / "params" / "quick"
+    steps = {p.name for p in mini.glob("[0-9]*.yaml")} - {"00_pretrain_mini.yaml"}
+    assert {p.name for p in quick.glob("*.yaml")} == steps
+    for name in steps:
+        notebook = name.removesuffix(".yaml").partition("-")[0]
+        ours, theirs = (params.plain(params.load_params(notebook, folder / name)) for folder in (quick, mini))
+        assert {k for k in ours if ours[k] != theirs[k]} <= size, name

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from dearlib.errors import InputError
-from dearlib.results import Metric, RunRecord, base_to_novel, load_records, presentable, provenance, tidy, write_table
+from dearlib import tables
+from dearlib.averages import AVERAGE, accuracies, base_to_novel, methods_by_datasets, presentable
+from dearlib.results import Metric, RunRecord, load_records, origin, provenance, tidy, together
 
 
 def record(dataset: str, metrics: list[tuple[str, str, int | None, float]], **changes: object) -> RunRecord:
@@ -55,7 +57,7 @@ def test_table_by_hand(records) -> None:
 def test_validation_never_enters_the_table(records) -> None:
     metrics = tidy(records)
     before = base_to_novel(metrics, ["cups", "keys"], ["DeAR"])
-    metrics.loc[len(metrics)] = ["cups", "base", "val", "DeAR", 1, 0.0]
+    metrics.loc[len(metrics)] = ["cups", "base", "val", "DeAR", 1, 0.0, None, None]
     pd.testing.assert_frame_equal(base_to_novel(metrics, ["cups", "keys"], ["DeAR"]), before)
 
 
@@ -70,7 +72,7 @@ def test_a_gap_is_an_error_not_a_smaller_mean(records, lost) -> None:
 
 def test_files(records, tmp_path) -> None:
     table = base_to_novel(tidy(records), ["cups", "keys"], ["CLIP", "DeAR"])
-    write_table(table, tmp_path / "table2", {"why": "test"})
+    tables.write(table, presentable(table), tmp_path / "table2", {"why": "test"})
     back = pd.read_csv(tmp_path / "table2.csv")
     pd.testing.assert_frame_equal(back, table.round(4), check_dtype=False)
     assert "82.00 ± 2.83" in (tmp_path / "table2.md").read_text()
@@ -102,3 +104,57 @@ def test_a_bad_record_is_one_line(tmp_path, content) -> None:
     with pytest.raises(InputError, match="expected a run record") as caught:
         RunRecord.load(path)
     assert "\n" not in str(caught.value)
+
+
+def transfer(*rows: tuple[str, str, int | None, float, str | None]) -> pd.DataFrame:
+    """Metrics on all classes: data set, method, seed, accuracy, what it was trained on."""
+    return pd.DataFrame(
+        [
+            Metric(dataset=d, split="all", part="test", method=m, seed=s, accuracy=a, trained_on=t).model_dump()  # type: ignore[arg-type]
+            for d, m, s, a, t in rows
+        ]
+    )
+
+
+AWAY = transfer(
+    ("cups", "CLIP", None, 50.0, None), ("keys", "CLIP", None, 60.0, None),
+    ("cups", "DeAR", 1, 54.0, "source"), ("keys", "DeAR", 1, 60.0, "source"),
+    ("cups", "DeAR", 2, 56.0, "source"), ("keys", "DeAR", 2, 64.0, "source"),
+    ("cups", "DeAR", 1, 99.0, None), ("cups", "DeAR", 2, 99.0, None), ("keys", "DeAR", 1, 99.0, None), ("keys", "DeAR", 2, 99.0, None),
+)  # fmt: skip
+
+
+def test_transfer_by_hand() -> None:
+    """The average is over data sets first; runs trained on a target itself are another table's."""
+    table = accuracies(AWAY, ["cups", "keys"], ["CLIP", "DeAR"], trained_on="source").set_index(["dataset", "method"])
+    assert table.loc[("cups", "DeAR"), "accuracy"] == 55
+    assert table.loc[(AVERAGE, "DeAR"), "accuracy"] == 58.5
+    assert table.loc[(AVERAGE, "DeAR"), "accuracy_sd"] == pytest.approx(math.sqrt(4.5))  # of 57 and 60
+    assert table.loc[(AVERAGE, "CLIP"), "accuracy"] == 55
+    assert math.isnan(table.loc[(AVERAGE, "CLIP"), "accuracy_sd"])
+
+
+def test_wide_tables_print_the_best_in_bold() -> None:
+    wide = methods_by_datasets(accuracies(AWAY, ["cups", "keys"], ["CLIP", "DeAR"], "source"), [AVERAGE, "cups"])
+    assert wide.to_numpy().tolist() == [["CLIP", 1, "55.00", "50.00"], ["DeAR", 2, "**58.50 ± 2.12**", "**55.00 ± 1.41**"]]
+
+
+@pytest.mark.parametrize("gap", [("cups", 1), ("cups", None)])
+def test_a_gap_in_transfer_is_an_error(gap) -> None:
+    kept = AWAY[~((AWAY.dataset == gap[0]) & (AWAY.trained_on == "source") & ((AWAY.seed == gap[1]) | (gap[1] is None)))]
+    with pytest.raises(InputError, match="table: expected"):
+        accuracies(kept, ["cups", "keys"], ["DeAR"], "source")
+
+
+def test_records_of_different_roles_do_not_stand_together(records) -> None:
+    other = records[1].model_copy(update={"roles_sha256": "q" * 64})
+    with pytest.raises(InputError, match="expected one roles_sha256, got qqq"):
+        together([records[0], other])
+
+
+def test_the_sidecar_names_its_records(records) -> None:
+    from dearlib.params import BaseToNovel
+
+    told = origin("06_base_to_novel", BaseToNovel(profile="x", runs_root="r", figures_root="f", datasets=("cups",)), records)  # type: ignore[arg-type]
+    assert [r["dataset"] for r in told["records"]] == ["cups", "keys"]
+    assert told["weights_sha256"] == records[0].weights_sha256
