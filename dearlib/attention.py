@@ -6,7 +6,7 @@ Masks are `may_attend`: True where a query may look at a key. They become additi
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 
@@ -51,18 +51,51 @@ def masked_layer(
         read: the states, taken from `x`, of the tokens whose output is wanted; None for all. In the last layer only
             the tokens that are read need queries and an MLP: leaving the rest out is exact.
     """
-    attn = block.attn
-    heads: int = attn.num_heads  # type: ignore[assignment,union-attr]
-    weight, bias = attn.in_proj_weight, attn.in_proj_bias  # type: ignore[union-attr]
     normed = block.ln_1(x)  # type: ignore[operator]
     if read is None:
-        read = x
-        query, key, value = F.linear(normed, weight, bias).chunk(3, dim=-1)  # type: ignore[arg-type]
+        read, (query, key, value) = x, _project(block, normed)
     else:
-        d = x.shape[-1]
-        query = F.linear(block.ln_1(read), weight[:d], bias[:d])  # type: ignore[operator,index]
-        key, value = F.linear(normed, weight[d:], bias[d:]).chunk(2, dim=-1)  # type: ignore[index]
-    query, key, value = (rearrange(t, "batch token (head d) -> batch head token d", head=heads) for t in (query, key, value))
-    mixed = rearrange(fused(query, key, value, may_attend), "batch head token d -> batch token (head d)")
-    out = read + block.ls_1(attn.out_proj(mixed))  # type: ignore[operator,union-attr]
+        query = _project(block, block.ln_1(read), 0, 1)[0]  # type: ignore[operator]
+        key, value = _project(block, normed, 1, 3)
+    return _finish(block, read, fused(query, key, value, may_attend))
+
+
+def shared_layer(
+    block: nn.Module,
+    shared: Float[Tensor, "1 first d_model"],
+    own: Float[Tensor, "row rest d_model"],
+    read: Int[Tensor, "row"] | None = None,
+) -> tuple[Float[Tensor, "1 first d_model"], Float[Tensor, "row query d_model"]]:
+    """One frozen causal layer over rows that begin with the same `first` tokens, which are computed once.
+
+    Equal to the layer on `[shared, own]` of every row: a causal query sees nothing behind itself, so what the rows share
+    they share in every layer. `read`: of each row only this position of `own` is wanted (the last layer's end of text); the
+    shared tokens are then left as they are.
+    """
+    first, rest = shared.shape[1], own.shape[1]
+    ahead = torch.ones(rest, first + rest, dtype=torch.bool, device=own.device).tril(first)
+    query, key, value = _project(block, block.ln_1(own))  # type: ignore[operator]
+    shared_query, shared_key, shared_value = _project(block, block.ln_1(shared))  # type: ignore[operator]
+    keys, values = (torch.cat([s.expand(len(own), -1, -1, -1), o], dim=2) for s, o in ((shared_key, key), (shared_value, value)))
+    if read is not None:
+        rows = torch.arange(len(own), device=own.device)
+        at_end = query[rows, :, read][:, :, None]
+        return shared, _finish(block, own[rows, read][:, None], fused(at_end, keys, values, ahead[read][:, None, None]))
+    causal = torch.ones(first, first, dtype=torch.bool, device=own.device).tril()
+    shared_out = _finish(block, shared, fused(shared_query, shared_key, shared_value, causal[None, None]))
+    return shared_out, _finish(block, own, fused(query, keys, values, ahead[None, None]))
+
+
+def _project(block: nn.Module, x: Float[Tensor, "batch token d_model"], first: int = 0, last: int = 3) -> list[Tensor]:
+    """Of query, key and value (0, 1, 2) those from `first` to before `last`, each [batch, head, token, d_head]."""
+    attn, d = block.attn, x.shape[-1]
+    weight, bias = attn.in_proj_weight[first * d : last * d], attn.in_proj_bias[first * d : last * d]  # type: ignore[union-attr,index]
+    parts = F.linear(x, weight, bias).chunk(last - first, dim=-1)
+    return [rearrange(t, "batch token (head d) -> batch head token d", head=attn.num_heads) for t in parts]  # type: ignore[union-attr]
+
+
+def _finish(block: nn.Module, x: Float[Tensor, "batch query d_model"], mixed: Float[Tensor, "batch head query d_head"]) -> Tensor:
+    """The rest of the layer after attention: output projection, residual, MLP."""
+    joined = rearrange(mixed, "batch head token d -> batch token (head d)")
+    out = x + block.ls_1(block.attn.out_proj(joined))  # type: ignore[operator,union-attr]
     return out + block.ls_2(block.mlp(block.ln_2(out)))  # type: ignore[operator]

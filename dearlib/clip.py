@@ -96,11 +96,14 @@ class FrozenClip:
 class TextStates:
     """Prompts on the verge of layer J: states [class, length, D_t] and each one's end-of-text position.
 
-    Columns after the longest end of text are cut: causal attention never looks at them, so the cut is exact.
+    Columns after the longest end of text are cut: causal attention never looks at them, so the cut is exact. The first
+    `shared` columns (start of text and the template's words before the class name) are the same for every class, and stay
+    so in every later layer, because causal attention lets them see nothing else.
     """
 
     states: Float[Tensor, "class_ token d_text"]
     end: Int[Tensor, "class_"]
+    shared: int
 
 
 def load(source: str, weights: str | Path | None = None, sha256: str | None = None) -> FrozenClip:
@@ -209,4 +212,6 @@ def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int) -> Tex
     device = model.positional_embedding.device
     x = model.token_embedding(tokens[:, :length].to(device)) + model.positional_embedding[:length]  # type: ignore[operator,index]
     x = run_layers(model.transformer, x, 1, first_layer - 1, model.attn_mask[:length, :length])  # type: ignore[arg-type,index]
-    return TextStates(x, end.to(device))
+    same = (tokens[:, :length] == tokens[:1, :length]).all(dim=0)
+    shared = min(int(same.cumprod(dim=0).sum()), int(end.min()))  # an end of text is always a class's own
+    return TextStates(x, end.to(device), shared)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dearlib.attention import masked_layer
+from dearlib.attention import masked_layer, shared_layer
 from dearlib.checkpoint import read_tensors, write_tensors
 from dearlib.clip import FrozenClip, TextStates, check_cut
 from dearlib.errors import InputError
@@ -98,22 +98,22 @@ class DeAR(nn.Module):
         return ImageFeatures(x[:, 0] @ visual.proj, per_attribute)  # type: ignore[operator]
 
     def text_features(self, text: TextStates) -> Float[Tensor, "class_ d_embed"]:
-        """f_t from prompts on the verge of layer J (Eq. 6): the K tokens go in after the start token, causally."""
+        """f_t from prompts on the verge of layer J (Eq. 6): the K tokens go in after the start token, causally.
+
+        What all classes share, the K tokens and the template's words before the class name, is computed once.
+        """
         model, k, beta = self.clip.model, self.settings.text_tokens, self.settings.beta
-        raw = self.text_tokens.expand(len(text.states), -1, -1)
-        x = torch.cat([text.states[:, :1], raw, text.states[:, 1:]], dim=1)
-        rows, end, size = torch.arange(len(x), device=x.device), text.end + k, x.shape[1]
-        causal = torch.ones(size, size, dtype=torch.bool, device=x.device).tril()
+        raw = self.text_tokens[None]
+        start, own = text.states[:1, :1], text.states[:, text.shared :]
+        shared = torch.cat([start, raw, text.states[:1, 1 : text.shared]], dim=1)
+        end = text.end - text.shared
         blocks = model.transformer.resblocks  # type: ignore[union-attr]
-        for layer in range(self.settings.first_layer, len(blocks) + 1):  # type: ignore[arg-type]
+        last = len(blocks)  # type: ignore[arg-type]
+        for layer in range(self.settings.first_layer, last + 1):
             if layer > self.settings.first_layer:
-                x = torch.cat([x[:, :1], beta * raw + (1 - beta) * x[:, 1 : 1 + k], x[:, 1 + k :]], dim=1)
-            block = blocks[layer - 1]  # type: ignore[index]
-            if layer < len(blocks):  # type: ignore[arg-type]
-                x = masked_layer(block, x, causal[None, None])
-            else:
-                x = masked_layer(block, x, causal[end][:, None, None], x[rows, end][:, None])
-        return model.ln_final(x[:, 0]) @ model.text_projection  # type: ignore[operator]
+                shared = torch.cat([shared[:, :1], beta * raw + (1 - beta) * shared[:, 1 : 1 + k], shared[:, 1 + k :]], dim=1)
+            shared, own = shared_layer(blocks[layer - 1], shared, own, end if layer == last else None)  # type: ignore[index]
+        return model.ln_final(own[:, 0]) @ model.text_projection  # type: ignore[operator]
 
     def similarities(self, image: ImageFeatures, text: Float[Tensor, "class_ d_embed"]) -> Float[Tensor, "batch feature class_"]:
         """s_cls and the s_a: τ times the cosine of every feature with every class (Eq. 17, 18)."""
