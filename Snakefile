@@ -45,6 +45,7 @@ def dataset_of(name):
 rule all:
     input:
         multiext(f"{FIGURES}/table2", ".csv", ".md", ".tex"),
+        multiext(f"{FIGURES}/audit", ".csv", ".md", ".tex"),
         expand(f"{RUNS}/{{step}}/done", step=["01_vit_internals", "03_role_masks", "04_dear_model"]),
 
 
@@ -138,3 +139,16 @@ rule base_to_novel:
         notebook=f"{RUNS}/06_base_to_novel/notebook.ipynb",
     shell:
         RUN + f" {RUNS}/06_base_to_novel"
+
+
+rule paper_audit:
+    message: "12: do the paper's tables add up?"
+    input:
+        **step("12_paper_audit"),
+        reported=sorted(str(f.relative_to(ROOT)) for f in (ROOT / "dearlib/reported").glob("*.csv")),
+    output:
+        multiext(f"{FIGURES}/audit", ".csv", ".md", ".tex"),
+    log:
+        notebook=f"{RUNS}/12_paper_audit/notebook.ipynb",
+    shell:
+        RUN + f" {RUNS}/12_paper_audit"

@@ -182,6 +182,10 @@ class BaseToNovel(Run):
     datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
+class PaperAudit(Run):
+    """12: the paper's reported tables recomputed; they are part of the package, so there is nothing to choose."""
+
+
 MODELS: dict[str, type[Run]] = {
     "00_pretrain_mini": PretrainMini,
     "01_vit_internals": VitInternals,
@@ -190,6 +194,7 @@ MODELS: dict[str, type[Run]] = {
     "04_dear_model": DearModel,
     "05_training": Training,
     "06_base_to_novel": BaseToNovel,
+    "12_paper_audit": PaperAudit,
 }
 
 

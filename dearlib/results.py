@@ -4,10 +4,7 @@ A record is one JSON file: what was run, on what, with which hashes, and a tidy 
 seed, split and method). Tables are functions of records alone.
 """
 
-import json
 import platform
-import shutil
-import subprocess
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +14,7 @@ import pandas as pd
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from dearlib import tables
 from dearlib.checkpoint import write_text
 from dearlib.errors import InputError
 from dearlib.evaluation import harmonic_mean
@@ -74,12 +72,10 @@ class RunRecord(BaseModel):
 
 def provenance() -> dict[str, Any]:
     """The commit, package versions and hardware of this process, as a record wants them."""
-    git = shutil.which("git")
-    found = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip() if git else ""
     hardware: dict[str, str | int] = {"processor": _processor(), "threads": torch.get_num_threads(), "system": platform.system()}
     if torch.cuda.is_available():
         hardware["gpu"] = torch.cuda.get_device_name()
-    return {"commit": found or "unknown", "versions": {p: version(p) for p in PACKAGES}, "hardware": hardware}
+    return {"commit": tables.commit(), "versions": {p: version(p) for p in PACKAGES}, "hardware": hardware}
 
 
 def _processor() -> str:
@@ -162,9 +158,4 @@ def presentable(table: pd.DataFrame) -> pd.DataFrame:
 
 def write_table(table: pd.DataFrame, stem: Path, sidecar: dict[str, Any]) -> None:
     """CSV (numbers), Markdown and LaTeX (booktabs) of one table, and a JSON file that says where it comes from."""
-    shown = presentable(table)
-    write_text(stem.with_suffix(".csv"), table.to_csv(index=False, float_format="%.4f"))
-    write_text(stem.with_suffix(".md"), shown.to_markdown(index=False) + "\n")
-    latex = shown.replace("±", r"$\\pm$", regex=True).replace("_", r"\\_", regex=True)
-    write_text(stem.with_suffix(".tex"), latex.to_latex(index=False, escape=False))
-    write_text(stem.with_suffix(".json"), json.dumps(sidecar, indent=1, sort_keys=True) + "\n")
+    tables.write(table, presentable(table), stem, sidecar)

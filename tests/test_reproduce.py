@@ -66,6 +66,6 @@ def test_a_fresh_clone_runs_every_step_once(repository: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     counts = dict(line.split() for line in (done.stdout + done.stderr).splitlines() if re.fullmatch(r"\w+ +\d+", line.strip()))
-    once = ("world", "vit_internals", "head_roles", "role_masks", "dear_model", "base_to_novel")
-    assert counts == {**dict.fromkeys([*once, "all"], "1"), "training": "8", "total": "15"}
+    once = ("world", "vit_internals", "head_roles", "role_masks", "dear_model", "base_to_novel", "paper_audit")
+    assert counts == {**dict.fromkeys([*once, "all"], "1"), "training": "8", "total": "16"}
     assert not Path("runs").exists()
