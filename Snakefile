@@ -145,7 +145,7 @@ rule paper_audit:
     message: "12: do the paper's tables add up?"
     input:
         **step("12_paper_audit"),
-        reported=sorted(str(f.relative_to(ROOT)) for f in (ROOT / "dearlib/reported").glob("*.csv")),
+        reported=sorted(str(f.relative_to(ROOT)) for f in (ROOT / "dearlib/reported").iterdir() if f.suffix in (".csv", ".json")),
     output:
         multiext(f"{FIGURES}/audit", ".csv", ".md", ".tex"),
     log:

@@ -28,16 +28,32 @@ WHAT = {
 def checks(tables: pd.DataFrame, claimed: pd.DataFrame) -> pd.DataFrame:
     """All checks of `reported.all_reported()` and `reported.reported_claims()`, a row each, in percentage points (ranks, counts).
 
-    check, table, dataset, method, metric; what it is printed against; printed, recomputed, difference = printed −
-    recomputed; beyond: the part of the difference that rounding cannot explain, 0 where it can.
+    check (a key of `WHAT`, or the kind of a claim), table, dataset, method, metric; what it is printed against; printed,
+    recomputed, difference = printed − recomputed; beyond: the part that rounding cannot explain, 0 where it can.
     """
     parts = [harmonic_means(tables), means(tables), harmonic_means_of_means(tables), repeats(tables), claims(tables, claimed)]
     return pd.concat(parts, ignore_index=True)
 
 
 def mismatches(checked: pd.DataFrame) -> pd.DataFrame:
-    """The checks that fail."""
-    return checked[checked["beyond"] > 0].reset_index(drop=True)
+    """The checks that fail, in the order of `checks`, and within a kind of check the worst first."""
+    failed = checked[checked["beyond"] > 0]
+    order = pd.Categorical(failed["check"], failed["check"].unique())
+    return failed.assign(order=order).sort_values(["order", "beyond"], ascending=[True, False]).drop(columns="order").reset_index(drop=True)
+
+
+def presentable(failed: pd.DataFrame) -> pd.DataFrame:
+    """Checks as people read them: three decimals, because some slips are smaller than a hundredth; ranks and counts whole."""
+
+    def cell(row: pd.Series, name: str, form: str) -> str:
+        whole = row["check"] in ("rank", "rank from below", "count")
+        return f"{row[name]:{form.split('.')[0]}.0f}" if whole else f"{row[name]:{form}}"
+
+    titles = {"table": "Table", "dataset": "Data set", "method": "Method", "metric": "Metric", "what": "What"}
+    columns = {title: failed[name] for name, title in titles.items()}
+    for name, title, form in (("printed", "Reported", ".2f"), ("recomputed", "Recomputed", ".3f"), ("difference", "Difference", "+z.3f")):
+        columns[title] = pd.Series([cell(row, name, form) for _, row in failed.iterrows()], failed.index, dtype=str)
+    return pd.DataFrame(columns)
 
 
 def harmonic_means(tables: pd.DataFrame) -> pd.DataFrame:
@@ -47,7 +63,7 @@ def harmonic_means(tables: pd.DataFrame) -> pd.DataFrame:
 
 
 def means(tables: pd.DataFrame) -> pd.DataFrame:
-    """Every printed average accuracy against the mean over the table's target data sets. Their errors are at most HALF, so the mean's is."""
+    """Every printed average accuracy against the mean over the table's target data sets; its error is at most HALF, as theirs are."""
     rows = _averages(tables)
     rows = rows[rows["metric"] != "hm"]
     return _checked("mean", rows, rows["value"], rows["mean"], rows["mean"] - HALF, rows["mean"] + HALF)
@@ -80,7 +96,7 @@ def claims(tables: pd.DataFrame, claimed: pd.DataFrame) -> pd.DataFrame:
     found = pd.DataFrame([_claim(c, tables) for c in claimed.to_dict("records")], columns=["recomputed", "low", "high"])
     half = (claimed["kind"] == "difference") * HALF  # values are compared as printed, ranks and counts are whole
     rows = claimed.assign(what=claimed["claim"])
-    return _checked("claim", rows, claimed["printed"], found["recomputed"], found["low"], found["high"], half)
+    return _checked(rows["kind"], rows, claimed["printed"], found["recomputed"], found["low"], found["high"], half)
 
 
 def suspects(tables: pd.DataFrame) -> pd.DataFrame:
@@ -130,14 +146,21 @@ def _hm(base: pd.Series, novel: pd.Series) -> tuple[pd.Series, pd.Series, pd.Ser
 
 
 def _checked(
-    check: str, rows: pd.DataFrame, printed: pd.Series, value: pd.Series, low: pd.Series, high: pd.Series, half: float | pd.Series = HALF
+    check: str | pd.Series,
+    rows: pd.DataFrame,
+    printed: pd.Series,
+    value: pd.Series,
+    low: pd.Series,
+    high: pd.Series,
+    half: float | pd.Series = HALF,
 ) -> pd.DataFrame:
+    """Rows as `checks` describes them, from the recomputed value, its least and greatest, and half a unit of the printed one."""
     beyond = np.maximum(0, np.maximum(low - (printed + half), printed - half - high))
     return pd.DataFrame(
         {
             "check": check,
             **{c: rows[c].astype(str) for c in [*ROW, "metric"]},
-            "what": rows["what"] if check == "claim" else WHAT[check],
+            "what": WHAT[check] if isinstance(check, str) else rows["what"],
             "printed": printed.astype(float),
             "recomputed": value.astype(float),
             "difference": (printed - value).astype(float),
@@ -165,8 +188,8 @@ def _claim(claim: dict[str, Any], tables: pd.DataFrame) -> tuple[float, float, f
             gain = own - values[claim["minus"]]
             return gain, gain - 2 * HALF, gain + 2 * HALF
         case "rank" | "rank from below" as kind:
-            ahead = values > own if kind == "rank" else values < own
-            return 1 + ahead.sum(), 1 + ahead.sum(), int(ahead.sum() + (values == own).sum())  # equal as printed: either may lead
+            ahead = int((values > own if kind == "rank" else values < own).sum())
+            return 1.0 + ahead, 1.0 + ahead, float(ahead + int((values == own).sum()))  # equal as printed: either may lead
         case other:
             kinds = "value, difference, rank, rank from below or count"
             raise InputError(f"claims.csv: {claim['id']}: expected kind {kinds}, got {other!r}; correct the claim")
