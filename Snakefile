@@ -64,7 +64,7 @@ def picture(name):
 
 rule all:
     input:
-        *(table(name) for name in ("table2", "table3", "table4", "table5", "table6", "claims")),
+        *(table(name) for name in ("table2", "table3", "table4", "table5", "table6", "claims", "audit")),
         *(picture(name) for name in ("figure1", "figure2", "figure3", "figure4")),
         f"{RUNS}/01_vit_internals/done",
 
@@ -276,3 +276,16 @@ rule attribute_retrieval:
         notebook=f"{RUNS}/11_attribute_retrieval/notebook.ipynb",
     shell:
         RUN + f" {RUNS}/11_attribute_retrieval"
+
+
+rule paper_audit:
+    message: "12: do the paper's tables add up?"
+    input:
+        **step("12_paper_audit"),
+        reported=sorted(str(f.relative_to(ROOT)) for f in (ROOT / "dearlib/reported").iterdir() if f.suffix in (".csv", ".json")),
+    output:
+        table("audit"),
+    log:
+        notebook=f"{RUNS}/12_paper_audit/notebook.ipynb",
+    shell:
+        RUN + f" {RUNS}/12_paper_audit"

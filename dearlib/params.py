@@ -265,6 +265,10 @@ class AttributeRetrieval(Run):
     projected: Annotated[int, Field(ge=10)]
 
 
+class PaperAudit(Run):
+    """12: the paper's reported tables recomputed; they are part of the package, so there is nothing to choose."""
+
+
 MODELS: dict[str, type[Run]] = {
     "00_pretrain_mini": PretrainMini,
     "01_vit_internals": VitInternals,
@@ -279,6 +283,7 @@ MODELS: dict[str, type[Run]] = {
     "09_few_shot": FewShot,
     "10_ablations": Ablations,
     "11_attribute_retrieval": AttributeRetrieval,
+    "12_paper_audit": PaperAudit,
 }
 
 

@@ -15,9 +15,7 @@ from dearlib.checkpoint import write_text
 from dearlib.params import Run, params_hash
 
 # A character that LaTeX reads as a command → what sets it.
-LATEX = str.maketrans(
-    {"±": r"$\pm$", "−": r"$-$", "λ": r"$\lambda$", "β": r"$\beta$", "α": r"$\alpha$", **{c: f"\\{c}" for c in "_%&#$"}}
-)
+LATEX = str.maketrans({"±": r"$\pm$", "−": r"$-$", "λ": r"$\lambda$", "β": r"$\beta$", "α": r"$\alpha$", **{c: f"\\{c}" for c in "_%&#$"}})
 
 
 def write(numbers: pd.DataFrame, shown: pd.DataFrame, stem: Path, sidecar: dict[str, Any]) -> None:

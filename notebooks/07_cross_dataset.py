@@ -31,13 +31,13 @@ datasets: list = ["objects", "shapes", "textures", "places", "colors", "colored_
 
 # %%
 import pandas as pd
-from dearlib.reported import reported
 from IPython.display import Markdown
 
 from dearlib import plots, tables
 from dearlib.averages import AVERAGE, accuracies, methods_by_datasets
 from dearlib.contrasts import Contrast, difference, paired
 from dearlib.params import validated
+from dearlib.reported import reported
 from dearlib.results import load_records, origin, tidy
 
 p = validated("07_cross_dataset", globals())

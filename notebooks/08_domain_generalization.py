@@ -33,7 +33,6 @@ shifted: list = ["source_redrawn", "source_sketch", "source_adversarial", "sourc
 # %%
 import numpy as np
 import pandas as pd
-from dearlib.reported import reported
 from IPython.display import Markdown
 
 from dearlib import plots, tables
@@ -41,6 +40,7 @@ from dearlib.averages import AVERAGE, accuracies, methods_by_datasets
 from dearlib.contrasts import Contrast, difference, paired
 from dearlib.datasets import open_image, read_split
 from dearlib.params import validated
+from dearlib.reported import reported
 from dearlib.results import load_records, origin, tidy
 
 p = validated("08_domain_generalization", globals())

@@ -35,7 +35,6 @@ shifted: list = ["source_redrawn", "source_sketch", "source_adversarial", "sourc
 # %%
 import numpy as np
 import pandas as pd
-from dearlib.reported import reported
 from IPython.display import Markdown
 
 from dearlib import plots, tables
@@ -45,6 +44,7 @@ from dearlib.claims import claims_table, verdicts
 from dearlib.contrasts import Contrast, difference, paired
 from dearlib.experiment import role_map
 from dearlib.params import load_values, validated
+from dearlib.reported import reported
 from dearlib.results import load_records, origin, tidy, together
 from dearlib.rolemaps import role_counts, shielded
 from dearlib.roles import HeadRoles
@@ -137,7 +137,7 @@ Markdown("*Reported*, as above:\n\n" + theirs.to_markdown())
 clip = base_to_novel(halves, p.datasets, ["CLIP"]).query("dataset == 'average'")[["method", "base", "novel"]]
 points = pd.concat([clip, masks[["method", "base", "novel"]], loss_table[["method", "base", "novel"]].iloc[:2]], ignore_index=True)
 fig, ax = plots.figure(size=(6.6, 4.4))
-plots.trade_off(ax, points, levels=range(20, 100, 2))
+plots.trade_off(ax, points.set_index("method"), "DeAR (role masks)", moved=points.iloc[:0], places={})
 _ = plots.save(fig, p.figures_root, "10_trade_off")
 
 # %% [markdown]

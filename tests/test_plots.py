@@ -99,3 +99,25 @@ def test_the_other_figures_draw(tmp_path: Path, roles: HeadRoles) -> None:
 def test_intervals_without_a_null(roles: HeadRoles) -> None:
     _, ax = plots.figure()
     assert "shuffled" not in "".join(t.get_text() for t in plots.entropy_intervals(ax, roles, np.empty(0)).get_legend().get_texts())
+
+
+def test_difference_map_marks_what_fails_and_dots_what_passes() -> None:
+    difference = pd.DataFrame({"a": [-0.424, 0.004], "b": [float("nan"), 0.012]}, index=["x", "y"])
+    beyond = pd.DataFrame({"a": [0.414, 0.0], "b": [float("nan"), 0.002]}, index=["x", "y"])
+    _, ax = plots.figure()
+    plots.difference_map(ax, difference, beyond, "points")
+    assert [(t.get_position(), t.get_text()) for t in ax.texts] == [((0, 0), "−0.42"), ((1, 1), "+0.01")]
+    assert [tuple(line.get_xydata()[0]) for line in ax.lines] == [(0, 1)]
+
+
+def test_trade_off_has_every_method_at_its_numbers() -> None:
+    averages = pd.DataFrame({"base": [69.0, 85.0, 86.0], "novel": [74.0, 73.0, 80.0]}, index=["x", "y", "ours"])
+    moved = pd.DataFrame({"base": [83.0], "novel": [74.0]}, index=["y"])
+    _, ax = plots.figure()
+    plots.trade_off(ax, averages, "ours", moved, {"ours": ("right", "center")})
+    assert ax.collections[0].get_offsets().tolist() == averages.values.tolist()
+    assert tuple(ax.lines[-1].get_xydata()[0]) == (83.0, 74.0)
+    curves = [line.get_xydata() for line in ax.lines[:-1]]
+    means = [(2 * xy[:, 0] * xy[:, 1] / xy.sum(axis=1)) for xy in curves]
+    assert all(np.allclose(hm, hm[0]) for hm in means)
+    assert {f" HM {hm[0]:.0f}" for hm in means} < {t.get_text() for t in ax.texts}

@@ -5,9 +5,9 @@ import math
 import pandas as pd
 import pytest
 
-from dearlib.errors import InputError
 from dearlib import tables
 from dearlib.averages import AVERAGE, accuracies, base_to_novel, methods_by_datasets, presentable
+from dearlib.errors import InputError
 from dearlib.results import Metric, RunRecord, load_records, origin, provenance, tidy, together
 
 

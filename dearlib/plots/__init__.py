@@ -6,6 +6,7 @@ readers); entropies and weights have a sequential map, differences a diverging o
 layers downwards (1-based) and heads to the right (0-based).
 """
 
+from dearlib.plots.comparisons import difference_map, trade_off
 from dearlib.plots.framework import framework
 from dearlib.plots.internals import attention_overlay, contribution_map, frame, patch_grid, picture, stacked_parts
 from dearlib.plots.masks import mask_drawing, token_flow
@@ -26,7 +27,6 @@ from dearlib.plots.runs import (
     labelled_points,
     loss_curve,
     shot_curves,
-    trade_off,
     weight_map,
 )
 from dearlib.plots.style import (
@@ -59,6 +59,7 @@ __all__ = [
     "concept_bars",
     "contribution_map",
     "difference_forest",
+    "difference_map",
     "entropy_intervals",
     "entropy_map",
     "figure",

@@ -74,23 +74,6 @@ def shot_curves(ax: Axes, rows: pd.DataFrame, flat: float | None, title: str = "
     return ax
 
 
-def trade_off(ax: Axes, points: pd.DataFrame, levels: Sequence[float] = ()) -> Axes:
-    """Base against novel accuracy, a named point per row of `points` (columns method, base, novel), lines of equal HM at `levels`."""
-    for level in levels:
-        base = np.linspace(level / 2 + 0.5, 100, 400)
-        novel = level * base / (2 * base - level)
-        ax.plot(base, novel, color="#BBBBBB", linewidth=0.8, zorder=0)
-    for i, row in enumerate(points.to_dict("records")):
-        color = METHOD_COLORS[i % len(METHOD_COLORS)]
-        ax.plot(row["base"], row["novel"], "o", color=color, markersize=6)
-        ax.annotate(row["method"], (row["base"], row["novel"]), (5, 4), textcoords="offset points", fontsize=8, color=color)
-    margin = 2.0
-    ax.set(xlim=(points["base"].min() - margin, points["base"].max() + 3 * margin))
-    ax.set(ylim=(points["novel"].min() - margin, points["novel"].max() + margin))
-    ax.set(xlabel="base accuracy (%)", ylabel="novel accuracy (%)")
-    return ax
-
-
 def weight_map(ax: Axes, weights: Float[np.ndarray, "row column"], rows: Sequence[str], columns: Sequence[str], label: str) -> Axes:
     """Weights in [0, 1], number and colour, a row per data set."""
     drawn = ax.imshow(weights, cmap=SEQUENTIAL, vmin=0, vmax=float(weights.max()), aspect="auto")

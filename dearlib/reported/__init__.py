@@ -1,0 +1,73 @@
+"""The paper's reported numbers: its Tables 2–6 and the claims of its prose, transcribed. `SOURCES.json` says from where.
+
+Nothing here was measured by this package, so wherever one of these numbers is shown, the word *reported* stands by it.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from dearlib.errors import InputError
+
+FOLDER = Path(__file__).parent
+TABLES = (2, 3, 4, 5, 6)
+CELL = ["table", "dataset", "role", "method", "metric"]
+CLAIM = ["id", "section", "claim", "kind", "table", "dataset", "metric", "method", "minus", "without", "printed"]
+ROLES = {"average", "source", "target"}
+METRICS = {"base", "novel", "hm", "accuracy"}
+
+
+def reported(table: int, folder: Path = FOLDER) -> pd.DataFrame:
+    """One table in tidy form, a row per printed number: table, dataset, role, method, metric, value (percent).
+
+    `role` is 'average' (dataset 'average'), 'source' (what a model was trained on, in Tables 3 and 4) or 'target'. What
+    the paper prints in bold cannot be read from the text that was transcribed, so who is best is recomputed.
+
+    Raises:
+        InputError: the file is missing, a column or a number is not what it should be, or a cell is there twice.
+    """
+    path = folder / f"table{table}.csv"
+    cells = _read(path, [*CELL, "value"])
+    cells["value"] = _numbers(cells["value"], path)
+    cells["table"] = _numbers(cells["table"], path).astype(int)
+    strange = [c for c, allowed in (("table", {table}), ("role", ROLES), ("metric", METRICS)) if not set(cells[c]) <= allowed]
+    if strange:
+        raise InputError(f"{path}: expected known values in every column, got others in {', '.join(strange)}; restore the file")
+    if not cells["value"].between(0, 100).all():
+        raise InputError(f"{path}: expected percentages, got values outside 0–100; restore the file")
+    if (twice := cells.duplicated(CELL)).any():
+        raise InputError(f"{path}: expected every cell once, got {tuple(cells[twice][CELL[1:]].iloc[0])} twice; remove one")
+    return cells
+
+
+def all_reported(folder: Path = FOLDER) -> pd.DataFrame:
+    """Tables 2–6 below one another."""
+    return pd.concat([reported(t, folder) for t in TABLES], ignore_index=True)
+
+
+def reported_claims(folder: Path = FOLDER) -> pd.DataFrame:
+    """Claims of the prose that the tables decide, a row each; `audit.claims` says how `kind` and the columns after it are read."""
+    path = folder / "claims.csv"
+    claims = _read(path, CLAIM)
+    claims["printed"] = _numbers(claims["printed"], path)
+    if claims["id"].duplicated().any():
+        raise InputError(f"{path}: expected every id once, got {claims['id'][claims['id'].duplicated()].iloc[0]} twice; rename one")
+    return claims
+
+
+def _read(path: Path, columns: list[str]) -> pd.DataFrame:
+    """A CSV file as text, empty cells as ''."""
+    try:
+        read = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (FileNotFoundError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected a CSV file, got {type(error).__name__}; restore the file") from None
+    if list(read.columns) != columns:
+        raise InputError(f"{path}: expected columns {', '.join(columns)}, got {', '.join(read.columns)}; restore the file")
+    return read
+
+
+def _numbers(texts: pd.Series, path: Path) -> pd.Series:
+    values = pd.to_numeric(texts, errors="coerce").astype(float)
+    if values.isna().any():
+        raise InputError(f"{path}: expected a number in {texts.name}, got {texts[values.isna()].iloc[0]!r}; restore the file")
+    return values
