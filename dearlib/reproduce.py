@@ -42,7 +42,10 @@ def check_profile(profile: str) -> None:
 
 
 def snakemake(profile: str, cores: int, only: str | None = None) -> int:
-    """Snakemake's exit status; `only` is the name of a rule. Clears the lock that a killed run left; our own lock says whether one is still running."""
+    """Snakemake's exit status; `only` is the name of a rule.
+
+    Clears the lock that a killed run left; our own lock says whether one is still running.
+    """
     Path(".snakemake").mkdir(exist_ok=True)
     with open(".snakemake/reproduce.lock", "w") as lock:
         try:

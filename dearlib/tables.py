@@ -19,7 +19,7 @@ LATEX = str.maketrans({"±": r"$\pm$", "−": r"$-$", "λ": r"$\lambda$", "β": 
 
 
 def write(numbers: pd.DataFrame, shown: pd.DataFrame, stem: Path, sidecar: dict[str, Any]) -> None:
-    """`stem`.csv from `numbers`; `stem`.md and .tex (booktabs) from `shown`, whose cells are text as printed, bold as **…**; `stem`.json."""
+    """`stem`.csv from `numbers`; `stem`.md and .tex (booktabs) from `shown`, text as printed with bold as **…**; `stem`.json."""
     write_text(stem.with_suffix(".csv"), numbers.to_csv(index=False, float_format="%.4f"))
     texts = [i for i, c in enumerate(shown) if not pd.api.types.is_numeric_dtype(shown[c])]  # else 51.50 loses its last digit
     write_text(stem.with_suffix(".md"), shown.to_markdown(index=False, disable_numparse=texts) + "\n")
