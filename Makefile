@@ -1,6 +1,7 @@
 # Each target makes the environment it needs from requirements.lock, in .venv. Needs only Python >= 3.11.
 #   make reproduce   run everything, draw the table        make lab    open the notebooks
 #   make test        all tests                             make lint   style and types
+#   make doctor DATA=DIR   which public data sets lie under DIR whole (NEEDS=table2: those of a table), and where to get the others
 #   make pairs       keep the last run's outputs in notebooks/*.ipynb
 #   make lock        resolve pyproject.toml anew           make clean  remove what runs made
 PYTHON ?= python3
@@ -16,7 +17,7 @@ export TOKENIZERS_PARALLELISM := false
 # The caller's own environment must not leak into ours.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: reproduce test lint lab pairs lock clean
+.PHONY: reproduce test lint lab doctor pairs lock clean
 
 reproduce: $(READY)
 	$(PY) -m dearlib.reproduce --profile $(PROFILE) --cores $(CORES)
@@ -33,6 +34,9 @@ lint: $(READY)
 lab: $(READY)
 	touch notebooks/*.py
 	$(PY) -m jupyter lab notebooks
+
+doctor: $(READY)
+	@$(PY) -m dearlib.datasets doctor --data "$(DATA)" $(if $(NEEDS),--needs $(NEEDS))
 
 pairs: $(READY)
 	@set -e; for run in runs/$(PROFILE)/*/notebook.ipynb; do \
