@@ -3,6 +3,7 @@
 #   make table2      (… table6, claims, audit, figure1 … figure4) one of them and what it needs
 #   make quick       the same with one seed and two data sets, into figures/quick
 #   make test        all tests                             make lint   style and types
+#   make doctor DATA=DIR   which public data sets lie under DIR whole (NEEDS=table2: those of a table), and where to get the others
 #   make pairs       keep the last run's outputs in notebooks/*.ipynb
 #   make tune        choose hyper-parameters on validation pictures (params/mini/tuning.csv)
 #   make lock        resolve pyproject.toml anew           make clean  remove what runs made
@@ -21,7 +22,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 ONE := table2 table3 table4 table5 table6 claims audit figure1 figure2 figure3 figure4
 
-.PHONY: reproduce quick $(ONE) test lint lab pairs tune lock clean
+.PHONY: reproduce quick $(ONE) test lint lab doctor pairs tune lock clean
 
 reproduce: $(READY)
 	$(PY) -m dearlib.reproduce --profile $(PROFILE) --cores $(CORES)
@@ -47,6 +48,9 @@ lint: $(READY)
 lab: $(READY)
 	touch notebooks/*.py
 	$(PY) -m jupyter lab notebooks
+
+doctor: $(READY)
+	@$(PY) -m dearlib.datasets doctor --data "$(DATA)" $(if $(NEEDS),--needs $(NEEDS))
 
 pairs: $(READY)
 	@set -e; for run in runs/$(PROFILE)/*/notebook.ipynb; do \

@@ -23,15 +23,22 @@ ATTRIBUTES = ("color", "shape", "texture", "object", "location")
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sockets to other machines raise; those of this machine (Unix sockets, loopback) stay."""
-    connect = socket.socket.connect
+    connect, lookup = socket.socket.connect, socket.getaddrinfo
+    loopback = ("127.0.0.1", "::1", "localhost")
 
     def guarded(self: socket.socket, address: object) -> None:
-        if self.family != socket.AF_UNIX and not (isinstance(address, tuple) and address[0] in ("127.0.0.1", "::1", "localhost")):
+        if self.family != socket.AF_UNIX and not (isinstance(address, tuple) and address[0] in loopback):
             raise AssertionError(f"a test tried to reach the network: {address}")
         connect(self, address)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *a, **k: pytest.fail(f"a test tried to look up {host}"))
+
+    def guarded_lookup(host: object, *args: object, **kwargs: object) -> object:
+        if host not in loopback:
+            raise AssertionError(f"a test tried to look up {host!r}")
+        return lookup(host, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_lookup)
 
 
 @pytest.fixture(scope="session")

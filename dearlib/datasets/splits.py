@@ -1,8 +1,8 @@
 """The community's split files: reading and checking them, the few-shot sample, and the base and novel halves.
 
 A data set is a folder of images and one JSON file `{"train": [[path, label, classname], …], "val": …, "test": …}`
-with paths relative to the images' folder. The few-shot sample and the halves follow CoOp and Dassl to the last draw,
-so numbers compare with published ones.
+with paths relative to the images' folder (the few without one: `dearlib.datasets.folders`). The few-shot sample and
+the halves follow CoOp and Dassl to the last draw, so numbers compare with published ones.
 """
 
 import hashlib
@@ -10,19 +10,21 @@ import json
 import os
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from PIL import Image
 
+from dearlib.datasets import folders
 from dearlib.datasets.catalogue import entry
 from dearlib.errors import InputError
 
 PARTS = ("train", "val", "test")
+NONE_PRESENT = "expected the {} images it names, got none of them ({} …); is it the split file of another data set?"
 _LAYOUT = '{"train": [[path, label, classname], …], "val": …, "test": …}'
-_MAKE = "make the data set anew (mini ones: python -m dearlib.datasets.world) or fetch it again"
+_MAKE = "make the data set anew (mini ones: python -m dearlib.datasets.world) or fetch it again (python -m dearlib.datasets doctor)"
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,29 @@ class Split:
 def read_split(root: str | Path, dataset: str) -> Split:
     """The split of a data set of the catalogue that lies under the data root; every image it names exists.
 
-    Raises `InputError` if the split file is missing, truncated, of another layout, or names a missing image.
+    Raises `InputError` if the split file is missing, truncated, of another layout or data set, or names a missing image.
     """
     where = entry(dataset)
     folder = Path(root) / where.folder
-    split = parse_split(folder / where.split_file, folder / where.images, dataset)
-    _check_images(folder / where.split_file, split.items)
+    if where.source == "folders":
+        return _split(dataset, folders.class_rows(Path(root), dataset))
+    split = listed_split(root, dataset)
+    check_images(folder / where.split_file, split.items)
     return split
+
+
+def listed_split(root: str | Path, dataset: str) -> Split:
+    """What the split file or the official lists of a data set name, whether the images exist or not."""
+    where = entry(dataset)
+    folder = Path(root) / where.folder
+    if where.source == "lists":
+        return _split(dataset, folders.list_rows(folder, folder / where.images))
+    return parse_split(folder / where.split_file, folder / where.images, dataset)
+
+
+def _split(name: str, rows: Mapping[str, Iterable[folders.Row]]) -> Split:
+    train, val, test = (tuple(Item(*row) for row in rows[part]) for part in PARTS)
+    return Split(name, train, val, test)
 
 
 def parse_split(path: Path, images: Path, name: str) -> Split:
@@ -101,21 +119,32 @@ def _check_labels(path: Path, split: Split) -> None:
         raise InputError(f"{path}: expected labels 0 … n-1, got {len(labels)} labels {labels[:3]} … {labels[-3:]}; {_MAKE}")
 
 
-def _check_images(path: Path, items: Iterable[Item]) -> None:
-    """Lists each folder once instead of asking for every file."""
+def check_images(path: Path, items: Sequence[Item]) -> None:
+    """Raises `InputError` for the first missing image of the split file `path`, or if there is none of its images."""
+    missing = absent(items)
+    if missing and len(missing) == len(items):
+        raise InputError(f"{path}: {NONE_PRESENT.format(len(items), missing[0].path)}; {_MAKE}")
+    if missing:
+        raise InputError(f"{path}: expected every image it names, got no file {missing[0].path}; {_MAKE}")
+
+
+def absent(items: Iterable[Item]) -> list[Item]:
+    """Items whose image is not there. Lists each folder once instead of asking for every file."""
     present: dict[Path, set[str]] = {}
-    for item in items:
-        folder = item.path.parent
-        if folder not in present:
-            present[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
-        if item.path.name not in present[folder]:
-            raise InputError(f"{path}: expected every image it names, got no file {item.path}; {_MAKE}")
+    for folder in {item.path.parent for item in items}:
+        present[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
+    return [item for item in items if item.path.name not in present[item.path.parent]]
 
 
 def split_sha256(root: str | Path, dataset: str) -> str:
-    """The hash of the data set's split file: which pictures, labels and names a number belongs to."""
+    """The hash of what says which pictures, labels and names a number belongs to: the split file, else the rows themselves."""
     where = entry(dataset)
-    return hashlib.sha256((Path(root) / where.folder / where.split_file).read_bytes()).hexdigest()
+    folder = Path(root) / where.folder
+    if where.source == "split file":
+        return hashlib.sha256((folder / where.split_file).read_bytes()).hexdigest()
+    split = read_split(root, dataset)
+    rows = ([(i.path.relative_to(folder).as_posix(), i.label, i.classname) for i in getattr(split, part)] for part in PARTS)
+    return hashlib.sha256(json.dumps(list(rows)).encode()).hexdigest()
 
 
 def classnames(split: Split) -> list[str]:
