@@ -34,7 +34,7 @@ $(ONE): $(READY)
 	$(PY) -m dearlib.reproduce --profile $(PROFILE) --cores $(CORES) --only $@
 
 tune: $(READY)
-	OMP_NUM_THREADS=$(CORES) $(PY) -m dearlib.tuning params/mini/05_training.yaml params/mini/tuning.yaml --out params/mini/tuning.csv
+	OMP_NUM_THREADS=1 $(PY) -m dearlib.tuning params/mini/05_training.yaml params/mini/tuning.yaml --out params/mini/tuning.csv --cores $(CORES)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -q -n $(CORES)

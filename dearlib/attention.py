@@ -53,11 +53,11 @@ def masked_layer(
     """
     normed = block.ln_1(x)  # type: ignore[operator]
     if read is None:
-        read, (query, key, value) = x, _project(block, normed)
+        read, (query, key, value) = x, project(block, normed)
     else:
-        query = _project(block, block.ln_1(read), 0, 1)[0]  # type: ignore[operator]
-        key, value = _project(block, normed, 1, 3)
-    return _finish(block, read, fused(query, key, value, may_attend))
+        query = project(block, block.ln_1(read), 0, 1)[0]  # type: ignore[operator]
+        key, value = project(block, normed, 1, 3)
+    return finish(block, read, fused(query, key, value, may_attend))
 
 
 def shared_layer(
@@ -74,19 +74,19 @@ def shared_layer(
     """
     first, rest = shared.shape[1], own.shape[1]
     ahead = torch.ones(rest, first + rest, dtype=torch.bool, device=own.device).tril(first)
-    query, key, value = _project(block, block.ln_1(own))  # type: ignore[operator]
-    shared_query, shared_key, shared_value = _project(block, block.ln_1(shared))  # type: ignore[operator]
+    query, key, value = project(block, block.ln_1(own))  # type: ignore[operator]
+    shared_query, shared_key, shared_value = project(block, block.ln_1(shared))  # type: ignore[operator]
     keys, values = (torch.cat([s.expand(len(own), -1, -1, -1), o], dim=2) for s, o in ((shared_key, key), (shared_value, value)))
     if read is not None:
         rows = torch.arange(len(own), device=own.device)
         at_end = query[rows, :, read][:, :, None]
-        return shared, _finish(block, own[rows, read][:, None], fused(at_end, keys, values, ahead[read][:, None, None]))
+        return shared, finish(block, own[rows, read][:, None], fused(at_end, keys, values, ahead[read][:, None, None]))
     causal = torch.ones(first, first, dtype=torch.bool, device=own.device).tril()
-    shared_out = _finish(block, shared, fused(shared_query, shared_key, shared_value, causal[None, None]))
-    return shared_out, _finish(block, own, fused(query, keys, values, ahead[None, None]))
+    shared_out = finish(block, shared, fused(shared_query, shared_key, shared_value, causal[None, None]))
+    return shared_out, finish(block, own, fused(query, keys, values, ahead[None, None]))
 
 
-def _project(block: nn.Module, x: Float[Tensor, "batch token d_model"], first: int = 0, last: int = 3) -> list[Tensor]:
+def project(block: nn.Module, x: Float[Tensor, "batch token d_model"], first: int = 0, last: int = 3) -> list[Tensor]:
     """Of query, key and value (0, 1, 2) those from `first` to before `last`, each [batch, head, token, d_head]."""
     attn, d = block.attn, x.shape[-1]
     weight, bias = attn.in_proj_weight[first * d : last * d], attn.in_proj_bias[first * d : last * d]  # type: ignore[union-attr,index]
@@ -94,7 +94,7 @@ def _project(block: nn.Module, x: Float[Tensor, "batch token d_model"], first: i
     return [rearrange(t, "batch token (head d) -> batch head token d", head=attn.num_heads) for t in parts]  # type: ignore[union-attr]
 
 
-def _finish(block: nn.Module, x: Float[Tensor, "batch query d_model"], mixed: Float[Tensor, "batch head query d_head"]) -> Tensor:
+def finish(block: nn.Module, x: Float[Tensor, "batch query d_model"], mixed: Float[Tensor, "batch head query d_head"]) -> Tensor:
     """The rest of the layer after attention: output projection, residual, MLP."""
     joined = rearrange(mixed, "batch head token d -> batch token (head d)")
     out = x + block.ls_1(block.attn.out_proj(joined))  # type: ignore[operator,union-attr]

@@ -21,7 +21,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
+from dearlib.attention import finish, project
 from dearlib.errors import InputError
 
 
@@ -48,11 +50,14 @@ def decompose(visual: nn.Module, images: Float[Tensor, "batch 3 height width"]) 
     """
     state = _embed(visual, images)
     embedding, heads, mlps = state[:, 0], [], []
-    for block in visual.transformer.resblocks:
-        heads.append(_head_outputs(block, state))
-        attended = state[:, 0] + heads[-1].sum(dim=1)
+    blocks = visual.transformer.resblocks
+    for layer, block in enumerate(blocks, start=1):
+        written, behind = _layer(block, state, only_cls=layer == len(blocks))
+        heads.append(written)
+        # From the heads' sum, not as what is left over: so that the parts add up only if every one of them is right.
+        attended = state[:, 0] + written.sum(dim=1)
         mlps.append(block.ls_2(block.mlp(block.ln_2(attended))))
-        state = block(state)
+        state = behind
     h = heads[0].shape[1]
     return Parts(
         embedding=_to_feature(visual, embedding, state[:, 0], share=1),
@@ -75,9 +80,11 @@ def head_contributions(
         raise InputError(f"first_layer: expected 1 to {len(blocks)} (the model's layers), got {first_layer}")
     heads = []
     for layer, block in enumerate(blocks, start=1):
-        if layer >= first_layer:
-            heads.append(_head_outputs(block, state))
-        state = block(state)
+        if layer < first_layer:
+            state = block(state)
+        else:
+            written, state = _layer(block, state, only_cls=layer == len(blocks))
+            heads.append(written)
     return _to_feature(visual, torch.stack(heads, dim=1), state[:, 0], share=heads[0].shape[1])
 
 
@@ -124,22 +131,23 @@ def _check(visual: nn.Module) -> None:
         )
 
 
-def _head_outputs(block: nn.Module, state: Float[Tensor, "batch token d_model"]) -> Float[Tensor, "batch head d_model"]:
-    """What each head of a layer writes to the [CLS] position, out of the residual stream that enters the layer.
+def _layer(
+    block: nn.Module, state: Float[Tensor, "batch token d_model"], only_cls: bool
+) -> tuple[Float[Tensor, "batch head d_model"], Float[Tensor, "batch token_out d_model"]]:
+    """What each head of a layer writes to the [CLS] position, and the residual stream behind the layer ([CLS] alone if `only_cls`).
 
-    head_h = softmax(q_h K_h^T / sqrt(d_head)) V_h W_h + b / heads, with q the [CLS] query alone.
+    head_h = softmax(q_h K_h^T / sqrt(d_head)) V_h W_h + b / heads, with q the [CLS] query alone. Queries, keys and values
+    are computed once, for the heads and for the layer.
     """
-    attn, x = block.attn, block.ln_1(state)
-    n_head, d_head = attn.num_heads, attn.head_dim
-    w_q, w_k, w_v = attn.in_proj_weight.chunk(3)
-    b_q, b_k, b_v = attn.in_proj_bias.chunk(3)
-    query = (x[:, 0] @ w_q.T + b_q).unflatten(-1, (n_head, d_head))
-    key = (x @ w_k.T + b_k).unflatten(-1, (n_head, d_head))
-    value = (x @ w_v.T + b_v).unflatten(-1, (n_head, d_head))
-    weight = (torch.einsum("bhe,bkhe->bhk", query, key) / d_head**0.5).softmax(dim=-1)
-    read = torch.einsum("bhk,bkhe->bhe", weight, value)
-    w_out = attn.out_proj.weight.unflatten(1, (n_head, d_head))
-    return block.ls_1(torch.einsum("bhe,dhe->bhd", read, w_out) + attn.out_proj.bias / n_head)
+    attn = block.attn
+    query, key, value = project(block, block.ln_1(state))
+    weight = (query[:, :, :1] @ key.mT / attn.head_dim**0.5).softmax(dim=-1)
+    read = weight @ value
+    w_out = attn.out_proj.weight.unflatten(1, (attn.num_heads, attn.head_dim))
+    written = block.ls_1(torch.einsum("bhe,dhe->bhd", read[:, :, 0], w_out) + attn.out_proj.bias / attn.num_heads)
+    if only_cls:
+        return written, finish(block, state[:, :1], read)
+    return written, finish(block, state, scaled_dot_product_attention(query, key, value))
 
 
 def _to_feature(

@@ -11,6 +11,8 @@ import argparse
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +29,8 @@ from dearlib.errors import InputError
 from dearlib.evaluation import evaluate, harmonic_mean, zero_shot
 from dearlib.params import Training, load_params
 from dearlib.roles import HeadRoles
+
+_shared: tuple[FrozenClip, HeadRoles, Fabric]
 
 
 class Plan(BaseModel):
@@ -83,12 +87,27 @@ def summary(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     return mean.sort_values("hm", ascending=False)
 
 
+def _start_worker(start: Training) -> None:
+    """What every trial of one worker shares; one thread each, so that results do not depend on their number."""
+    global _shared
+    torch.set_num_threads(1)
+    clip = load(start.clip, start.clip_weights)
+    roles = HeadRoles.load(start.roles).for_weights(clip.weights_sha256)
+    _shared = (clip, roles, Fabric(accelerator="cpu" if start.device == "cpu" else "auto", devices=1, precision=start.precision))
+
+
+def _one(p: Training, seed: int) -> dict[str, float]:
+    clip, roles, fabric = _shared
+    return trial(clip, roles, p, seed, fabric)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the plan; rows that the CSV already has are kept, so that an interrupted search goes on."""
     parser = argparse.ArgumentParser(prog="python -m dearlib.tuning", description="Choose hyper-parameters on validation pictures.")
     parser.add_argument("params", type=Path, help="parameter file of 05_training: the starting point")
     parser.add_argument("plan", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--cores", type=int, default=2, help="trials at once; each computes with one thread")
     args = parser.parse_args(argv)
     try:
         plan = read_plan(args.plan)
@@ -96,25 +115,37 @@ def main(argv: Sequence[str] | None = None) -> int:
         assert isinstance(start, Training)
         clip = load(start.clip, start.clip_weights)
         roles = HeadRoles.load(start.roles).for_weights(clip.weights_sha256)
-        fabric = Fabric(accelerator="cpu" if start.device == "cpu" else "auto", devices=1, precision=start.precision)
-        rows = pd.read_csv(args.out).to_dict("records") if args.out.exists() else []
-        belongs = {"weights": clip.weights_sha256[:12], "roles": roles.sha256[:12]}
-        keys = list(plan.alternatives)
-        columns = [*belongs, *keys, "dataset", "seed"]
-        done = {tuple(str(r[c]) for c in columns) for r in rows if set(columns) <= set(r)}
-        for p in tqdm(list(settings_of(start, plan)), desc="settings"):
-            for dataset, seed in itertools.product(plan.datasets, plan.seeds):
-                case = {**belongs, **{k: getattr(p, k) for k in keys}, "dataset": dataset, "seed": seed}
-                if tuple(str(case[c]) for c in columns) not in done:
-                    rows.append({**case, **trial(clip, roles, p.model_copy(update={"dataset": dataset}), seed, fabric)})
-                    write_text(args.out, pd.DataFrame(rows).to_csv(index=False))
+        frame = _run(plan, start, {"weights": clip.weights_sha256[:12], "roles": roles.sha256[:12]}, args.out, args.cores)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    frame = pd.DataFrame(rows)
-    frame = frame[(frame["weights"] == belongs["weights"]) & (frame["roles"] == belongs["roles"])]
-    print(summary(frame, keys).round(2).to_string())
+    print(summary(frame, list(plan.alternatives)).round(2).to_string())
     return 0
+
+
+def _run(plan: Plan, start: Training, belongs: dict[str, str], out: Path, cores: int) -> pd.DataFrame:
+    """All rows of the plan for these weights and roles, in the plan's order; those that `out` has are not run again."""
+    keys = list(plan.alternatives)
+    columns = [*belongs, *keys, "dataset", "seed"]
+    cases = {}
+    for p in settings_of(start, plan):
+        for dataset, seed in itertools.product(plan.datasets, plan.seeds):
+            case = {**belongs, **{k: getattr(p, k) for k in keys}, "dataset": dataset, "seed": seed}
+            cases[_name(case, columns)] = (case, p.model_copy(update={"dataset": dataset}), seed)
+    old = pd.read_csv(out).to_dict("records") if out.exists() else []
+    done = {_name(r, columns): r for r in old if set(columns) <= set(r)}
+    with ProcessPoolExecutor(cores, get_context("spawn"), _start_worker, (start,)) as pool:
+        waiting = {pool.submit(_one, p, seed): name for name, (_, p, seed) in cases.items() if name not in done}
+        for finished in tqdm(as_completed(waiting), total=len(waiting), desc="trials"):
+            name = waiting[finished]
+            done[name] = cases[name][0] | finished.result()
+            write_text(out, pd.DataFrame([done[n] for n in cases if n in done]).to_csv(index=False, float_format="%.6g"))
+    return pd.DataFrame([done[n] for n in cases])
+
+
+def _name(row: dict[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
+    """A row's identity; numbers as a CSV gives them back."""
+    return tuple(f"{v:g}" if isinstance(v := row[c], float | int) else str(v) for c in columns)
 
 
 if __name__ == "__main__":
