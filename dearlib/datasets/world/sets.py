@@ -72,11 +72,11 @@ SETS: dict[str, WorldSet] = {
     "source_adversarial": WorldSet("source", "adversarial", 1.0, train=0, val=0, test=40),
     "source_renditions": WorldSet("source", "rendition", 1.0, train=0, val=0, test=40),
     "objects": WorldSet("objects", "chalk", 1.0, train=40, val=10, test=50),
-    "shapes": WorldSet("shapes", "night", 0.8, train=40, val=10, test=50),
-    "textures": WorldSet("textures", "sepia", 1.0, train=40, val=10, test=50),
-    "places": WorldSet("places", "fog", 1.0, train=40, val=10, test=50),
+    "shapes": WorldSet("shapes", "night", 1.1, train=40, val=10, test=50),
+    "textures": WorldSet("textures", "sepia", 1.4, train=40, val=10, test=50),
+    "places": WorldSet("places", "fog", 0.7, train=40, val=10, test=50),
     "colors": WorldSet("colors", "lamp", 1.0, train=40, val=10, test=50),
-    "colored_textures": WorldSet("colored_textures", "halftone", 1.0, train=40, val=10, test=50),
+    "colored_textures": WorldSet("colored_textures", "halftone", 1.8, train=40, val=10, test=50),
     "letters": WorldSet("letters", "mosaic", 1.0, train=40, val=10, test=50),
 }
 NAMES = (*SETS, DIGITS)
