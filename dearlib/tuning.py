@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
+import torch
 from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tqdm.auto import tqdm
