@@ -13,6 +13,7 @@ from dearlib.contrasts import Contrast, difference, paired, verdict
 from dearlib.errors import InputError
 
 SHOTS = (1, 2, 4, 8, 16)
+DEAR = "role masks"  # DeAR among the ablations, which train shorter than Table 2's runs
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,16 @@ def claims(source: str, targets: tuple[str, ...], shifted: tuple[str, ...]) -> t
         Claim("Table 4", "DeAR is more robust to shifted pictures than zero-shot CLIP (class feature)",
               (Contrast("DeAR (class feature)", "CLIP", "all", source, datasets=shifted),)),
         Claim("Figure 4", "DeAR is better at every number of shots, than zero-shot CLIP and than a linear probe", few),
-        Claim("Table 5", "shielding every head costs base accuracy", (Contrast("DeAR", "All-Generalization", "base"),)),
-        Claim("Table 5", "shielding every head is best for novel classes", (Contrast("All-Generalization", "DeAR", "novel"),)),
-        Claim("Table 5", "letting every head listen costs novel accuracy", (Contrast("DeAR", "All-Mixed", "novel"),)),
+        Claim("Table 5", "shielding every head costs base accuracy", (Contrast(DEAR, "All-Generalization", "base"),)),
+        Claim("Table 5", "shielding every head is best for novel classes", (Contrast("All-Generalization", DEAR, "novel"),)),
+        Claim("Table 5", "letting every head listen costs novel accuracy", (Contrast(DEAR, "All-Mixed", "novel"),)),
         Claim("Table 5", "role masks have the best harmonic mean of the three",
-              (Contrast("DeAR", "All-Generalization", "hm"), Contrast("DeAR", "All-Mixed", "hm"))),
-        Claim("not in the paper", "it is the roles: shuffled among the heads they do worse", (Contrast("DeAR", "shuffled roles", "hm"),)),
-        Claim("not in the paper", "roles read from words do no worse than roles read from what the model loses",
-              (Contrast("DeAR", "roles by loss", "hm"),)),
+              (Contrast(DEAR, "All-Generalization", "hm"), Contrast(DEAR, "All-Mixed", "hm"))),
+        Claim("not in the paper", "it is the roles: shuffled among the heads they do worse", (Contrast(DEAR, "shuffled roles", "hm"),)),
+        Claim("not in the paper", "roles read from words do better than roles read from what the model loses",
+              (Contrast(DEAR, "roles by loss", "hm"),)),
         Claim("Table 6", "the regularisation helps novel classes", (Contrast("CE + reg", "CE", "novel"),)),
-        Claim("Table 6", "the fusion loss then helps the harmonic mean", (Contrast("DeAR", "CE + reg", "hm"),)),
+        Claim("Table 6", "the fusion loss then helps the harmonic mean", (Contrast(DEAR, "CE + reg", "hm"),)),
         Claim("Figure 3", "an attribute token's feature finds pictures of its own attribute better than the class feature",
               (Contrast("own token", "class feature", "all"),)),
     )  # fmt: skip

@@ -110,7 +110,7 @@ print(f"{by_hand:.4f}")
 # %% [markdown]
 # ## 3 The recipe
 #
-# - Most steps run on smaller pictures: fewer tokens, cheaper steps, interpolated position embeddings. The last steps are at full size.
+# - Most steps show a random share of each picture's patches, `keep`: fewer tokens, cheaper steps. The last steps show all of them.
 # - Matrices inside the layers are stepped by Muon (orthogonalised momentum), everything else by AdamW.
 # - The rate rises linearly, stays, and falls linearly to zero over the last 40 % of the steps.
 # - The text encoder runs on distinct captions alone, cut after the longest of them.
@@ -119,7 +119,7 @@ print(f"{by_hand:.4f}")
 fig, ax = plots.figure(size=(5, 2))
 ax.plot([recipe.rate(s) for s in range(recipe.steps)])
 ax.axvline(recipe.masked_steps, color="black", linestyle="--", linewidth=1)
-_ = ax.set(xlabel="step (dashed: from here at full size)", ylabel="share of the rate")
+_ = ax.set(xlabel="step (dashed: from here all patches)", ylabel="share of the rate")
 
 # %% [markdown]
 # ## 4 Training
@@ -213,4 +213,4 @@ print(f"{len(judged) - len(missed)} of {len(judged)} targets reached" + (f"; not
 # To ship new weights, copy the exported file over `dearlib/assets/`; every record and role file made with other weights is then refused.
 #
 # **Exercises.** (a) Which two values of a factor are confused most often? (b) Count equal captions in a batch of 128: what would the loss
-# be at best if they were negatives? (c) Train with `masked_steps` moved to `full_steps`: what does masking cost, and save?
+# be at best if they were negatives? (c) Move `masked_steps` to `full_steps`: what does masking cost, and what does it save?

@@ -114,8 +114,7 @@ def test_claims_follow_the_records() -> None:
     hm = "DeAR − CLIP, HM"
     assert up.set_index("contrast").loc[hm, "verdict"] == "holds here"
     assert down.set_index("contrast").loc[hm, "verdict"] == "does not hold here"
-    shielding = "All-Generalization − DeAR, novel"
-    assert up.set_index("contrast").loc[shielding, "verdict"] == "does not hold here"
+    assert up.set_index("contrast").loc["DeAR − linear probe, all, 1 shots", "verdict"] == "holds here"
     assert list(verdicts(up)["Claim"]) == [c.statement for c in claims("source", ("t1", "t2"), ("s1", "s2"))]
     with pytest.raises(InputError, match="claims: Figure 4"):
         claims_table(every_run(5.0).query("shots != 8"), "source", ("t1", "t2"), ("s1", "s2"))
