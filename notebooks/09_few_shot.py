@@ -60,7 +60,7 @@ rows = pd.concat([trained, average]).groupby(["dataset", "method", "shots"]).acc
 rows = rows.rename(columns={"std": "sd", "count": "n"})
 rows["method"] = pd.Categorical(rows.method, methods)
 flat = metrics[metrics.method == "CLIP"].groupby("dataset").accuracy.mean()
-flat[AVERAGE] = flat[p.datasets].mean()
+flat[AVERAGE] = flat[list(p.datasets)].mean()
 clip = pd.DataFrame({"dataset": flat.index, "method": "CLIP", "shots": 0, "mean": flat.to_numpy(), "sd": float("nan"), "n": 1})
 everything = pd.concat([clip, rows.astype({"method": str})], ignore_index=True)
 

@@ -135,7 +135,7 @@ Markdown("*Reported*, as above:\n\n" + theirs.to_markdown())
 # equal harmonic mean.
 
 # %%
-clip = base_to_novel(halves, p.datasets, ["CLIP"]).query("dataset == 'average'")[["method", "base", "novel"]]
+clip = base_to_novel(tidy(main), p.datasets, ["CLIP"]).query("dataset == 'average'")[["method", "base", "novel"]]
 points = pd.concat([clip, masks[["method", "base", "novel"]], loss_table[["method", "base", "novel"]].iloc[:2]], ignore_index=True)
 fig, ax = plots.figure(size=(6.6, 4.4))
 plots.trade_off(ax, points.set_index("method"), "DeAR (role masks)", moved=points.iloc[:0], places={})
