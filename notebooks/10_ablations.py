@@ -26,7 +26,7 @@
 profile: str = "mini"
 runs_root: str = "runs/mini"
 figures_root: str = "figures/mini"
-datasets: list = ["objects", "shapes", "textures", "places", "colors", "colored_textures", "letters", "digits"]
+datasets: list = ["objects", "shapes", "textures", "places", "colors"]  # one per core attribute
 sweep_datasets: list = ["objects", "textures", "colors"]
 source: str = "source"
 targets: list = ["objects", "shapes", "textures", "places", "colors", "colored_textures", "letters", "digits"]

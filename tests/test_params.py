@@ -48,7 +48,7 @@ def test_steps_agree_on_what_they_share() -> None:
         ({"seeds": "[1, 2, 1]"}, "seeds: expected distinct seeds, got [1, 2, 1]"),
         ({"seeds": "[]"}, "seeds: "),
         ({"crop_scale": "[1.0, 0.5]"}, "crop_scale: expected [smallest, largest] share, got [1.0, 0.5]"),
-        ({"warmup_epochs": "10"}, "warmup_epochs: expected less than epochs = 10, got 10"),
+        ({"warmup_epochs": "20"}, "warmup_epochs: expected less than epochs = 20, got 20"),
         ({"clip_weights": "3"}, "clip_weights: expected a valid string, got 3"),
         ({"lr": "-1", "beta": "2"}, "(and 1 more)"),
     ],

@@ -1,6 +1,7 @@
 """Table 2 by hand, and records that are whole or refused."""
 
 import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from dearlib import tables
 from dearlib.averages import AVERAGE, accuracies, base_to_novel, methods_by_datasets, presentable
 from dearlib.errors import InputError
+from dearlib.params import BaseToNovel
 from dearlib.results import Metric, RunRecord, load_records, origin, provenance, tidy, together
 
 
@@ -153,8 +155,6 @@ def test_records_of_different_roles_do_not_stand_together(records) -> None:
 
 
 def test_the_sidecar_names_its_records(records) -> None:
-    from dearlib.params import BaseToNovel
-
-    told = origin("06_base_to_novel", BaseToNovel(profile="x", runs_root="r", figures_root="f", datasets=("cups",)), records)  # type: ignore[arg-type]
+    told = origin("06_base_to_novel", BaseToNovel(profile="x", runs_root=Path("r"), figures_root=Path("f"), datasets=("cups",)), records)
     assert [r["dataset"] for r in told["records"]] == ["cups", "keys"]
     assert told["weights_sha256"] == records[0].weights_sha256
