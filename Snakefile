@@ -246,10 +246,10 @@ rule ablations:
     input:
         **step("10_ablations"),
         records=[
-            *records("05_training", ABLATIONS["datasets"]),
+            *records("05_training", ABLATIONS["targets"]),
             *records("ablations", ABLATIONS["datasets"]),
             *records("sweeps", ABLATIONS["sweep_datasets"]),
-            *records("few_shot", ABLATIONS["datasets"]),
+            *records("few_shot", ABLATIONS["targets"]),
             SOURCE,
             f"{RUNS}/11_attribute_retrieval/record.json",
         ],

@@ -57,8 +57,8 @@ def records_of(group, datasets):
     return load_records(p.runs_root / f"{group}-{name}" / "record.json" for name in datasets)
 
 
-main, ablations = records_of("05_training", p.datasets), records_of("ablations", p.datasets)
-sweeps, few_shot = records_of("sweeps", p.sweep_datasets), records_of("few_shot", p.datasets)
+main, ablations = records_of("05_training", p.targets), records_of("ablations", p.datasets)
+sweeps, few_shot = records_of("sweeps", p.sweep_datasets), records_of("few_shot", p.targets)
 transfer = [*records_of("source", [p.source]), *load_records([p.runs_root / "11_attribute_retrieval" / "record.json"])]
 records = together([*main, *ablations, *sweeps, *few_shot, *transfer])
 metrics = tidy(records)
@@ -205,10 +205,10 @@ print(f"Clear of zero in HM over {len(p.sweep_datasets)} data sets: {lines or 'n
 
 # %%
 weights = []
-for name in p.datasets:
+for name in p.targets:
     files = sorted((p.runs_root / f"05_training-{name}").glob("tokens-seed*.safetensors"))
     weights.append(np.mean([read_tensors(f)[0]["fusion"].softmax(dim=0).numpy() for f in files], axis=0))
-alpha = pd.DataFrame(weights, index=list(p.datasets), columns=["class", *found.attributes])
+alpha = pd.DataFrame(weights, index=list(p.targets), columns=["class", *found.attributes])
 fig, ax = plots.figure(size=(6.4, 3.4))
 plots.weight_map(ax, alpha.to_numpy(), list(alpha.index), list(alpha.columns), "α")
 _ = plots.save(fig, p.figures_root, "10_fusion")
