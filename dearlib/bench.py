@@ -172,7 +172,7 @@ def step(way: Callable[[], Losses], model: DeAR, optimiser: torch.optim.Optimize
     loss.backward()
     if optimiser:
         optimiser.step()
-    return float(loss)
+    return loss.item()
 
 
 def same_losses(name: str, batch: int, classes: int, steps: int = 20) -> float:
