@@ -138,7 +138,8 @@ Markdown("*Reported*, as above:\n\n" + theirs.to_markdown())
 clip = base_to_novel(tidy(main), p.datasets, ["CLIP"]).query("dataset == 'average'")[["method", "base", "novel"]]
 points = pd.concat([clip, masks[["method", "base", "novel"]], loss_table[["method", "base", "novel"]].iloc[:2]], ignore_index=True)
 fig, ax = plots.figure(size=(6.6, 4.4))
-plots.trade_off(ax, points.set_index("method"), "DeAR (role masks)", moved=points.iloc[:0], places={})
+places = {"CE": ("right", "bottom"), "CE + λ_reg": ("right", "top")}  # they lie close to each other
+plots.trade_off(ax, points.set_index("method"), "DeAR (role masks)", moved=points.iloc[:0], places=places)
 _ = plots.save(fig, p.figures_root, "10_trade_off")
 
 # %% [markdown]
