@@ -2,6 +2,8 @@
 #   make reproduce   run everything, draw every table      make lab    open the notebooks
 #   make table2      (… table6, claims, audit, figure1 … figure4) one of them and what it needs
 #   make quick       the same with one seed and two data sets, into figures/quick
+#   make plan        what `make reproduce` would run       make report  an HTML report on what has run
+#   … EXECUTOR=slurm each notebook a SLURM job; profiles/slurm/config.yaml has the cluster's settings
 #   make test        all tests                             make lint   style and types
 #   make doctor DATA=DIR   which public data sets lie under DIR whole (NEEDS=table2: those of a table), and where to get the others
 #   make pairs       keep the last run's outputs in notebooks/*.ipynb
@@ -10,6 +12,7 @@
 PYTHON ?= python3
 PROFILE ?= mini
 CORES ?= 2
+EXECUTOR ?= local
 
 UV := .venv/uv/bin/uv
 PY := .venv/bin/python
@@ -22,16 +25,24 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 ONE := table2 table3 table4 table5 table6 claims audit figure1 figure2 figure3 figure4
 
-.PHONY: reproduce quick $(ONE) test lint lab doctor pairs tune lock clean
+.PHONY: reproduce quick $(ONE) plan report test lint lab doctor pairs tune lock clean
+
+REPRODUCE = $(PY) -m dearlib.reproduce --cores $(CORES) --executor $(EXECUTOR) --profile
 
 reproduce: $(READY)
-	$(PY) -m dearlib.reproduce --profile $(PROFILE) --cores $(CORES)
+	$(REPRODUCE) $(PROFILE)
 
 quick: $(READY)
-	$(PY) -m dearlib.reproduce --profile quick --cores $(CORES)
+	$(REPRODUCE) quick
 
 $(ONE): $(READY)
-	$(PY) -m dearlib.reproduce --profile $(PROFILE) --cores $(CORES) --only $@
+	$(REPRODUCE) $(PROFILE) --only $@
+
+plan: $(READY)
+	@$(REPRODUCE) $(PROFILE) --dry-run
+
+report: $(READY)
+	$(REPRODUCE) $(PROFILE) --report runs/$(PROFILE)/report.html
 
 tune: $(READY)
 	OMP_NUM_THREADS=1 $(PY) -m dearlib.tuning params/mini/05_training.yaml params/mini/tuning.yaml --out params/mini/tuning.csv --cores $(CORES)

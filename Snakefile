@@ -6,6 +6,7 @@
 
 from pathlib import Path
 
+from dearlib.resources import gpus, load_resources
 from dearlib.sources import sources
 from dearlib.yaml12 import read_yaml
 
@@ -24,6 +25,7 @@ ROLES_BY_LOSS = f"{RUNS}/02_head_roles/roles_by_loss.json"
 # A group of runs of 05_variants → its parameter file.
 PLANS = {"ablations": "05_variants", "sweeps": "05_variants-sweeps", "few_shot": "05_variants-few_shot", "source": "05_variants-source"}
 SOURCE = f"{RUNS}/source-{TRANSFER['source']}/record.json"
+NEEDS = load_resources(ROOT / PARAMS / "resources.yaml")
 RUN = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m dearlib.runner {input.notebook} {input.params} --out"
 
 
@@ -39,6 +41,12 @@ def step(name):
         "modules": modules(f"notebooks/{name}.py"),
         "weights": sorted(str(f.relative_to(ROOT)) for f in (ROOT / "dearlib/assets").iterdir()),
     }
+
+
+def needs(rule, params=None):
+    """What SLURM is asked for: memory, minutes, and the GPUs of a parameter file; call as `**needs(…)`."""
+    wanted = NEEDS.get(rule, NEEDS["default"])
+    return {"mem_mb": wanted.memory_mb, "runtime": wanted.minutes, "gpu": gpus(ROOT / PARAMS / f"{params}.yaml") if params else 0}
 
 
 def split(dataset):
@@ -60,6 +68,11 @@ def table(name):
 
 def picture(name):
     return multiext(f"{FIGURES}/{name}", ".svg", ".png", ".json")
+
+
+def reported(files, category):
+    """The same outputs; `make report` shows tables as tables and figures as pictures."""
+    return [report(f, category=category) if f.endswith((".csv", ".svg")) else f for f in files]
 
 
 rule all:
@@ -91,6 +104,8 @@ rule world:
     output:
         expand("data/mini/{dataset}/split.json", dataset=[TRANSFER["source"], *SHIFTS["shifted"], *TABLE["datasets"]]),
     threads: 2
+    resources:
+        **needs("world"),
     shell:
         "python -m dearlib.datasets.world --out data/mini"
 
@@ -104,6 +119,8 @@ rule vit_internals:
         touch(f"{RUNS}/01_vit_internals/done"),
     log:
         notebook=f"{RUNS}/01_vit_internals/notebook.ipynb",
+    resources:
+        **needs("vit_internals", "01_vit_internals"),
     shell:
         RUN + f" {RUNS}/01_vit_internals"
 
@@ -119,6 +136,8 @@ rule head_roles:
         f"{FIGURES}/roles.csv",
     log:
         notebook=f"{RUNS}/02_head_roles/notebook.ipynb",
+    resources:
+        **needs("head_roles", "02_head_roles"),
     shell:
         RUN + f" {RUNS}/02_head_roles"
 
@@ -129,9 +148,11 @@ rule role_masks:
         **step("03_role_masks"),
         roles=ROLES,
     output:
-        picture("figure1"),
+        reported(picture("figure1"), "figures"),
     log:
         notebook=f"{RUNS}/03_role_masks/notebook.ipynb",
+    resources:
+        **needs("role_masks", "03_role_masks"),
     shell:
         RUN + f" {RUNS}/03_role_masks"
 
@@ -143,9 +164,11 @@ rule dear_model:
         split=dataset_of("04_dear_model"),
         roles=ROLES,
     output:
-        picture("figure2"),
+        reported(picture("figure2"), "figures"),
     log:
         notebook=f"{RUNS}/04_dear_model/notebook.ipynb",
+    resources:
+        **needs("dear_model", "04_dear_model"),
     shell:
         RUN + f" {RUNS}/04_dear_model"
 
@@ -161,6 +184,8 @@ rule training:
         f"{RUNS}/05_training-{{dataset}}/record.json",
     log:
         notebook=f"{RUNS}/05_training-{{dataset}}/notebook.ipynb",
+    resources:
+        **needs("training", "05_training"),
     shell:
         RUN + f" {RUNS}/05_training-{{wildcards.dataset}} -p dataset={{wildcards.dataset}}"
 
@@ -183,6 +208,8 @@ rule variants:
         f"{RUNS}/{{group}}-{{dataset}}/record.json",
     log:
         notebook=f"{RUNS}/{{group}}-{{dataset}}/notebook.ipynb",
+    resources:
+        **needs("variants") | {"gpu": lambda w: gpus(ROOT / PARAMS / f"{PLANS[w.group]}.yaml")},
     shell:
         RUN + f" {RUNS}/{{wildcards.group}}-{{wildcards.dataset}} -p dataset={{wildcards.dataset}}"
 
@@ -193,9 +220,11 @@ rule base_to_novel:
         **step("06_base_to_novel"),
         records=records("05_training", TABLE["datasets"]),
     output:
-        table("table2"),
+        reported(table("table2"), "tables"),
     log:
         notebook=f"{RUNS}/06_base_to_novel/notebook.ipynb",
+    resources:
+        **needs("base_to_novel"),
     shell:
         RUN + f" {RUNS}/06_base_to_novel"
 
@@ -206,9 +235,11 @@ rule cross_dataset:
         **step("07_cross_dataset"),
         records=SOURCE,
     output:
-        table("table3"),
+        reported(table("table3"), "tables"),
     log:
         notebook=f"{RUNS}/07_cross_dataset/notebook.ipynb",
+    resources:
+        **needs("cross_dataset"),
     shell:
         RUN + f" {RUNS}/07_cross_dataset"
 
@@ -220,9 +251,11 @@ rule domain_generalization:
         records=SOURCE,
         splits=[split(s) for s in SHIFTS["shifted"]],
     output:
-        table("table4"),
+        reported(table("table4"), "tables"),
     log:
         notebook=f"{RUNS}/08_domain_generalization/notebook.ipynb",
+    resources:
+        **needs("domain_generalization"),
     shell:
         RUN + f" {RUNS}/08_domain_generalization"
 
@@ -233,10 +266,12 @@ rule few_shot:
         **step("09_few_shot"),
         records=records("few_shot", SHOTS["datasets"]),
     output:
-        picture("figure4"),
+        reported(picture("figure4"), "figures"),
         f"{FIGURES}/figure4.csv",
     log:
         notebook=f"{RUNS}/09_few_shot/notebook.ipynb",
+    resources:
+        **needs("few_shot"),
     shell:
         RUN + f" {RUNS}/09_few_shot"
 
@@ -254,11 +289,13 @@ rule ablations:
             f"{RUNS}/11_attribute_retrieval/record.json",
         ],
     output:
-        table("table5"),
-        table("table6"),
-        table("claims"),
+        reported(table("table5"), "tables"),
+        reported(table("table6"), "tables"),
+        reported(table("claims"), "tables"),
     log:
         notebook=f"{RUNS}/10_ablations/notebook.ipynb",
+    resources:
+        **needs("ablations"),
     shell:
         RUN + f" {RUNS}/10_ablations"
 
@@ -269,11 +306,13 @@ rule attribute_retrieval:
         **step("11_attribute_retrieval"),
         records=SOURCE,
     output:
-        picture("figure3"),
+        reported(picture("figure3"), "figures"),
         f"{FIGURES}/figure3.csv",
         f"{RUNS}/11_attribute_retrieval/record.json",
     log:
         notebook=f"{RUNS}/11_attribute_retrieval/notebook.ipynb",
+    resources:
+        **needs("attribute_retrieval"),
     shell:
         RUN + f" {RUNS}/11_attribute_retrieval"
 
@@ -284,8 +323,10 @@ rule paper_audit:
         **step("12_paper_audit"),
         reported=sorted(str(f.relative_to(ROOT)) for f in (ROOT / "dearlib/reported").iterdir() if f.suffix in (".csv", ".json")),
     output:
-        table("audit"),
+        reported(table("audit"), "tables"),
     log:
         notebook=f"{RUNS}/12_paper_audit/notebook.ipynb",
+    resources:
+        **needs("paper_audit"),
     shell:
         RUN + f" {RUNS}/12_paper_audit"
