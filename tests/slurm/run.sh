@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 repository=$PWD
 python=$repository/.venv/bin/python
 work=$(mktemp -d)
-base=$work/slurm
+base=$work/cluster
 mkdir "$base"
 chmod 711 "$work" # munged insists on it
 
