@@ -170,7 +170,8 @@ def _freeze(name: str, model: nn.Module, preprocess: Callable[..., Tensor], dige
     if digest is None:
         hasher = hashlib.sha256()
         for key, value in sorted(model.state_dict().items()):
-            hasher.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
+            hasher.update(key.encode())
+            hasher.update(value.cpu().contiguous().numpy())
         digest = hasher.hexdigest()
     return FrozenClip(name, model, preprocess, open_clip.get_tokenizer(name), digest)
 
