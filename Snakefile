@@ -6,7 +6,7 @@
 
 from pathlib import Path
 
-from dearlib.resources import gpus, load_resources
+from dearlib.resources import gpus, load_resources, workers
 from dearlib.sources import sources
 from dearlib.yaml12 import read_yaml
 
@@ -184,6 +184,7 @@ rule training:
         f"{RUNS}/05_training-{{dataset}}/record.json",
     log:
         notebook=f"{RUNS}/05_training-{{dataset}}/notebook.ipynb",
+    threads: workers(ROOT / PARAMS / "05_training.yaml")
     resources:
         **needs("training", "05_training"),
     shell:
@@ -208,6 +209,7 @@ rule variants:
         f"{RUNS}/{{group}}-{{dataset}}/record.json",
     log:
         notebook=f"{RUNS}/{{group}}-{{dataset}}/notebook.ipynb",
+    threads: lambda w: workers(ROOT / PARAMS / f"{PLANS[w.group]}.yaml")
     resources:
         **needs("variants") | {"gpu": lambda w: gpus(ROOT / PARAMS / f"{PLANS[w.group]}.yaml")},
     shell:

@@ -111,7 +111,7 @@ def summary(profile: str, complete: bool, only: str | None = None) -> str:
     if not complete:
         from dearlib.runner import failure  # here, because Jupyter takes seconds to import
 
-        failed = "".join(f"FAILED {failure(path)}\n  read {path}\n" for path in sorted(runs.glob("*/failed.ipynb")))
+        failed = "".join(f"FAILED {failure(path)}\n  read {path}\n" for path in sorted(runs.glob("**/failed.ipynb")))
         return f"\n{failed}Not complete. `make reproduce` goes on from here.\n{places}"
     shown = figures / f"{only or 'table2'}.md"
     table = f"{shown.read_text(encoding='utf-8')}\n" if shown.exists() else ""

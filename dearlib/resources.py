@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dearlib.errors import InputError
-from dearlib.params import Count
+from dearlib.params import Count, accelerator, processes
 from dearlib.yaml12 import read_yaml
 
 
@@ -38,6 +38,11 @@ def _needs(path: Path, rule: str, values: object) -> Needs:
         raise InputError(f"{path}: {where}: expected memory_mb and minutes, whole numbers from 1, got {first['input']!r}") from None
 
 
+def workers(params: Path) -> int:
+    """How many processes a notebook with this parameter file trains with."""
+    return processes(str(read_yaml(params).get("device")))
+
+
 def gpus(params: Path) -> int:
-    """How many GPUs a notebook with this parameter file wants: one where `device` is cuda, else none."""
-    return 1 if read_yaml(params).get("device") == "cuda" else 0
+    """How many GPUs it wants: one for each of them where `device` is cuda, else none."""
+    return workers(params) if accelerator(str(read_yaml(params).get("device"))) == "cuda" else 0
