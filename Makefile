@@ -6,6 +6,7 @@
 #   make doctor DATA=DIR   which public data sets lie under DIR whole (NEEDS=table2: those of a table), and where to get the others
 #   make pairs       keep the last run's outputs in notebooks/*.ipynb
 #   make tune        choose hyper-parameters on validation pictures (params/mini/tuning.csv)
+#   make bench       time training at the paper's size beside the plain way, into figures/<hardware>/bench.csv (half an hour)
 #   make lock        resolve pyproject.toml anew           make clean  remove what runs made
 PYTHON ?= python3
 PROFILE ?= mini
@@ -22,7 +23,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 ONE := table2 table3 table4 table5 table6 claims audit figure1 figure2 figure3 figure4
 
-.PHONY: reproduce quick $(ONE) test lint lab doctor pairs tune lock clean
+.PHONY: reproduce quick $(ONE) test lint lab doctor pairs tune bench lock clean
 
 reproduce: $(READY)
 	$(PY) -m dearlib.reproduce --profile $(PROFILE) --cores $(CORES)
@@ -35,6 +36,9 @@ $(ONE): $(READY)
 
 tune: $(READY)
 	OMP_NUM_THREADS=1 $(PY) -m dearlib.tuning params/mini/05_training.yaml params/mini/tuning.yaml --out params/mini/tuning.csv --cores $(CORES)
+
+bench: $(READY)
+	$(PY) -m dearlib.bench
 
 test: $(READY)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -q -n $(CORES)

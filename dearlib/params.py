@@ -277,6 +277,13 @@ class PaperAudit(Run):
     """12: the paper's reported tables recomputed; they are part of the package, so there is nothing to choose."""
 
 
+class Performance(Run):
+    """13: what `make bench` measured (a folder of `bench` for each hardware), and where the run records' time went."""
+
+    bench: Path
+    repeats: Count
+
+
 MODELS: dict[str, type[Run]] = {
     "00_pretrain_mini": PretrainMini,
     "01_vit_internals": VitInternals,
@@ -292,6 +299,7 @@ MODELS: dict[str, type[Run]] = {
     "10_ablations": Ablations,
     "11_attribute_retrieval": AttributeRetrieval,
     "12_paper_audit": PaperAudit,
+    "13_performance": Performance,
 }
 
 
