@@ -5,6 +5,7 @@ The published pool (3,498 phrases) is fetched once, checked by its SHA-256 and k
 
 import hashlib
 import http.client
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Literal
@@ -31,7 +32,7 @@ def read_pool(pool: Path | str | None) -> list[str]:
     """
     if pool is None:
         return [phrase for phrase, _ in vocabulary.phrase_pool()]
-    path = published_pool() if pool == PUBLISHED else Path(pool)
+    path = published_pool() if str(pool) == PUBLISHED else Path(pool)
     try:
         phrases = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
@@ -74,6 +75,8 @@ def _download(url: str) -> bytes:
                     content += some
                     bar.update(len(some))
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is the answer, too
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"pool: expected phrases at {url}, got '{reason}'; go online and run `make fetch`, or name a file") from None
     return content

@@ -55,6 +55,7 @@ views: int = 4  # augmented views kept per picture
 crop_scale: list = [0.5, 1.0]
 flip: bool = False
 precision: str = "32-true"
+per_dataset: dict = {}  # values that one data set has in place of these
 
 # %%
 import time
@@ -287,7 +288,7 @@ record = RunRecord(
     wall_seconds=time.monotonic() - began,
     metrics=tuple(metrics),
     curves=curves,
-    **provenance(),
+    **provenance(p.data_root),
 )
 record.save(run_folder / "record.json")
 for checkpoint in run_folder.glob("checkpoint-*.safetensors"):
