@@ -8,7 +8,7 @@
 #   make test        all tests                             make lint   style and types
 #   make doctor DATA=DIR   which public data sets lie under DIR whole (NEEDS=table2: those of a table), and where to get the others
 #   make pairs       keep the last run's outputs in notebooks/*.ipynb
-#   make tune        choose hyper-parameters on validation pictures (params/mini/tuning.csv)
+#   make tune        choose hyper-parameters on validation pictures (into params/mini/tuning.csv)
 #   make lock        resolve pyproject.toml anew           make clean  remove what runs made
 PYTHON ?= python3
 PROFILE ?= mini
@@ -46,7 +46,7 @@ miniature: $(READY)
 	$(PY) -m dearlib.reproduce --profile miniature --cores $(CORES)
 
 tune: $(READY)
-	OMP_NUM_THREADS=1 $(PY) -m dearlib.tuning params/mini/05_training.yaml params/mini/tuning.yaml --out params/mini/tuning.csv --cores $(CORES)
+	OMP_NUM_THREADS=1 $(PY) -m dearlib.tuning params/$(PROFILE)/05_training.yaml params/$(PROFILE)/tuning.yaml --out params/$(PROFILE)/tuning.csv --cores $(CORES)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -q -n $(CORES)

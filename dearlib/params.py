@@ -264,10 +264,11 @@ class Ablations(Run):
 
 
 class AttributeRetrieval(Run):
-    """11: nearest neighbours by each token's feature."""
+    """11: nearest neighbours by each token's feature among `gallery` test pictures of the source; null: all of them."""
 
     data_root: Path
     source: Name
+    gallery: Count | None
     k: Count
     shown: Count
     projected: Annotated[int, Field(ge=10)]

@@ -28,6 +28,7 @@ runs_root: str = "runs/mini"
 figures_root: str = "figures/mini"
 data_root: str = "data/mini"
 source: str = "source"
+gallery = None  # type: int|None  pictures to search, drawn blindly; None: all test pictures
 k: int = 10  # neighbours
 shown: int = 7  # of them drawn
 projected: int = 500  # pictures in the two-dimensional maps
@@ -58,6 +59,8 @@ p = validated("11_attribute_retrieval", globals())
 records = load_records([p.runs_root / f"source-{p.source}" / "record.json"])
 trained_with = load_values("05_variants", records[0].parameters)
 frozen = load(trained_with.clip, trained_with.clip_weights)
+where = torch.device("cuda" if trained_with.device in ("auto", "cuda") and torch.cuda.is_available() else "cpu")
+frozen.model.to(where)
 roles = HeadRoles.load(trained_with.roles).for_weights(frozen.weights_sha256)
 run_folder = p.runs_root / f"source-{p.source}"
 tokens = sorted(run_folder.glob("tokens-DeAR-seed*.safetensors"))
@@ -71,9 +74,11 @@ print(f"{len(tokens)} models trained on {p.source} · weights {frozen.weights_sh
 # the models was trained on; a picture is not its own neighbour.
 
 # %%
-gallery = read_split(p.data_root, p.source).test
+test = read_split(p.data_root, p.source).test
+count = min(p.gallery or len(test), len(test))
+gallery = [test[i] for i in sorted(np.random.default_rng(0).choice(len(test), size=count, replace=False))]
 kept = prefix.of_items(trained_with.cache_root, frozen, roles.first_layer, gallery)
-models = [DeAR.load(path, frozen, roles) for path in tokens]
+models = [DeAR.load(path, frozen, roles).to(where) for path in tokens]
 by_model = [retrieval.features_by_token(model, kept.states) for model in models]
 unit = torch.nn.functional.normalize(kept.features, dim=-1)
 print(f"{len(gallery):,} pictures, features by {', '.join(by_model[0])}")
