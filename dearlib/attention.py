@@ -32,8 +32,27 @@ def fused(
     value: Float[Tensor, "batch head key d_head"],
     may_attend: Bool[Tensor, "#batch #head query key"],
 ) -> Float[Tensor, "batch head query d_head"]:
-    """The same through PyTorch's fused kernel, which takes the mask as a bias."""
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=additive(may_attend, query.dtype))
+    """The same by the fastest exact kernel."""
+    return attend(query, key, value, additive(may_attend, query.dtype))
+
+
+def attend(
+    query: Float[Tensor, "batch head query d_head"],
+    key: Float[Tensor, "batch head key d_head"],
+    value: Float[Tensor, "batch head key d_head"],
+    bias: Float[Tensor, "#batch #head query key"],
+) -> Float[Tensor, "batch head query d_head"]:
+    """`reference` with its mask made `additive` beforehand: the one place where a kernel is chosen, by device and shape.
+
+    PyTorch's fused kernel with the mask as a bias, but for narrow heads on a CPU, where two plain matrix products are
+    faster (notebook 13 shows the measurements, and what else was tried).
+    """
+    if query.device.type == "cpu" and query.shape[-1] < NARROW:
+        return torch.softmax((query * query.shape[-1] ** -0.5) @ key.mT + bias, dim=-1) @ value
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+
+
+NARROW = 32  # heads of fewer dimensions fill no vector register; DeAR-Mini's have 12, CLIP's 64
 
 
 def masked_layer(
@@ -51,46 +70,68 @@ def masked_layer(
         read: the states, taken from `x`, of the tokens whose output is wanted; None for all. In the last layer only
             the tokens that are read need queries and an MLP: leaving the rest out is exact.
     """
+    return biased_layer(block, x, additive(may_attend, x.dtype), read)
+
+
+def biased_layer(
+    block: nn.Module,
+    x: Float[Tensor, "batch token d_model"],
+    bias: Float[Tensor, "#batch #head query token"],
+    read: Float[Tensor, "batch query d_model"] | None = None,
+    constant: int = 0,
+) -> Float[Tensor, "batch query d_model"]:
+    """`masked_layer` with its mask made `additive` beforehand, once for many steps.
+
+    The first `constant` tokens depend on nothing that is trained (the originals entering layer J): their queries, keys
+    and values are computed outside the graph, so that no gradient is sent where nobody wants it.
+    """
     normed = block.ln_1(x)  # type: ignore[operator]
     if read is None:
-        read, (query, key, value) = x, project(block, normed)
+        read, (query, key, value) = x, project(block, normed, constant=constant)
     else:
         query = project(block, block.ln_1(read), 0, 1)[0]  # type: ignore[operator]
-        key, value = project(block, normed, 1, 3)
-    return finish(block, read, fused(query, key, value, may_attend))
+        key, value = project(block, normed, 1, 3, constant)
+    return finish(block, read, attend(query, key, value, bias))
 
 
 def shared_layer(
     block: nn.Module,
-    shared: Float[Tensor, "1 first d_model"],
+    shared: Float[Tensor, "run first d_model"],
     own: Float[Tensor, "row rest d_model"],
     read: Int[Tensor, "row"] | None = None,
-) -> tuple[Float[Tensor, "1 first d_model"], Float[Tensor, "row query d_model"]]:
-    """One frozen causal layer over rows that begin with the same `first` tokens, which are computed once.
+) -> tuple[Float[Tensor, "run first d_model"], Float[Tensor, "row query d_model"]]:
+    """One frozen causal layer over rows of which those of one run begin with the same `first` tokens, computed once a run.
 
     Equal to the layer on `[shared, own]` of every row: a causal query sees nothing behind itself, so what the rows share
-    they share in every layer. `read`: of each row only this position of `own` is wanted (the last layer's end of text); the
-    shared tokens are then left as they are.
+    they share in every layer. Rows come run by run, as many for each. `read`: of each row only this position of `own` is
+    wanted (the last layer's end of text); the shared tokens are then left as they are.
     """
     first, rest = shared.shape[1], own.shape[1]
-    ahead = torch.ones(rest, first + rest, dtype=torch.bool, device=own.device).tril(first)
+    ahead = additive(torch.ones(rest, first + rest, dtype=torch.bool, device=own.device).tril(first), own.dtype)
     query, key, value = project(block, block.ln_1(own))  # type: ignore[operator]
     shared_query, shared_key, shared_value = project(block, block.ln_1(shared))  # type: ignore[operator]
-    keys, values = (torch.cat([s.expand(len(own), -1, -1, -1), o], dim=2) for s, o in ((shared_key, key), (shared_value, value)))
+    rows = len(own) // len(shared)  # of each run
+    keys, values = (
+        torch.cat([s[:, None].expand(-1, rows, -1, -1, -1).flatten(0, 1), o], dim=2) for s, o in ((shared_key, key), (shared_value, value))
+    )
     if read is not None:
-        rows = torch.arange(len(own), device=own.device)
-        at_end = query[rows, :, read][:, :, None]
-        return shared, finish(block, own[rows, read][:, None], fused(at_end, keys, values, ahead[read][:, None, None]))
-    causal = torch.ones(first, first, dtype=torch.bool, device=own.device).tril()
-    shared_out = finish(block, shared, fused(shared_query, shared_key, shared_value, causal[None, None]))
-    return shared_out, finish(block, own, fused(query, keys, values, ahead[None, None]))
+        row = torch.arange(len(own), device=own.device)
+        at_end = query[row, :, read][:, :, None]
+        return shared, finish(block, own[row, read][:, None], attend(at_end, keys, values, ahead[read][:, None, None]))
+    causal = additive(torch.ones(first, first, dtype=torch.bool, device=own.device).tril(), own.dtype)
+    shared_out = finish(block, shared, attend(shared_query, shared_key, shared_value, causal[None, None]))
+    return shared_out, finish(block, own, attend(query, keys, values, ahead[None, None]))
 
 
-def project(block: nn.Module, x: Float[Tensor, "batch token d_model"], first: int = 0, last: int = 3) -> list[Tensor]:
-    """Of query, key and value (0, 1, 2) those from `first` to before `last`, each [batch, head, token, d_head]."""
+def project(block: nn.Module, x: Float[Tensor, "batch token d_model"], first: int = 0, last: int = 3, constant: int = 0) -> list[Tensor]:
+    """Of query, key and value (0, 1, 2) those from `first` to before `last`, each [batch, head, token, d_head].
+
+    No gradient reaches the first `constant` tokens.
+    """
     attn, d = block.attn, x.shape[-1]
     weight, bias = attn.in_proj_weight[first * d : last * d], attn.in_proj_bias[first * d : last * d]  # type: ignore[union-attr,index]
-    parts = F.linear(x, weight, bias).chunk(last - first, dim=-1)
+    pieces = [x[:, :constant].detach(), x[:, constant:]] if constant else [x]
+    parts = torch.cat([F.linear(piece, weight, bias) for piece in pieces], dim=1).chunk(last - first, dim=-1)
     return [rearrange(t, "batch token (head d) -> batch head token d", head=attn.num_heads) for t in parts]  # type: ignore[union-attr]
 
 

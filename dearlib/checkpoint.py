@@ -2,10 +2,12 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -36,6 +38,81 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str,
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
         raise InputError(f"{path}: could not be written ({error}); make room or choose another folder") from error
+
+
+_CODES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+_NO_SUM = "0" * 16
+
+
+@contextmanager
+def filled_tensors(
+    path: Path, shapes: Mapping[str, tuple[torch.dtype, tuple[int, ...]]], notes: Mapping[str, Any]
+) -> Iterator[dict[str, Tensor]]:
+    """A safetensors file to be filled in place, for tensors that need not fit into memory.
+
+    Gives the tensors as mapped memory; when the block ends they stand under `path`, with a sum over their bytes in the
+    header, or not at all. Space is taken before anything is computed, so a full disk is noticed at the start.
+    """
+    header: dict[str, Any] = {"__metadata__": {"notes": json.dumps(notes), "sum": _NO_SUM}}
+    end = 0
+    for name, (dtype, shape) in shapes.items():
+        start, end = end, end + int(np.prod(shape)) * dtype.itemsize
+        header[name] = {"dtype": _CODES[dtype], "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            _allocate(file.fileno(), 8 + len(text), end)
+        mapped = np.memmap(partial, np.uint8, "r+", offset=8 + len(text), shape=(end,))
+        yield {
+            name: torch.from_numpy(mapped[slice(*header[name]["data_offsets"])]).view(dtype).view(shape)
+            for name, (dtype, shape) in shapes.items()
+        }
+        total = _sum(mapped)
+        mapped.flush()
+        with open(partial, "r+b") as file:
+            file.write(len(text).to_bytes(8, "little") + text.replace(_NO_SUM.encode(), total.encode(), 1))
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: could not be written ({error}); make room or choose another folder") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _allocate(descriptor: int, start: int, size: int) -> None:
+    """Takes the space: a mapped file that runs out of disk later would end the process without a word."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, start, size)
+    else:
+        zeros = bytes(1 << 20)
+        for done in range(0, size, len(zeros)):
+            os.pwrite(descriptor, zeros[: size - done], start + done)
+
+
+def _sum(data: np.ndarray) -> str:
+    """The bytes as 64-bit words, added up without carry, in 16 hex digits: notices what a disk loses, at memory's speed."""
+    whole = len(data) // 8 * 8
+    total = int(np.add.reduce(data[:whole].view(np.uint64), dtype=np.uint64)) + int(data[whole:].sum(dtype=np.uint64))
+    return f"{total % 2**64:016x}"
+
+
+def mapped_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors (as mapped memory) and notes of a file made by `filled_tensors`, its sum checked."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        with open(path, "rb") as raw:
+            start = 8 + int.from_bytes(raw.read(8), "little")
+        whole = metadata.get("sum") == _sum(np.memmap(path, np.uint8, "r", offset=start))
+        tensors, notes = load_file(path), json.loads(metadata.get("notes", "{}"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(f"{path}: expected a safetensors file, got {error}; delete it to make it anew") from error
+    if not whole:
+        raise InputError(f"{path}: expected bytes that add up to the sum in its header, got others; delete it to make it anew")
+    return tensors, notes
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -90,7 +90,7 @@ class FrozenClip:
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "text d_embed"]:
         """open_clip's text feature before normalisation."""
-        return self.model.encode_text(self.tokenize(texts))  # type: ignore[operator]
+        return self.model.encode_text(self.tokenize(texts).to(self.model.positional_embedding.device))  # type: ignore[operator,union-attr,arg-type]
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,8 @@ def _freeze(name: str, model: nn.Module, preprocess: Callable[..., Tensor], dige
     if digest is None:
         hasher = hashlib.sha256()
         for key, value in sorted(model.state_dict().items()):
-            hasher.update(key.encode() + value.cpu().contiguous().numpy().tobytes())
+            hasher.update(key.encode())
+            hasher.update(value.cpu().contiguous().numpy())
         digest = hasher.hexdigest()
     return FrozenClip(name, model, preprocess, open_clip.get_tokenizer(name), digest)
 

@@ -1,12 +1,13 @@
 """Accuracy, the harmonic mean, and one evaluation of a trained DeAR."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dearlib.clip import TextStates
+from dearlib.clip import TextStates, run_layers
 from dearlib.model import DeAR
 
 
@@ -34,7 +35,6 @@ class Accuracies:
     fused: float
 
 
-@torch.no_grad()
 def evaluate(
     model: DeAR,
     states: Float[Tensor, "picture token d_model"],
@@ -43,8 +43,36 @@ def evaluate(
     batch: int = 256,
 ) -> Accuracies:
     """Accuracy over pictures given as states on the verge of layer J."""
-    features = model.text_features(text)
-    device = model.fusion.device
-    similarity = torch.cat([model.similarities(model.image_features(s.to(device)), features) for s in states.split(batch)])
-    labels = labels.to(device)
-    return Accuracies(accuracy(similarity[:, 0], labels), accuracy(model.fuse(similarity), labels))
+    (found,) = evaluate_together([model], states.split(batch), model.settings.first_layer, {model.settings.first_layer: text}, labels)
+    return found
+
+
+@torch.no_grad()
+def evaluate_together(
+    models: Sequence[DeAR],
+    chunks: Iterable[Float[Tensor, "_ token d_model"]],
+    start: int,
+    texts: Mapping[int, TextStates],
+    labels: Int[Tensor, "picture"],
+) -> list[Accuracies]:
+    """Accuracy of several models of one CLIP; the pictures stream past once.
+
+    Args:
+        chunks: the pictures' states on the verge of layer `start`, piece by piece; nothing else of them is kept.
+        start: at or below every model's J; the frozen layers between are run once for all models of one J.
+        texts: the prompts on the verge of each J that occurs.
+        labels: of all pictures, in the chunks' order.
+    """
+    device = models[0].fusion.device
+    features = [m.text_features(texts[m.settings.first_layer]) for m in models]
+    right = torch.zeros(len(models), 2, dtype=torch.long, device=device)
+    seen, labels = 0, labels.to(device)
+    for chunk in chunks:
+        own, states = labels[seen : seen + len(chunk)], chunk.to(device, features[0].dtype)
+        seen += len(chunk)
+        entering = {j: run_layers(models[0].clip.visual.transformer, states, start, j - 1) for j in texts}  # type: ignore[arg-type]
+        for i, (model, text) in enumerate(zip(models, features, strict=True)):
+            similarity = model.similarities(model.image_features(entering[model.settings.first_layer]), text)
+            answers = torch.stack([similarity[:, 0], model.fuse(similarity)])
+            right[i] += (answers.argmax(dim=-1) == own).sum(dim=-1)
+    return [Accuracies(100 * cls / seen, 100 * fused / seen) for cls, fused in right.tolist()]

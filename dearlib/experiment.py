@@ -4,8 +4,10 @@ Everything below the role file's first layer is computed once per data set and s
 starts from the same kept states and puts them through the frozen layers between.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -17,23 +19,32 @@ from dearlib.datasets import Item
 from dearlib.evaluation import accuracy
 from dearlib.model import DeAR, Settings
 from dearlib.params import Training, Variant
-from dearlib.prefix import Prefix
+from dearlib.prefix import Cache, Prefix, Streamed
 from dearlib.rolemaps import rethresholded, shuffled_roles, uniform_roles
 from dearlib.roles import HeadRoles
-from dearlib.training import Curve, Schedule, TrainingSet, fit
+from dearlib.training import Curve, Schedule, TrainingRun, TrainingSet, fit
+
+K = TypeVar("K", bound=Hashable)
 
 
-def plain(clip: FrozenClip, roles: HeadRoles, p: Training, items: Sequence[Item]) -> Prefix:
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def cache(p: Training) -> Cache:
+    """Where the parameters keep what is frozen."""
+    return Cache(p.cache_root, DTYPES[p.cache_dtype], p.cache_gb)
+
+
+def plain(clip: FrozenClip, roles: HeadRoles, p: Training, items: Sequence[Item]) -> Prefix | Streamed:
     """Plain pictures on the verge of layer J = `p.first_layer`."""
-    return prefix.deepened(clip, prefix.of_items(p.cache_root, clip, roles.first_layer, items), roles.first_layer, p.first_layer)
+    return prefix.deepened(prefix.of_items(cache(p), clip, roles.first_layer, items), clip, roles.first_layer, p.first_layer)
 
 
 def training_set(clip: FrozenClip, roles: HeadRoles, p: Training, items: Sequence[Item], seed: int) -> TrainingSet:
     """`p.views` augmented views of every picture on the verge of layer J, with their labels."""
-    kept = prefix.of_views(p.cache_root, clip, roles.first_layer, items, seed, p.views, p.crop_scale, p.flip)
-    deep = prefix.deepened(clip, kept, roles.first_layer, p.first_layer)
-    cut = (p.views, len(items))
-    return TrainingSet(deep.states.unflatten(0, cut), deep.features.unflatten(0, cut), labels(items))
+    kept = prefix.of_views(cache(p), clip, roles.first_layer, items, seed, p.views, p.crop_scale, p.flip)
+    source = prefix.deepened(kept, clip, roles.first_layer, p.first_layer)
+    return TrainingSet(source, labels(items), prefix.BATCH if isinstance(source, Streamed) else 1)
 
 
 def labels(items: Sequence[Item]) -> torch.Tensor:
@@ -51,22 +62,51 @@ def schedule(p: Training) -> Schedule:
     return Schedule(p.epochs, p.batch, p.lr, p.warmup_epochs, p.warmup_lr, p.weight_decay, p.lambda_reg, p.lambda_fusion)
 
 
+@dataclass(frozen=True)
+class Trial:
+    """One run to be made: its settings, its role map, its training pictures and its seed."""
+
+    p: Training
+    roles: HeadRoles
+    items: Sequence[Item]
+    seed: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Trials of one shape can be trained as one batch (`training.fit`)."""
+        p = self.p
+        return p.first_layer, p.text_tokens, p.tokens_per_attribute, p.epochs, p.batch, len(self.items)
+
+
 def train(
     clip: FrozenClip,
-    roles: HeadRoles,
-    p: Training,
-    items: Sequence[Item],
+    trials: Sequence[Trial],
     texts: Sequence[str],
-    seed: int,
     fabric: Fabric,
     checkpoint: Path | None = None,
-    each_epoch: Callable[[DeAR], dict[str, float]] = lambda model: {},
-) -> tuple[DeAR, Curve]:
-    """DeAR trained on `items`, whose classes are prompted by `texts`, and its curve."""
-    model = DeAR(clip, roles, settings(p), seed).to(fabric.device)
-    data = training_set(clip, roles, p, items, seed)
+    each_epoch: Callable[[list[DeAR]], list[dict[str, float]]] | None = None,
+) -> tuple[list[DeAR], list[Curve]]:
+    """DeAR trained once for each trial, all of one shape and on classes prompted by `texts`; the models and their curves."""
+    p = trials[0].p
+    runs = [
+        TrainingRun(
+            DeAR(clip, t.roles, settings(t.p), t.seed).to(fabric.device),
+            training_set(clip, t.roles, t.p, t.items, t.seed),
+            schedule(t.p),
+            t.seed,
+        )
+        for t in trials
+    ]
     states, frozen = text_prefix(clip, texts, p.first_layer), clip.encode_text(texts)
-    return model, fit(model, data, states, frozen, schedule(p), seed, fabric, checkpoint, each_epoch)
+    return [r.model for r in runs], fit(runs, states, frozen, fabric, checkpoint, each_epoch)
+
+
+def of_one_shape(trials: Mapping[K, Trial], most: int) -> list[list[K]]:
+    """The trials' keys in groups that can be trained as one batch, in the order of their first members, at most `most` in each."""
+    groups: dict[tuple[int, ...], list[K]] = {}
+    for key, trial in trials.items():
+        groups.setdefault(trial.shape, []).append(key)
+    return [keys[i : i + most] for keys in groups.values() for i in range(0, len(keys), most)]
 
 
 def role_map(found: HeadRoles, v: Variant, seed: int) -> HeadRoles:

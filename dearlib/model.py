@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dearlib.attention import masked_layer, shared_layer
+from dearlib import suffix
+from dearlib.attention import additive
 from dearlib.checkpoint import read_tensors, write_tensors
 from dearlib.clip import FrozenClip, TextStates, check_cut
 from dearlib.errors import InputError
@@ -38,10 +39,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """f_cls and the f_a of a batch, before normalisation."""
+    """f_cls and the f_a of a batch, before normalisation; of several runs' batches with an axis `run` in front."""
 
-    cls: Float[Tensor, "batch d_embed"]
-    attribute: Float[Tensor, "batch attribute d_embed"]
+    cls: Float[Tensor, "*run batch d_embed"]
+    attribute: Float[Tensor, "*run batch attribute d_embed"]
 
 
 class DeAR(nn.Module):
@@ -72,6 +73,11 @@ class DeAR(nn.Module):
             self.register_buffer(f"may_attend_{layer}", mask, persistent=False)
 
     @property
+    def masks(self) -> list[Bool[Tensor, "head query key"]]:
+        """`may_attend` of layers J … L."""
+        return [getattr(self, f"may_attend_{layer}") for layer in range(self.settings.first_layer, self.clip.layers + 1)]
+
+    @property
     def alpha(self) -> Float[Tensor, "feature"]:
         """Fusion weights α = softmax(w): the class feature's first, then one per attribute; they sum to 1."""
         return torch.softmax(self.fusion, dim=0)
@@ -79,46 +85,20 @@ class DeAR(nn.Module):
     def image_features(self, states: Float[Tensor, "batch token d_model"]) -> ImageFeatures:
         """f_cls and f_a from the states entering layer J (Eq. 5, 7–11).
 
-        Into layer J go the raw tokens; into later layers β·raw + (1−β)·(their output of the layer before). In the
-        last layer only [CLS] and the attribute tokens are read, so only they are computed.
+        Into layer J go the raw tokens; into later layers β·raw + (1−β)·(their output of the layer before).
         """
-        visual, n_original, beta = self.clip.visual, states.shape[1], self.settings.beta
         raw = self.attribute_tokens.expand(len(states), -1, -1)
-        x = torch.cat([states, raw], dim=1)
-        last = self.clip.layers
-        read = torch.tensor([0, *range(n_original, x.shape[1])], device=x.device)
-        for layer in range(self.settings.first_layer, last + 1):
-            if layer > self.settings.first_layer:
-                x = torch.cat([x[:, :n_original], beta * raw + (1 - beta) * x[:, n_original:]], dim=1)
-            mask: Tensor = getattr(self, f"may_attend_{layer}")[None]
-            block = visual.transformer.resblocks[layer - 1]  # type: ignore[union-attr,index]
-            x = masked_layer(block, x, mask) if layer < last else masked_layer(block, x, mask[:, :, read], x[:, read])
-        x = visual.ln_post(x)  # type: ignore[operator]
-        per_attribute = (x[:, 1:] @ self.projection).unflatten(1, (len(self.roles.attributes), -1)).mean(dim=2)
-        return ImageFeatures(x[:, 0] @ visual.proj, per_attribute)  # type: ignore[operator]
+        biases = [additive(mask[None], states.dtype) for mask in self.masks]
+        read = suffix.image_states(self.clip, states, raw, biases, self.settings.beta)
+        return read_out(self.clip, read, self.projection, len(self.roles.attributes))
 
     def text_features(self, text: TextStates) -> Float[Tensor, "class_ d_embed"]:
-        """f_t from prompts on the verge of layer J (Eq. 6): the K tokens go in after the start token, causally.
-
-        What all classes share, the K tokens and the template's words before the class name, is computed once.
-        """
-        model, k, beta = self.clip.model, self.settings.text_tokens, self.settings.beta
-        raw = self.text_tokens[None]
-        start, own = text.states[:1, :1], text.states[:, text.shared :]
-        shared = torch.cat([start, raw, text.states[:1, 1 : text.shared]], dim=1)
-        end = text.end - text.shared
-        blocks = model.transformer.resblocks  # type: ignore[union-attr]
-        last = len(blocks)  # type: ignore[arg-type]
-        for layer in range(self.settings.first_layer, last + 1):
-            if layer > self.settings.first_layer:
-                shared = torch.cat([shared[:, :1], beta * raw + (1 - beta) * shared[:, 1 : 1 + k], shared[:, 1 + k :]], dim=1)
-            shared, own = shared_layer(blocks[layer - 1], shared, own, end if layer == last else None)  # type: ignore[index]
-        return model.ln_final(own[:, 0]) @ model.text_projection  # type: ignore[operator]
+        """f_t from prompts on the verge of layer J (Eq. 6): the K tokens go in after the start token, causally."""
+        return suffix.text_features(self.clip, text, self.text_tokens[None], self.settings.first_layer, self.settings.beta)[0]
 
     def similarities(self, image: ImageFeatures, text: Float[Tensor, "class_ d_embed"]) -> Float[Tensor, "batch feature class_"]:
         """s_cls and the s_a: τ times the cosine of every feature with every class (Eq. 17, 18)."""
-        features = torch.cat([image.cls[:, None], image.attribute], dim=1)
-        return self.clip.scale * F.normalize(features, dim=-1) @ F.normalize(text, dim=-1).T
+        return similarities(image, text, self.clip.scale)
 
     def fuse(self, similarities: Float[Tensor, "batch feature class_"]) -> Float[Tensor, "batch class_"]:
         """ŷ: the α-weighted sum of the similarities (Eq. 19)."""
@@ -142,13 +122,41 @@ class DeAR(nn.Module):
         return model
 
 
+def read_out(
+    clip: FrozenClip,
+    read: Float[Tensor, "*run batch read d_model"],
+    projection: Float[Tensor, "*run d_model d_embed"],
+    attributes: int,
+) -> ImageFeatures:
+    """f_cls by CLIP's own projection, f_a by the trained one, averaged over an attribute's tokens (Eq. 10, 11)."""
+    x = clip.visual.ln_post(read)  # type: ignore[operator]
+    own = (x[..., 1:, :] @ projection.unsqueeze(-3)).unflatten(-2, (attributes, -1)).mean(dim=-2)
+    return ImageFeatures(x[..., 0, :] @ clip.visual.proj, own)  # type: ignore[operator]
+
+
+def similarities(
+    image: ImageFeatures, text: Float[Tensor, "*run class_ d_embed"], scale: float
+) -> Float[Tensor, "*run batch feature class_"]:
+    """s_cls and the s_a: `scale` (τ) times the cosine of every feature with every class (Eq. 17, 18).
+
+    Never in half precision: times τ = 100, eight bits of a cosine would be whole units of a logit.
+    """
+    with torch.autocast(text.device.type, enabled=False):
+        features = torch.cat([image.cls.unsqueeze(-2), image.attribute], dim=-2)
+        return scale * F.normalize(_full(features), dim=-1) @ F.normalize(_full(text), dim=-1).mT.unsqueeze(-3)
+
+
+def _full(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 @dataclass(frozen=True)
 class Losses:
-    """The terms of Eq. 12 for one batch, unweighted."""
+    """The terms of Eq. 12 for one batch, unweighted; of several runs' batches, one of each a run."""
 
-    cross_entropy: Float[Tensor, ""]
-    regularisation: Float[Tensor, ""]
-    fusion: Float[Tensor, ""]
+    cross_entropy: Float[Tensor, "*run"]
+    regularisation: Float[Tensor, "*run"]
+    fusion: Float[Tensor, "*run"]
 
 
 def losses(
@@ -160,7 +168,22 @@ def losses(
     labels: Int[Tensor, "batch"],
 ) -> Losses:
     """Eq. 12–16: cross-entropy of ŷ; 1 − cos to the frozen features of the same view and of the prompts; −log α_cls."""
-    fused_logits = model.fuse(model.similarities(image, text))
-    away_image = (1 - F.cosine_similarity(image.cls, frozen_image, dim=-1)).mean()
-    away_text = (1 - F.cosine_similarity(text, frozen_text, dim=-1)).mean()
-    return Losses(F.cross_entropy(fused_logits, labels), away_image + away_text, -model.alpha[0].log())
+    return terms(model.alpha, model.clip.scale, image, text, frozen_image, frozen_text, labels)
+
+
+def terms(
+    alpha: Float[Tensor, "*run feature"],
+    scale: float,
+    image: ImageFeatures,
+    text: Float[Tensor, "*run class_ d_embed"],
+    frozen_image: Float[Tensor, "*run batch d_embed"],
+    frozen_text: Float[Tensor, "class_ d_embed"],
+    labels: Int[Tensor, "*run batch"],
+) -> Losses:
+    """`losses` of one run or of several, from their fusion weights and features; means are taken within a run."""
+    with torch.autocast(text.device.type, enabled=False):
+        fused_logits = torch.einsum("...f,...bfc->...bc", alpha, similarities(image, text, scale))
+        each = F.cross_entropy(fused_logits.flatten(0, -2), labels.flatten(), reduction="none").view_as(labels)
+        away_image = (1 - F.cosine_similarity(_full(image.cls), frozen_image, dim=-1)).mean(dim=-1)
+        away_text = (1 - F.cosine_similarity(_full(text), frozen_text, dim=-1)).mean(dim=-1)
+        return Losses(each.mean(dim=-1), away_image + away_text, -alpha[..., 0].log())

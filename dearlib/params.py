@@ -147,13 +147,20 @@ class DearModel(Tokens):
 
 
 class Training(Tokens):
-    """05: DeAR trained on one data set with several seeds. `views` augmented views per picture are kept in `cache_root`.
+    """05: DeAR trained on one data set with several seeds.
+
+    `views` augmented views per picture, 0 for the plain picture alone. States below layer J are kept in `cache_root`, as
+    `cache_dtype`, up to `cache_gb` gigabytes in all; beyond that they are computed whenever they are needed. At most
+    `together` runs are trained as one batch.
 
     `per_dataset`: values that one data set has in place of the file's, as {data set: {key: value}}. Reading the file puts
     those of `dataset` in place, so a notebook and a record hold the values that are used, and an empty mapping.
     """
 
     cache_root: Path
+    cache_dtype: Literal["float32", "float16", "bfloat16"]
+    cache_gb: NonNegative
+    together: Count
     shots: Count
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     epochs: Count
@@ -162,7 +169,7 @@ class Training(Tokens):
     warmup_epochs: Annotated[int, Field(ge=0)]
     warmup_lr: Positive  # of the warm-up epochs
     weight_decay: NonNegative
-    views: Count
+    views: Annotated[int, Field(ge=0)]
     crop_scale: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]]
     flip: bool
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]

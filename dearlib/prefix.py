@@ -1,58 +1,163 @@
 """The prefix cache: what lies below layer J is frozen, so it is computed once per (weights, J, pictures, views).
 
-Entries are safetensors files named by a hash of everything they depend on, written whole or not at all; two
-processes that make the same entry at once write the same bytes, and the second rename wins.
+Entries are safetensors files named by a hash of everything they depend on, mapped into memory, written whole or not at
+all, their bytes checked when they are opened; two processes that make the same entry at once both write it whole, and
+the second rename wins. What the cache's budget has no room for is computed anew whenever it is asked for, in large batches.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from dearlib.checkpoint import read_tensors, write_tensors
+from dearlib.checkpoint import filled_tensors, mapped_tensors
 from dearlib.clip import FrozenClip, image_prefix, image_suffix, run_layers
 from dearlib.datasets import Item, open_image
-from dearlib.datasets.transforms import apply_view, draw_views
+from dearlib.datasets.transforms import draw_views, stack_views
+
+BATCH = 64  # pictures that go through the frozen layers together
+
+States = Float[Tensor, "picture token d_model"]
+Features = Float[Tensor, "picture d_embed"]
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Where entries are kept, in which precision (states alone: features stay in single), and how large all may be together."""
+
+    folder: Path
+    dtype: torch.dtype = torch.float32
+    gigabytes: float = math.inf
+
+    def has_room(self, size: int) -> bool:
+        """Whether `size` more bytes keep to the budget."""
+        used = sum(f.stat().st_size for f in self.folder.glob("*.safetensors"))
+        return used + size <= 1e9 * self.gigabytes
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Pictures on the verge of layer J, kept or computed when asked for; `features` are the frozen model's, before normalisation."""
+
+    features: Features
+
+    def rows(self, chosen: Int[Tensor, "batch"]) -> tuple[Float[Tensor, "batch token d_model"], Float[Tensor, "batch d_embed"]]:
+        """States and features of some pictures."""
+
+    def chunks(self, size: int = 256) -> Iterator[States]:
+        """The states of all pictures, piece by piece."""
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """Pictures on the verge of layer J, and their frozen features.
+    """A kept `Source`.
 
-    `states` [picture, token, D_v] enter layer J; `features` [picture, d_embed] are the frozen model's, before
-    normalisation: the teacher of the regularisation, and zero-shot's answer.
+    `states` [picture, token, D_v] enter layer J; `features` [picture, d_embed] are the teacher of the regularisation, and
+    zero-shot's answer. `seconds`: what it took to compute, None where that is not known.
     """
 
-    states: Float[Tensor, "picture token d_model"]
-    features: Float[Tensor, "picture d_embed"]
+    states: States
+    features: Features
+    seconds: float | None = None
+
+    def rows(self, chosen: Int[Tensor, "batch"]) -> tuple[Float[Tensor, "batch token d_model"], Float[Tensor, "batch d_embed"]]:
+        """See `Source`; in the features' precision."""
+        return self.states[chosen].to(self.features.dtype), self.features[chosen]
+
+    def chunks(self, size: int = 256) -> Iterator[States]:
+        """See `Source`."""
+        return (s.to(self.features.dtype) for s in self.states.split(size))
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A `Source` of which the features alone are kept. `picture(i)`: the views of picture i, [view, 3, side, side]."""
+
+    clip: FrozenClip
+    first_layer: int
+    picture: Callable[[int], Tensor]
+    views: int
+    features: Features
+
+    def rows(self, chosen: Int[Tensor, "batch"]) -> tuple[Float[Tensor, "batch token d_model"], Float[Tensor, "batch d_embed"]]:
+        """See `Source`."""
+        count = len(self.features) // self.views
+        pictures = _loaded(lambda n: self.picture(int(chosen[n]) % count)[int(chosen[n]) // count], len(chosen), BATCH)
+        parts = [_states(self.clip, self.first_layer, batch) for batch in pictures]
+        return torch.cat(parts), self.features[chosen]
+
+    def chunks(self, size: int = 256) -> Iterator[States]:
+        """See `Source`."""
+        return (self.rows(chosen)[0] for chosen in torch.arange(len(self.features)).split(size))
+
+
+def _loaded(picture: Callable[[int], Tensor], count: int, batch: int) -> Iterator[Tensor]:
+    """Pictures 0 … count − 1 in stacks of `batch`; the next ones are decoded while the caller computes."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        starts = list(range(0, count, batch))
+        ahead = [pool.submit(picture, i) for i in range(min(batch, count))]
+        for start in starts:
+            now, ahead = ahead, [pool.submit(picture, i) for i in range(start + batch, min(start + 2 * batch, count))]
+            yield torch.stack([f.result() for f in now])
+
+
+def _place(clip: FrozenClip) -> torch.device:
+    return clip.visual.class_embedding.device  # type: ignore[union-attr,return-value]
 
 
 @torch.no_grad()
-def compute(clip: FrozenClip, first_layer: int, count: int, picture: Callable[[int], Tensor], batch: int = 64) -> Prefix:
-    """Runs layers 1 … J−1, and for the features the rest as well, over `count` pictures [3, side, side]."""
-    states, features = [], []
-    device = clip.visual.class_embedding.device  # type: ignore[union-attr]
-    for start in range(0, count, batch):
-        images = torch.stack([picture(i) for i in range(start, min(start + batch, count))]).to(device)
-        states.append(image_prefix(clip.visual, images, first_layer))
-        features.append(image_suffix(clip.visual, states[-1], first_layer))
-    return Prefix(torch.cat(states).cpu(), torch.cat(features).cpu())
+def _states(clip: FrozenClip, first_layer: int, images: Tensor) -> Tensor:
+    return image_prefix(clip.visual, images.to(_place(clip)), first_layer)
 
 
 @torch.no_grad()
-def deepened(clip: FrozenClip, made: Prefix, start: int, stop: int, batch: int = 256) -> Prefix:
+def compute(
+    clip: FrozenClip,
+    first_layer: int,
+    count: int,
+    picture: Callable[[int], Tensor],
+    views: int = 1,
+    states: Tensor | None = None,
+    features: Tensor | None = None,
+) -> None:
+    """Runs layers 1 … J−1, and for the features the rest as well, over the `views` views of `count` pictures.
+
+    Rows go into `states` and `features`, where given: first view 0 of all pictures, then view 1, … On a GPU half-precision
+    states are computed in half precision as well.
+    """
+    half = states.dtype if states is not None and states.dtype != torch.float32 else None
+    together = max(1, BATCH // views)
+    done = 0
+    for images in _loaded(picture, count, together):
+        at = (torch.arange(done, done + len(images))[:, None] + count * torch.arange(views)).flatten()
+        done += len(images)
+        with torch.autocast("cuda", dtype=half) if half and torch.cuda.is_available() else nullcontext():
+            found = _states(clip, first_layer, images.flatten(0, 1))
+            if features is not None:
+                features[at] = image_suffix(clip.visual, found, first_layer).to(features)
+        if states is not None:
+            states[at] = found.to(states)
+
+
+@torch.no_grad()
+def deepened(source: "Prefix | Streamed", clip: FrozenClip, start: int, stop: int) -> "Prefix | Streamed":
     """From the verge of layer `start` to that of `stop`, a later one, through the frozen layers between."""
     if stop == start:
-        return made
-    device = clip.visual.class_embedding.device  # type: ignore[union-attr]
-    runs = [run_layers(clip.visual.transformer, s.to(device), start, stop - 1).cpu() for s in made.states.split(batch)]  # type: ignore[arg-type]
-    return Prefix(torch.cat(runs), made.features)
+        return source
+    if isinstance(source, Streamed):
+        return replace(source, first_layer=stop)
+    run = [run_layers(clip.visual.transformer, s.to(_place(clip)), start, stop - 1).cpu() for s in source.chunks()]  # type: ignore[arg-type]
+    return Prefix(torch.cat(run), source.features)
 
 
 def entry(folder: Path, clip: FrozenClip, first_layer: int, identity: Any) -> Path:
@@ -61,23 +166,37 @@ def entry(folder: Path, clip: FrozenClip, first_layer: int, identity: Any) -> Pa
     return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
 
 
-def cached(folder: Path, clip: FrozenClip, first_layer: int, identity: Any, count: int, picture: Callable[[int], Tensor]) -> Prefix:
-    """The prefix from the cache, computed and stored where it is not there yet."""
-    path = entry(folder, clip, first_layer, identity)
-    if not path.exists():
-        made = compute(clip, first_layer, count, picture)
-        write_tensors(path, {"states": made.states, "features": made.features}, {"identity": identity})
-    tensors, _ = read_tensors(path)
-    return Prefix(tensors["states"], tensors["features"])
+def cached(
+    cache: Cache, clip: FrozenClip, first_layer: int, identity: Any, count: int, picture: Callable[[int], Tensor], views: int = 1
+) -> Prefix | Streamed:
+    """The prefix from the cache, computed and stored where it is not there yet; streamed if there is no room for the states."""
+    path = entry(cache.folder, clip, first_layer, [identity, str(cache.dtype)])
+    alone = entry(cache.folder, clip, first_layer, [identity, "features alone"])
+    rows = views * count
+    shapes = {"features": (torch.float32, (rows, clip.d_embed)), "states": (cache.dtype, (rows, clip.patches + 1, clip.d_model))}
+    if not path.exists() and not alone.exists():
+        if not cache.has_room(rows * (clip.patches + 1) * clip.d_model * cache.dtype.itemsize):
+            path = alone
+            del shapes["states"]
+        began = time.monotonic()
+        with filled_tensors(path, shapes, {"identity": identity}) as tensors:
+            compute(clip, first_layer, count, picture, views, tensors.get("states"), tensors["features"])
+        seconds = time.monotonic() - began
+    else:
+        path, seconds = (path if path.exists() else alone), None
+    tensors, _ = mapped_tensors(path)
+    if "states" in tensors:
+        return Prefix(tensors["states"], tensors["features"], seconds)
+    return Streamed(clip, first_layer, picture, views, tensors["features"])
 
 
-def of_items(folder: Path, clip: FrozenClip, first_layer: int, items: Sequence[Item]) -> Prefix:
+def of_items(cache: Cache, clip: FrozenClip, first_layer: int, items: Sequence[Item]) -> Prefix | Streamed:
     """The plain pictures, as CLIP's test transform shows them, in the order of `items`."""
-    return cached(folder, clip, first_layer, ["plain", contents(items)], len(items), lambda i: clip.preprocess(open_image(items[i].path)))
+    return of_views(cache, clip, first_layer, items, seed=0, views=0, scale=(1.0, 1.0), flip=False)
 
 
 def of_views(
-    folder: Path,
+    cache: Cache,
     clip: FrozenClip,
     first_layer: int,
     items: Sequence[Item],
@@ -85,20 +204,20 @@ def of_views(
     views: int,
     scale: tuple[float, float],
     flip: bool,
-) -> Prefix:
-    """`views` augmented views of every picture: first view 0 of all `items`, then view 1, …
+) -> Prefix | Streamed:
+    """`views` augmented views of every picture: first view 0 of all `items`, then view 1, … With `views` 0, the plain one.
 
-    View v of picture i depends on (seed, i, v) alone; `flip` False takes the mirroring out.
+    View v of picture i depends on (seed, i, v) alone; `flip` False takes the mirroring out. A picture is opened once for all
+    of its views.
     """
     side = clip.visual.image_size[0]  # type: ignore[union-attr,index]
     drawn = [[replace(v, flip=v.flip and flip) for v in draw_views(seed, i, views, scale)] for i in range(len(items))]
 
-    def picture(index: int) -> Tensor:
-        view, i = divmod(index, len(items))
-        return apply_view(open_image(items[i].path), drawn[i][view], side)
+    def picture(i: int) -> Tensor:
+        return stack_views(open_image(items[i].path), drawn[i], side, clip.preprocess)
 
-    identity = ["views", contents(items), seed, views, list(scale), flip]
-    return cached(folder, clip, first_layer, identity, views * len(items), picture)
+    identity = ["views", contents(items), seed, views, list(scale), flip] if views else ["plain", contents(items)]
+    return cached(cache, clip, first_layer, identity, len(items), picture, max(1, views))
 
 
 def contents(items: Sequence[Item]) -> str:

@@ -1,11 +1,11 @@
-"""`fit`: DeAR's training loop over cached prefixes, with Lightning Fabric.
+"""`fit`: DeAR's training loop over cached prefixes, with Lightning Fabric; several runs at once, as one batch.
 
 The order of the pictures in epoch e is a pure function of (seed, e), and a checkpoint after each epoch holds the
-model, the optimiser and the curve: a run that was killed goes on to the same result.
+models, the optimiser and the curves: a run that was killed goes on to the same result.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,10 @@ from tqdm import tqdm
 
 from dearlib.checkpoint import load_optimiser, optimiser_tensors, read_tensors, write_tensors
 from dearlib.clip import TextStates
-from dearlib.model import DeAR, losses
+from dearlib.errors import InputError
+from dearlib.model import DeAR
+from dearlib.prefix import Source
+from dearlib.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -45,69 +48,128 @@ class Schedule:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Views on the verge of layer J.
+    """Views of labelled pictures on the verge of layer J: `source` has first view 0 of all pictures, then view 1, …
 
-    `states` [view, picture, token, D_v] and `frozen` [view, picture, d_embed], with one view of every picture used
-    per epoch (view e mod V); `labels` [picture].
+    Epoch e trains on view e mod V. `block`: how many pictures to ask for at once, more than a batch where `source` computes
+    them when asked.
     """
 
-    states: Float[Tensor, "view picture token d_model"]
-    frozen: Float[Tensor, "view picture d_embed"]
+    source: Source
     labels: Int[Tensor, "picture"]
+    block: int = 1
+
+    @property
+    def views(self) -> int:
+        """V."""
+        return len(self.source.features) // len(self.labels)
+
+    def rows(self, view: int, chosen: Int[Tensor, "batch"]) -> tuple[Float[Tensor, "batch token d_model"], Float[Tensor, "batch d_embed"]]:
+        """The states of view `view` of the `chosen` pictures, and their frozen features."""
+        return self.source.rows(view * len(self.labels) + chosen)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One model to be trained: on what, how, and the seed that orders its pictures."""
+
+    model: DeAR
+    data: TrainingSet
+    schedule: Schedule
+    seed: int
+
+    def order(self, epoch: int) -> Int[Tensor, "picture"]:
+        """The pictures of one epoch, whole batches alone (all of them if there is not one)."""
+        shuffled = torch.randperm(len(self.data.labels), generator=torch.Generator().manual_seed(1000 * self.seed + epoch))
+        whole = len(shuffled) // self.schedule.batch * self.schedule.batch
+        return shuffled[:whole] if whole else shuffled
 
 
 Curve = list[dict[str, float]]
+TERMS = ("cross_entropy", "regularisation", "fusion")
 
 
 def fit(
-    model: DeAR,
-    data: TrainingSet,
+    runs: Sequence[TrainingRun],
     text: TextStates,
     frozen_text: Float[Tensor, "class_ d_embed"],
-    schedule: Schedule,
-    seed: int,
     fabric: Fabric,
     checkpoint: Path | None = None,
-    each_epoch: Callable[[DeAR], dict[str, float]] = lambda model: {},
-) -> Curve:
-    """Trains `model` in place and returns one row per epoch: mean losses, α_cls and what `each_epoch` reports.
+    each_epoch: Callable[[list[DeAR]], list[dict[str, float]]] | None = None,
+) -> list[Curve]:
+    """Trains the models of all `runs` in place, as one batch; returns of each run a row per epoch.
 
-    `checkpoint`: a file written after every epoch and read at the start if it is there.
+    A row has the mean losses, α_cls and what `each_epoch` reports of its model. The result of a run does not depend, to
+    rounding, on which others it is trained with. `checkpoint`: a file written after every epoch and read at the start if
+    it is there.
+
+    Raises:
+        InputError: the runs differ in epochs, batch or number of pictures, or their models in shape.
     """
-    optimiser = torch.optim.AdamW(model.parameters(), lr=schedule.lr, weight_decay=schedule.weight_decay)
-    curve = _resume(checkpoint, model, optimiser)
+    stack, models = Stack([r.model for r in runs]), [r.model for r in runs]
+    epochs, batch = _common(runs)
+    groups = [{"params": list(r.model.parameters()), "weight_decay": r.schedule.weight_decay} for r in runs]
+    optimiser = torch.optim.AdamW(groups, lr=runs[0].schedule.lr, fused=True)
+    curves = _resume(checkpoint, models, optimiser)
     stepper = fabric.setup_optimizers(optimiser)  # in half precision it takes the loss scale out again
-    model.train()
-    for epoch in tqdm(range(len(curve), schedule.epochs), desc="epochs", leave=False):
-        for group in optimiser.param_groups:
-            group["lr"] = schedule.rate(epoch)
-        view = epoch % len(data.states)
-        totals = torch.zeros(3)
-        order = torch.randperm(len(data.labels), generator=torch.Generator().manual_seed(1000 * seed + epoch))
-        batches = [b for b in order.split(schedule.batch) if len(b) == schedule.batch] or [order]
-        for chosen in batches:
-            states, frozen, labels = (fabric.to_device(t[chosen]) for t in (data.states[view], data.frozen[view], data.labels))
+    weight = fabric.to_device(torch.tensor([[1.0, r.schedule.lambda_reg, r.schedule.lambda_fusion] for r in runs]))  # [run, term]
+    for model in models:
+        model.train()
+    for epoch in tqdm(range(len(curves[0]), epochs), desc="epochs", leave=False):
+        for group, run in zip(optimiser.param_groups, runs, strict=True):
+            group["lr"] = run.schedule.rate(epoch)
+        totals, steps = torch.zeros(len(runs), len(TERMS), device=weight.device), 0
+        for states, frozen, labels in _batches(runs, epoch, batch, fabric):
             with fabric.autocast():
-                terms = losses(model, model.image_features(states), model.text_features(text), frozen, frozen_text, labels)
-                loss = terms.cross_entropy + schedule.lambda_reg * terms.regularisation + schedule.lambda_fusion * terms.fusion
+                found = stack.losses(states, text, frozen, frozen_text, labels)
+            each = torch.stack([found.cross_entropy, found.regularisation, found.fusion], dim=1)
             optimiser.zero_grad()
-            fabric.backward(loss)
+            fabric.backward((weight * each).sum())
             stepper.step()
-            totals += torch.stack([terms.cross_entropy, terms.regularisation, terms.fusion]).detach().cpu() / len(batches)
-        names = ("cross_entropy", "regularisation", "fusion")
-        row = {"epoch": float(epoch), **dict(zip(names, totals.tolist(), strict=True)), "alpha_cls": model.alpha[0].item()}
-        curve.append(row | each_epoch(model))
+            totals += each.detach()
+            steps += 1
+        told = each_epoch(models) if each_epoch else [{} for _ in runs]
+        for curve, model, mean, more in zip(curves, models, (totals / steps).tolist(), told, strict=True):
+            curve.append({"epoch": float(epoch), **dict(zip(TERMS, mean, strict=True)), "alpha_cls": model.alpha[0].item(), **more})
         if checkpoint:
-            weights = {f"model.{k}": v for k, v in model.state_dict().items()}
-            write_tensors(checkpoint, weights | optimiser_tensors(optimiser, "adamw"), {"curve": curve})
-    model.eval()
-    return curve
+            weights = {f"model{i}.{k}": v for i, m in enumerate(models) for k, v in m.state_dict().items()}
+            write_tensors(checkpoint, weights | optimiser_tensors(optimiser, "adamw"), {"curves": curves})
+    for model in models:
+        model.eval()
+    return curves
 
 
-def _resume(checkpoint: Path | None, model: DeAR, optimiser: torch.optim.Optimizer) -> Curve:
+def _common(runs: Sequence[TrainingRun]) -> tuple[int, int]:
+    """Epochs and batch of all runs, or the reason why they cannot be trained as one."""
+    alike = {(r.schedule.epochs, r.schedule.batch, len(r.data.labels)) for r in runs}
+    if len(alike) != 1:
+        raise InputError(f"fit: expected runs of the same epochs, batch and pictures, got {sorted(alike)}; train them apart")
+    epochs, batch, _ = alike.pop()
+    return epochs, batch
+
+
+def _batches(runs: Sequence[TrainingRun], epoch: int, batch: int, fabric: Fabric) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Of every step of an epoch: states, frozen features and labels, [run, batch, …] each.
+
+    Pictures are asked for a block at a time and handed on in batches.
+    """
+    orders = [r.order(epoch) for r in runs]
+    block = batch * max(1, runs[0].data.block // batch)
+    for start in range(0, len(orders[0]), block):
+        parts = []
+        for run, order in zip(runs, orders, strict=True):
+            chosen = order[start : start + block]
+            parts.append((*run.data.rows(epoch % run.data.views, chosen), run.data.labels[chosen]))
+        states, frozen, labels = (fabric.to_device(torch.stack(p)) for p in zip(*parts, strict=True))
+        for first in range(0, labels.shape[1], batch):
+            here = slice(first, first + batch)
+            yield states[:, here], frozen[:, here], labels[:, here]
+
+
+def _resume(checkpoint: Path | None, models: Sequence[DeAR], optimiser: torch.optim.Optimizer) -> list[Curve]:
     if checkpoint is None or not checkpoint.exists():
-        return []
+        return [[] for _ in models]
     tensors, notes = read_tensors(checkpoint)
-    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+    for i, model in enumerate(models):
+        model.load_state_dict({k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"model{i}.")})
     load_optimiser(optimiser, "adamw", tensors)
-    return list(notes["curve"])
+    return list(notes["curves"])

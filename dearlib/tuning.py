@@ -27,7 +27,7 @@ from dearlib.checkpoint import write_text
 from dearlib.clip import FrozenClip, load, text_prefix
 from dearlib.datasets import classnames, few_shot, half, prompts, read_split
 from dearlib.errors import InputError
-from dearlib.evaluation import evaluate, harmonic_mean, zero_shot
+from dearlib.evaluation import evaluate_together, harmonic_mean, zero_shot
 from dearlib.params import Training, load_params
 from dearlib.roles import HeadRoles
 
@@ -71,11 +71,12 @@ def trial(clip: FrozenClip, roles: HeadRoles, p: Training, seed: int, fabric: Fa
     train = half(half(few_shot(split, p.shots, seed), "base"), "base").train
     quarters = {name: half(half(split, "base"), name) for name in ("base", "novel")}
     texts = {name: prompts(p.dataset, classnames(q)) for name, q in quarters.items()}
-    model, _ = experiment.train(clip, roles, p, train, texts["base"], seed, fabric)
+    (model,), _ = experiment.train(clip, [experiment.Trial(p, roles, train, seed)], texts["base"], fabric)
     row: dict[str, float] = {}
     for name, quarter in quarters.items():
         val, labels = experiment.plain(clip, roles, p, quarter.val), experiment.labels(quarter.val)
-        result = evaluate(model, val.states, text_prefix(clip, texts[name], p.first_layer), labels)
+        prompted = {p.first_layer: text_prefix(clip, texts[name], p.first_layer)}
+        (result,) = evaluate_together([model], val.chunks(), p.first_layer, prompted, labels)
         row |= {name: result.fused, f"{name}_class_feature": result.class_feature}
         row[f"{name}_clip"] = zero_shot(val.features, clip.encode_text(texts[name]).cpu(), labels)
     return row

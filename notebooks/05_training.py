@@ -43,6 +43,9 @@ alpha_cls: float = 0.5  # α_cls before training
 lambda_reg: float = 1.0
 lambda_fusion: float = 0.1
 cache_root: str = "cache/prefix"
+cache_dtype: str = "float32"
+cache_gb: float = 20.0  # beyond it, states are computed whenever they are needed
+together: int = 24  # runs that are trained as one batch, at most
 shots: int = 16  # pictures per class
 seeds: list = [1, 2, 3]
 epochs: int = 20
@@ -65,15 +68,16 @@ import pandas as pd
 import torch
 from lightning_fabric import Fabric
 
-from dearlib import plots, prefix
+from dearlib import experiment, plots, prefix
 from dearlib.clip import load, text_prefix
 from dearlib.datasets import classnames, few_shot, half, prompts, read_split, split_sha256
-from dearlib.evaluation import evaluate, harmonic_mean, zero_shot
+from dearlib.evaluation import evaluate, evaluate_together, harmonic_mean, zero_shot
 from dearlib.model import DeAR, Settings
 from dearlib.params import params_hash, plain, validated
 from dearlib.results import Metric, RunRecord, provenance
 from dearlib.roles import HeadRoles
-from dearlib.training import Schedule, TrainingSet, fit
+from dearlib.stack import Stack
+from dearlib.training import Schedule, TrainingRun, TrainingSet, fit
 
 began = time.monotonic()
 p = validated("05_training", globals())
@@ -118,9 +122,12 @@ for s, sample in few.items():
 
 
 # %%
+cache = experiment.cache(p)
+
+
 def kept(items):
     """States on the verge of layer J and frozen features of plain pictures."""
-    return prefix.of_items(p.cache_root, frozen, p.first_layer, items)
+    return prefix.of_items(cache, frozen, p.first_layer, items)
 
 
 test = {"base": kept(base.test), "novel": kept(novel.test)}
@@ -128,7 +135,7 @@ labels = {name: torch.tensor([i.label for i in part.test]) for name, part in (("
 text = {name: prompts(p.dataset, classnames(part)) for name, part in (("base", base), ("novel", novel))}
 text_states = {name: text_prefix(frozen, t, p.first_layer) for name, t in text.items()}
 text_frozen = {name: frozen.encode_text(t) for name, t in text.items()}
-print(text["base"][0], "·", tuple(test["base"].states.shape), "states of base test pictures")
+print(text["base"][0], "·", len(test["base"].features), "base and", len(test["novel"].features), "novel test pictures")
 
 
 # %% [markdown]
@@ -140,7 +147,7 @@ from dearlib.datasets import open_image
 
 some = torch.stack([frozen.preprocess(open_image(item.path)) for item in base.test[:4]]).to(fabric.device)
 whole = frozen.encode_image(some)
-resumed = image_suffix(frozen.visual, test["base"].states[:4].to(fabric.device), p.first_layer)
+resumed = image_suffix(frozen.visual, test["base"].rows(torch.arange(4))[0].to(fabric.device), p.first_layer)
 torch.testing.assert_close(resumed, whole, rtol=1e-4, atol=1e-5)
 print(f"largest difference: {(resumed - whole).abs().max().item():.0e}")
 
@@ -191,55 +198,64 @@ _ = ax.set(xlabel="epoch", ylabel="learning rate")
 # named after everything the result depends on; a run that is killed goes on from there to the same numbers.
 # After each epoch we look at the few validation pictures. They are for choosing hyper-parameters; the test pictures are
 # looked at once, after training.
+#
+# The seeds differ in their tokens and pictures, not in the frozen layers, which are nearly all of the work. So they are trained
+# *as one batch*: the rows of a batch belong to different runs, and each row brings its own tokens.
 
 
 # %%
 def views_of(sample, s):
-    """The training set of one seed: [view, picture, …] states and frozen features."""
-    kept_views = prefix.of_views(p.cache_root, frozen, p.first_layer, sample.train, s, p.views, p.crop_scale, p.flip)
-    cut = (p.views, len(sample.train))
-    targets = torch.tensor([item.label for item in sample.train])
-    return TrainingSet(kept_views.states.unflatten(0, cut), kept_views.features.unflatten(0, cut), targets)
+    """The training set of one seed: `views` views of every picture, on the verge of layer J."""
+    kept_views = prefix.of_views(cache, frozen, p.first_layer, sample.train, s, p.views, p.crop_scale, p.flip)
+    return TrainingSet(kept_views, torch.tensor([item.label for item in sample.train]))
 
 
 settings = Settings(p.first_layer, p.text_tokens, p.tokens_per_attribute, p.beta, p.alpha_cls)
+runs = [TrainingRun(DeAR(frozen, head_roles, settings, seed=s).to(fabric.device), views_of(few[s], s), schedule, s) for s in p.seeds]
+
+# %% [markdown]
+# Stacking may change nothing: the features of every run in the stack are those that its model gives alone.
+
+# %%
+states = torch.stack([r.data.rows(0, torch.arange(2))[0] for r in runs])  # [run, picture, token, D_v]
+with torch.no_grad():
+    together = Stack([r.model for r in runs]).image_features(states.to(fabric.device))
+    for i, run in enumerate(runs):
+        alone = run.model.image_features(states[i].to(fabric.device))
+        torch.testing.assert_close(together.cls[i], alone.cls, rtol=1e-4, atol=1e-5)
+tokens = f"{states.shape[2]} + {len(runs[0].model.attribute_tokens)}"
+print(f"{len(runs)} runs × {p.batch} pictures: a step has {len(runs) * p.batch} rows of {tokens} tokens")
+
+# %%
 split_file = split_sha256(p.data_root, p.dataset)
 key = prefix.digest([params_hash(p), frozen.weights_sha256, head_roles.sha256, split_file, prefix.contents(split.train)])
+validation = [(kept(few[s].val), torch.tensor([item.label for item in few[s].val])) for s in p.seeds]
 
 
-# %%
-def train(s):
-    """One seed: the trained model and its curve."""
-    model = DeAR(frozen, head_roles, settings, seed=s).to(fabric.device)
-    val_states, val_labels = kept(few[s].val).states, torch.tensor([item.label for item in few[s].val])
+def validate(models):
+    """Accuracy of each run on its own validation pictures."""
+    each = zip(models, validation, strict=True)
+    return [{"val_accuracy": evaluate(m, v.rows(torch.arange(len(y)))[0], text_states["base"], y).fused} for m, (v, y) in each]
 
-    def validate(model):
-        return {"val_accuracy": evaluate(model, val_states, text_states["base"], val_labels).fused}
 
-    checkpoint = run_folder / f"checkpoint-{key}-seed{s}.safetensors"
-    data = views_of(few[s], s)
-    return model, fit(model, data, text_states["base"], text_frozen["base"], schedule, s, fabric, checkpoint, validate)
-
+curves = fit(runs, text_states["base"], text_frozen["base"], fabric, run_folder / f"checkpoint-{key}.safetensors", validate)
+trained = {r.seed: r.model for r in runs}
 
 # %%
-trained, curves, seconds = {}, {}, {}
-for s in p.seeds:
-    start = time.monotonic()
-    trained[s], curves[f"seed {s}"] = train(s)
-    seconds[s] = time.monotonic() - start
-    note("base", "val", "DeAR", s, curves[f"seed {s}"][-1]["val_accuracy"])
-size = sum(t.numel() for t in trained[s].parameters())
+for s, curve in zip(p.seeds, curves, strict=True):
+    note("base", "val", "DeAR", s, curve[-1]["val_accuracy"])
+size = sum(t.numel() for t in runs[0].model.parameters())
 print(f"{size:,} trained numbers beside {sum(t.numel() for t in frozen.model.parameters()):,} frozen ones")
 
 # %%
 fig, axes = plots.figure(1, 4, size=(11, 2.4))
 shown = {"cross_entropy": "cross-entropy", "regularisation": "distance from CLIP", "alpha_cls": "α of the class feature"}
 for ax, (name, label), color in zip(axes, shown.items(), plots.LINE_COLORS, strict=False):
-    plots.loss_curve(ax, list(curves.values()), name, label, color).set(xlabel="epoch")
-_ = plots.loss_curve(axes[3], list(curves.values()), "val_accuracy", "validation accuracy (%)", plots.LINE_COLORS[3]).set(xlabel="epoch")
+    plots.loss_curve(ax, curves, name, label, color).set(xlabel="epoch")
+_ = plots.loss_curve(axes[3], curves, "val_accuracy", "validation accuracy (%)", plots.LINE_COLORS[3]).set(xlabel="epoch")
 
 # %%
-first, last = (pd.DataFrame([c[i] for c in curves.values()]).mean() for i in (0, -1))
+first, last = (pd.DataFrame([c[i] for c in curves]).mean() for i in (0, -1))
 print(f"cross-entropy {first.cross_entropy:.3f} → {last.cross_entropy:.3f}; distance from CLIP {first.regularisation:.3f} → ", end="")
 print(f"{last.regularisation:.3f}; α of the class feature {first.alpha_cls:.3f} → {last.alpha_cls:.3f}")
 
@@ -250,9 +266,10 @@ print(f"{last.regularisation:.3f}; α of the class feature {first.alpha_cls:.3f}
 # features (Eq. 19), with the weights that the base classes found; *class feature* leaves the attribute features out.
 
 # %%
-for s, model in trained.items():
-    for name in ("base", "novel"):
-        result = evaluate(model, test[name].states, text_states[name], labels[name])
+for name in ("base", "novel"):
+    prompted = {p.first_layer: text_states[name]}
+    results = evaluate_together(list(trained.values()), test[name].chunks(), p.first_layer, prompted, labels[name])
+    for s, result in zip(trained, results, strict=True):
         note(name, "test", "DeAR", s, result.fused)
         note(name, "test", "DeAR (class feature)", s, result.class_feature)
 
@@ -287,7 +304,7 @@ record = RunRecord(
     split_sha256={p.dataset: split_file},
     wall_seconds=time.monotonic() - began,
     metrics=tuple(metrics),
-    curves=curves,
+    curves={f"seed {r.seed}": curve for r, curve in zip(runs, curves, strict=True)},
     **provenance(p.data_root),
 )
 record.save(run_folder / "record.json")

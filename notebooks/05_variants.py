@@ -20,7 +20,7 @@
 # | You will see | which settings a variant changes, what all of them share, base and novel accuracy of each |
 # | Reads | a data set, the role file of notebook 02 |
 # | Writes | `record.json` and the trained tokens of each variant and seed to `runs/<profile>/<group>-<dataset>/` |
-# | Takes | about ten seconds per variant and seed for DeAR-Mini on one core |
+# | Takes | a few seconds per variant and seed for DeAR-Mini on one core |
 #
 # The same notebook makes every group of runs: its parameter file says which (`params/mini/05_variants*.yaml`).
 
@@ -43,6 +43,9 @@ alpha_cls: float = 0.5  # α_cls before training
 lambda_reg: float = 1.0
 lambda_fusion: float = 0.1
 cache_root: str = "cache/prefix"
+cache_dtype: str = "float32"
+cache_gb: float = 20.0  # beyond it, states are computed whenever they are needed
+together: int = 24  # runs that are trained as one batch, at most
 shots: int = 16  # pictures per class
 seeds: list = [1, 2, 3]
 epochs: int = 10  # half of Table 2's: many runs; DeAR itself is among them, as "role masks"
@@ -80,7 +83,7 @@ from tqdm.auto import tqdm
 from dearlib import experiment, plots, prefix
 from dearlib.clip import load, text_prefix
 from dearlib.datasets import classnames, few_shot, half, prompts, read_split, split_sha256
-from dearlib.evaluation import accuracy, evaluate, zero_shot
+from dearlib.evaluation import accuracy, evaluate_together, zero_shot
 from dearlib.params import params_hash, plain, validated
 from dearlib.results import Metric, RunRecord, provenance
 from dearlib.rolemaps import shielded
@@ -125,8 +128,10 @@ tests = {(p.dataset, name): part for name, part in halves.items()}
 tests |= {(target, "all"): half(read_split(p.data_root, target), "all") for target in p.targets}
 texts = {key: prompts(key[0], classnames(part)) for key, part in tests.items()}
 start = time.monotonic()
-shared = {key: prefix.of_items(p.cache_root, frozen, found.first_layer, part.test) for key, part in tests.items()}
-size, gigabytes = sum(len(s.states) for s in shared.values()), sum(s.states.nbytes for s in shared.values()) / 1e9
+cache = experiment.cache(p)
+shared = {key: prefix.of_items(cache, frozen, found.first_layer, part.test) for key, part in tests.items()}
+size = sum(len(s.features) for s in shared.values())
+gigabytes = size * (frozen.patches + 1) * frozen.d_model * cache.dtype.itemsize / 1e9
 print(f"{size:,} test pictures through layers 1 to {found.first_layer - 1}: {gigabytes:.2f} GB of states")
 
 # %% [markdown]
@@ -149,28 +154,38 @@ for key in tests:
     note(key, "test", "CLIP", None, zero_shot(shared[key].features, frozen.encode_text(texts[key]).cpu(), label[key]))
 
 
-# %%
-def one_run(name, v, s):
-    """Trains one variant with one seed, and tests it wherever it is to be tested. A method's name ends at the comma."""
-    method = name.partition(", ")[0]
-    roles = experiment.role_map(HeadRoles.load(v.roles).for_weights(frozen.weights_sha256), v, s)
-    items = half(few_shot(split, v.shots, s), learned).train
-    key = prefix.digest([params_hash(v), frozen.weights_sha256, roles.sha256, prefix.contents(items)])
-    checkpoint = run_folder / f"checkpoint-{key}-seed{s}.safetensors"
-    model, _ = experiment.train(frozen, roles, v, items, texts[p.dataset, learned], s, fabric, checkpoint)
-    for where in tests:
-        states = prefix.deepened(frozen, shared[where], found.first_layer, v.first_layer).states
-        result = evaluate(model, states, text_prefix(frozen, texts[where], v.first_layer), label[where])
-        note(where, "test", method, s, result.fused, v.shots)
-        note(where, "test", f"{method} (class feature)", s, result.class_feature, v.shots)
-    return model
+# %% [markdown]
+# Runs of one shape (the same $J$, $K$, tokens, epochs and number of pictures) are trained as one batch, whatever their seeds, role
+# maps, β and λ: the frozen layers, nearly all of the work, are the same for all of them. The test pictures then stream past once
+# for all runs.
 
+# %%
+trials = {}
+for name, v in variants.items():
+    given = HeadRoles.load(v.roles).for_weights(frozen.weights_sha256)
+    for s in p.seeds:
+        items = half(few_shot(split, v.shots, s), learned).train
+        trials[name, s] = experiment.Trial(v, experiment.role_map(given, v, s), items, s)
+groups = experiment.of_one_shape(trials, p.together)
+print(f"{len(trials)} runs in {len(groups)} batches of {', '.join(str(len(g)) for g in groups)} runs")
 
 # %%
 trained = {}
-for name, v in tqdm(variants.items(), desc="variants", mininterval=5):
-    for s in p.seeds:
-        trained[name, s] = one_run(name, v, s)
+for group in tqdm(groups, desc="batches of runs", mininterval=5):
+    own = [trials[key] for key in group]
+    depends = [part for t in own for part in (params_hash(t.p), t.roles.sha256, prefix.contents(t.items), str(t.seed))]
+    checkpoint = run_folder / f"checkpoint-{prefix.digest([frozen.weights_sha256, *depends])}.safetensors"
+    models, _ = experiment.train(frozen, own, texts[p.dataset, learned], fabric, checkpoint)
+    trained |= dict(zip(group, models, strict=True))
+
+# %%
+for where in tests:
+    prompted = {j: text_prefix(frozen, texts[where], j) for j in {v.first_layer for v in variants.values()}}
+    results = evaluate_together(list(trained.values()), shared[where].chunks(), found.first_layer, prompted, label[where])
+    for (name, s), result in zip(trained, results, strict=True):
+        method = name.partition(", ")[0]  # a method's name ends at the comma
+        note(where, "test", method, s, result.fused, variants[name].shots)
+        note(where, "test", f"{method} (class feature)", s, result.class_feature, variants[name].shots)
 
 # %% [markdown]
 # A linear probe, where the parameters ask for one, is the plain way to use a few labelled pictures: a logistic regression on
@@ -183,7 +198,7 @@ if p.linear_probe:
         for s in p.seeds:
             few = half(few_shot(split, shots, s), learned)
             sets = [
-                (prefix.of_items(p.cache_root, frozen, found.first_layer, i).features, experiment.labels(i)) for i in (few.train, few.val)
+                (prefix.of_items(cache, frozen, found.first_layer, i).features, experiment.labels(i)) for i in (few.train, few.val)
             ]
             logits = experiment.linear_probe(*sets, shared[home].features)
             note(home, "test", "linear probe", s, accuracy(logits, label[home]), shots)

@@ -43,7 +43,7 @@ import torch
 from IPython.display import Markdown
 from sklearn.manifold import TSNE
 
-from dearlib import plots, prefix, retrieval, tables
+from dearlib import experiment, plots, prefix, retrieval, tables
 from dearlib.checkpoint import write_text
 from dearlib.clip import load
 from dearlib.contrasts import Contrast, difference, paired
@@ -77,9 +77,9 @@ print(f"{len(tokens)} models trained on {p.source} · weights {frozen.weights_sh
 test = read_split(p.data_root, p.source).test
 count = min(p.gallery or len(test), len(test))
 gallery = [test[i] for i in sorted(np.random.default_rng(0).choice(len(test), size=count, replace=False))]
-kept = prefix.of_items(trained_with.cache_root, frozen, roles.first_layer, gallery)
+kept = prefix.of_items(experiment.cache(trained_with), frozen, roles.first_layer, gallery)
 models = [DeAR.load(path, frozen, roles).to(where) for path in tokens]
-by_model = [retrieval.features_by_token(model, kept.states) for model in models]
+by_model = [retrieval.features_by_token(model, kept.chunks()) for model in models]
 unit = torch.nn.functional.normalize(kept.features, dim=-1)
 print(f"{len(gallery):,} pictures, features by {', '.join(by_model[0])}")
 

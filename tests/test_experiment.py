@@ -44,7 +44,7 @@ def test_a_later_layer_starts_from_the_same_kept_states(roles: HeadRoles, items,
     clip = random_clip()
     p = variants(tmp_path)
     deep = experiment.plain(clip, roles, p.model_copy(update={"first_layer": 11}), items)
-    direct = prefix.compute(clip, 11, len(items), lambda i: clip.preprocess(Image.open(items[i].path)))
+    direct = prefix.of_items(prefix.Cache(tmp_path / "direct"), clip, 11, items)
     torch.testing.assert_close(deep.states, direct.states)
     torch.testing.assert_close(deep.features, direct.features)
     assert len(list(tmp_path.glob("*.safetensors"))) == 1, "one entry serves every J"
@@ -54,10 +54,10 @@ def test_a_run_is_that_of_its_variant(roles: HeadRoles, items, tmp_path) -> None
     clip = random_clip()
     p = variants(tmp_path, variants={"late": {"first_layer": 12, "text_tokens": 2}, "same": {}})
     fabric = Fabric(accelerator="cpu", devices=1)
-    late, curve = experiment.train(clip, roles, p.variant("late"), items, ["a", "b"], 1, fabric)
+    trial = experiment.Trial(p.variant("late"), roles, items, 1)
+    (late,), (curve,) = experiment.train(clip, [trial], ["a", "b"], fabric)
     assert (late.settings.first_layer, len(late.text_tokens), len(curve)) == (12, 2, 2)
-    _, again = experiment.train(clip, roles, p.variant("late"), items, ["a", "b"], 1, fabric)
-    assert curve == again
+    assert experiment.train(clip, [trial], ["a", "b"], fabric)[1] == [curve]
     assert p.variant("same").first_layer == p.first_layer
 
 
@@ -99,3 +99,10 @@ def test_a_linear_probe_separates_what_is_separable() -> None:
 def test_a_linear_probe_of_two_classes_has_two_columns() -> None:
     features, labels = torch.tensor([[1.0, 0], [0, 1], [1, 0.1], [0.1, 1]]), torch.tensor([0, 1, 0, 1])
     assert experiment.linear_probe((features, labels), (features, labels), features).argmax(1).tolist() == [0, 1, 0, 1]
+
+
+def test_trials_of_one_shape_go_together(roles: HeadRoles, items, tmp_path) -> None:
+    p = variants(tmp_path, variants={"a": {}, "K 0": {"text_tokens": 0}, "b": {"beta": 0.1}, "short": {"shots": 1}})
+    made = {name: experiment.Trial(p.variant(name), roles, items[:2] if name == "short" else items, 1) for name in p.variants}
+    assert experiment.of_one_shape(made, most=24) == [["a", "b"], ["K 0"], ["short"]]
+    assert experiment.of_one_shape(made, most=1) == [["a"], ["b"], ["K 0"], ["short"]]

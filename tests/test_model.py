@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from conftest import ATTRIBUTES, make_roles
 
-from dearlib import model as module
-from dearlib.attention import reference
+from dearlib.attention import masked_layer, reference
 from dearlib.clip import FrozenClip, image_prefix, text_prefix
 from dearlib.errors import InputError
 from dearlib.masks import head_mask
@@ -143,7 +142,7 @@ def test_a_changed_last_layer_head_changes_one_heads_output(clip, roles, states)
     seen = []
     hook = block.ln_2.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     for model in (a, b):
-        module.masked_layer(block, x, model.may_attend_12[None])
+        masked_layer(block, x, model.may_attend_12[None])
     hook.remove()
     difference = (seen[0] - seen[1]).reshape(-1, clip.d_model)
     d = clip.d_model // clip.heads

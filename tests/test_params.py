@@ -166,3 +166,25 @@ def test_what_is_wrong_without_them_is_told_without_them(tmp_path: Path) -> None
     path.write_text(path.read_text().replace("epochs: 20", "epochs: twenty"))
     with pytest.raises(InputError, match=r"yaml: epochs: expected"):
         params.load_params("05_training", path)
+
+
+def test_the_paper_profile_is_valid_and_says_where_each_value_is_from() -> None:
+    folder = ROOT / "params" / "paper"
+    steps = {p.name for p in MINI.glob("[0-9]*.yaml")} - {"00_pretrain_mini.yaml"}
+    assert {p.name for p in folder.glob("[0-9]*.yaml")} == steps
+    shared: dict[str, set[str]] = {}
+    for path in sorted(folder.glob("[0-9]*.yaml")):
+        loaded = params.plain(params.load_params(path.stem.partition("-")[0], path))
+        assert (loaded["profile"], loaded["runs_root"], loaded["figures_root"]) == ("paper", "runs/paper", "figures/paper")
+        for key in ("clip", "clip_weights", "data_root", "first_layer", "tokens_per_attribute", "text_tokens", "beta", "lr"):
+            shared.setdefault(key, set()).add(str(loaded.get(key, "")))
+        head = path.read_text().split("profile:")[0]
+        assert all(word in head for word in ("make reproduce PROFILE=paper DATA=DIR", "# Needs: ", "# Sources: "))
+    assert all(len(values - {""}) == 1 for values in shared.values()), shared
+
+
+def test_imagenet_s_own_values_in_the_paper_profile() -> None:
+    path = ROOT / "params" / "paper" / "05_training.yaml"
+    dtd, imagenet = (params.plain(params.load_params("05_training", path, {"dataset": name})) for name in ("dtd", "imagenet"))
+    assert {k for k in dtd if dtd[k] != imagenet[k]} == {"dataset", "batch", "epochs", "views", "together"}
+    assert (imagenet["batch"], imagenet["epochs"]) == (32, 5)

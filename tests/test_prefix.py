@@ -11,6 +11,7 @@ from dearlib import prefix
 from dearlib.clip import FrozenClip, image_suffix, random_clip
 from dearlib.datasets import Item
 from dearlib.errors import InputError
+from dearlib.prefix import Cache
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +31,14 @@ def test_cut_at_any_layer_gives_the_whole_encoders_feature(mini, items, tmp_path
     images = torch.stack([mini.preprocess(Image.open(i.path)) for i in items])
     whole = mini.encode_image(images)
     for first_layer in (1, 9, 12):
-        kept = prefix.of_items(tmp_path / "cache", mini, first_layer, items)
+        kept = prefix.of_items(Cache(tmp_path / "cache"), mini, first_layer, items)
         torch.testing.assert_close(kept.features, whole, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(image_suffix(mini.visual, kept.states, first_layer), whole, rtol=1e-4, atol=1e-5)
 
 
 def test_the_second_time_nothing_is_computed(mini, items, tmp_path) -> None:
-    first = prefix.cached(tmp_path / "cache", mini, 9, "x", 2, lambda i: torch.full((3, 64, 64), float(i)))
-    again = prefix.cached(tmp_path / "cache", mini, 9, "x", 2, lambda i: pytest.fail("computed again"))
+    first = prefix.cached(Cache(tmp_path / "cache"), mini, 9, "x", 2, lambda i: torch.full((1, 3, 64, 64), float(i)))
+    again = prefix.cached(Cache(tmp_path / "cache"), mini, 9, "x", 2, lambda i: pytest.fail("computed again"))
     assert torch.equal(first.states, again.states)
     assert torch.equal(first.features, again.features)
 
@@ -57,7 +58,7 @@ def test_a_picture_with_new_bytes_is_a_new_entry(items) -> None:
 
 def test_views_come_view_by_view_and_depend_on_seed_and_place_alone(mini, items, tmp_path) -> None:
     def views(n: int, seed: int = 1, flip: bool = False) -> torch.Tensor:
-        return prefix.of_views(tmp_path / "cache", mini, 9, items, seed, n, (0.5, 1.0), flip).states
+        return prefix.of_views(Cache(tmp_path / "cache"), mini, 9, items, seed, n, (0.5, 1.0), flip).states
 
     three, one = views(3), views(1)
     assert len(three) == 9
@@ -67,16 +68,75 @@ def test_views_come_view_by_view_and_depend_on_seed_and_place_alone(mini, items,
     assert not torch.allclose(views(3, flip=True), three)
 
 
-def test_a_truncated_entry_is_one_line(mini, tmp_path) -> None:
-    path = prefix.entry(tmp_path, mini, 9, "x")
+def black(i: int) -> torch.Tensor:
+    return torch.zeros(1, 3, 64, 64)
+
+
+def test_a_damaged_entry_is_one_line(mini, tmp_path) -> None:
+    """Half a file, and a whole one with a single other bit."""
+    path = prefix.entry(tmp_path, mini, 9, ["x", "torch.float32"])
     path.write_bytes(b"half")
     with pytest.raises(InputError, match="safetensors"):
-        prefix.cached(tmp_path, mini, 9, "x", 1, lambda i: torch.zeros(3, 64, 64))
+        prefix.cached(Cache(tmp_path), mini, 9, "x", 1, black)
+    path.unlink()
+    prefix.cached(Cache(tmp_path), mini, 9, "x", 1, black)
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="add up"):
+        prefix.cached(Cache(tmp_path), mini, 9, "x", 1, black)
+
+
+def test_an_unreadable_picture_leaves_nothing_behind(mini, items, tmp_path) -> None:
+    items[2].path.write_bytes(items[2].path.read_bytes()[:200])
+    with pytest.raises(InputError, match="expected a whole image"):
+        prefix.of_items(Cache(tmp_path / "cache"), mini, 9, items)
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_cached_states_can_train(mini, items, tmp_path) -> None:
     """Tensors made under inference mode could not be saved for backward."""
-    kept = prefix.compute(mini, 9, 1, lambda i: torch.zeros(3, 64, 64))
+    kept = prefix.cached(Cache(tmp_path), mini, 9, "x", 1, black)
     weight = torch.ones(mini.d_model, requires_grad=True)
-    (kept.states * weight).sum().backward()
+    (next(kept.chunks()) * weight).sum().backward()
     assert weight.grad is not None
+
+
+@pytest.mark.parametrize("views", [0, 3])
+def test_beyond_the_budget_states_are_computed_when_asked_for(mini, items, tmp_path, views) -> None:
+    """The same rows, in any order and piece by piece, from a file that holds features alone."""
+
+    def source(cache: Cache) -> prefix.Source:
+        return prefix.of_views(cache, mini, 9, items, 1, views, (0.5, 1.0), False)
+
+    kept, streamed, again = source(Cache(tmp_path / "a")), source(Cache(tmp_path / "b", gigabytes=1e-6)), source(Cache(tmp_path / "b"))
+    assert [type(s) for s in (kept, streamed, again)] == [prefix.Prefix, prefix.Streamed, prefix.Streamed]
+    assert len(list((tmp_path / "b").iterdir())) == 1
+    rows = torch.randperm(3 * max(1, views), generator=torch.Generator().manual_seed(0))
+    for one in (streamed, again):
+        for ours, theirs in zip(one.rows(rows), kept.rows(rows), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(torch.cat(list(one.chunks(2))), torch.cat(list(kept.chunks(4))), rtol=1e-4, atol=1e-5)
+    deeper = [prefix.deepened(s, mini, 9, 11).rows(rows)[0] for s in (kept, streamed)]
+    torch.testing.assert_close(*deeper, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_halves_the_states_and_rounds_them_once(mini, items, tmp_path, dtype) -> None:
+    whole, half = (prefix.of_items(Cache(tmp_path, d), mini, 9, items) for d in (torch.float32, dtype))
+    assert half.states.dtype == dtype
+    assert half.states.nbytes * 2 == whole.states.nbytes
+    assert torch.equal(half.states, whole.states.to(dtype))
+    assert half.rows(torch.arange(3))[0].dtype == torch.float32
+    assert torch.equal(half.features, whole.features)
+
+
+def test_entries_are_mapped_not_read(mini, tmp_path) -> None:
+    """Rows that nobody asks for cost no memory: the tensor is a view of the file."""
+    kept = prefix.cached(Cache(tmp_path), mini, 9, "x", 1, black)
+    (file,) = tmp_path.iterdir()
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("only Linux tells what is mapped")
+    assert file.name in maps.read_text()
+    assert kept.seconds is not None

@@ -36,7 +36,7 @@ def test_chance_is_the_mean_precision_over_all_others() -> None:
 def test_features_are_the_models_and_normalised(clip, roles) -> None:
     model = DeAR(clip, roles, Settings(tokens_per_attribute=1)).double()
     states = torch.randn(3, clip.patches + 1, clip.d_model, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    found = features_by_token(model, states, batch=2)
+    found = features_by_token(model, states.split(2))
     assert list(found) == [*roles.attributes, CLASS_FEATURE]
     raw = model.image_features(states)
     torch.testing.assert_close(found["texture"], torch.nn.functional.normalize(raw.attribute[:, 2], dim=-1).detach())

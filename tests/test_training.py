@@ -7,10 +7,13 @@ import torch
 from lightning_fabric import Fabric
 
 from dearlib.checkpoint import read_tensors
-from dearlib.clip import image_prefix, image_suffix, text_prefix
-from dearlib.evaluation import accuracy, evaluate, harmonic_mean, zero_shot
+from dearlib.clip import image_prefix, image_suffix, run_layers, text_prefix
+from dearlib.errors import InputError
+from dearlib.evaluation import accuracy, evaluate, evaluate_together, harmonic_mean, zero_shot
 from dearlib.model import DeAR, Settings
-from dearlib.training import Schedule, TrainingSet, fit
+from dearlib.prefix import Prefix, Streamed
+from dearlib.rolemaps import shuffled_roles, uniform_roles
+from dearlib.training import Schedule, TrainingRun, TrainingSet, fit
 
 PROMPTS = ["a photo of a cup.", "a photo of a key.", "a photo of a ring."]
 
@@ -25,15 +28,53 @@ def pictures() -> torch.Tensor:
 def data(clip, pictures) -> TrainingSet:
     states = image_prefix(clip.visual, pictures.flatten(0, 1), 9)
     frozen = image_suffix(clip.visual, states, 9)
-    return TrainingSet(states.unflatten(0, (2, 6)), frozen.unflatten(0, (2, 6)), torch.tensor([0, 0, 1, 1, 2, 2]))
+    return TrainingSet(Prefix(states, frozen), torch.tensor([0, 0, 1, 1, 2, 2]))
 
 
-def run(clip, roles, data, *, seed=1, epochs=3, checkpoint=None, each_epoch=lambda model: {}):
-    model = DeAR(clip, roles, Settings(text_tokens=2), seed=seed).double()
-    text = text_prefix(clip, PROMPTS, 9)
+def one(clip, roles, data, *, seed=1, epochs=3, beta=0.5, **schedule) -> TrainingRun:
+    model = DeAR(clip, roles, Settings(text_tokens=2, beta=beta), seed=seed).double()
+    return TrainingRun(model, data, Schedule(epochs=epochs, batch=2, lr=1e-2, **schedule), seed)
+
+
+def fitted(clip, runs, checkpoint=None, each_epoch=None):
     fabric = Fabric(accelerator="cpu", devices=1)
-    schedule = Schedule(epochs=epochs, batch=2, lr=1e-2)
-    return model, fit(model, data, text, clip.encode_text(PROMPTS), schedule, seed, fabric, checkpoint, each_epoch)
+    return fit(runs, text_prefix(clip, PROMPTS, 9), clip.encode_text(PROMPTS), fabric, checkpoint, each_epoch)
+
+
+def run(clip, roles, data, *, checkpoint=None, each_epoch=None, **settings):
+    made = one(clip, roles, data, **settings)
+    told = (lambda models: [each_epoch(m) for m in models]) if each_epoch else None
+    (curve,) = fitted(clip, [made], checkpoint, told)
+    return made.model, curve
+
+
+def test_runs_trained_together_are_the_runs_trained_apart(clip, roles, data) -> None:
+    """Other seeds, roles, β and λ in one batch: each run's curve and tokens are its own."""
+
+    def runs() -> list[TrainingRun]:
+        return [
+            one(clip, roles, data, seed=1),
+            one(clip, uniform_roles("mixed", roles), data, seed=2, beta=0.9),
+            one(clip, shuffled_roles(roles, 0), data, seed=1, lambda_reg=0.0, lambda_fusion=3.0),
+        ]
+
+    together, apart = runs(), runs()
+    curves = fitted(clip, together)
+    for i, alone in enumerate(apart):
+        (curve,) = fitted(clip, [alone])
+        assert [sorted(row) for row in curve] == [sorted(row) for row in curves[i]]
+        for a, b in zip(curve, curves[i], strict=True):
+            assert a == pytest.approx(b, rel=1e-5)  # means are kept in single precision
+        for a, b in zip(alone.model.parameters(), together[i].model.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-7)  # AdamW divides by gradients near 0
+
+
+def test_runs_of_other_shapes_are_refused(clip, roles, data) -> None:
+    with pytest.raises(InputError, match="same epochs"):
+        fitted(clip, [one(clip, roles, data), one(clip, roles, data, epochs=4)])
+    odd = TrainingRun(DeAR(clip, roles, Settings(text_tokens=3)).double(), data, Schedule(epochs=3, batch=2), 1)
+    with pytest.raises(InputError, match="one shape"):
+        fitted(clip, [one(clip, roles, data), odd])
 
 
 def test_schedule_by_hand() -> None:
@@ -70,7 +111,7 @@ def test_a_killed_run_ends_where_it_would_have(clip, roles, data, tmp_path, surv
     path = tmp_path / "checkpoint.safetensors"
 
     def kill(model: DeAR) -> dict[str, float]:
-        if path.exists() and len(read_tensors(path)[1]["curve"]) == survived:
+        if path.exists() and len(read_tensors(path)[1]["curves"][0]) == survived:
             raise Killed
         return {}
 
@@ -83,34 +124,21 @@ def test_a_killed_run_ends_where_it_would_have(clip, roles, data, tmp_path, surv
 
 
 def test_the_cached_prefix_trains_like_the_whole_encoder(clip, roles, data, pictures) -> None:
-    """Without a cache: the prefix of every batch is computed when it is needed."""
-
-    class Uncached:
-        """Indexed like the cached states, but computes them from the pictures each time."""
-
-        def __init__(self, pictures: torch.Tensor) -> None:
-            self.pictures = pictures
-
-        def __getitem__(self, view: int) -> "Uncached | torch.Tensor":
-            if isinstance(view, int):
-                return Uncached(self.pictures[view])
-            return image_prefix(clip.visual, self.pictures[view], 9)
-
-        def __len__(self) -> int:
-            return len(self.pictures)
-
-    uncached = TrainingSet(data.states, data.frozen, data.labels)
-    object.__setattr__(uncached, "states", Uncached(pictures))
-    (one, curve), (two, again) = run(clip, roles, data), run(clip, roles, uncached)
-    for a, b in zip(curve, again, strict=True):
-        assert a == pytest.approx(b, rel=1e-9)
-    for a, b in zip(one.parameters(), two.parameters(), strict=True):
-        torch.testing.assert_close(a, b)
+    """Without room in the cache the prefix is computed when it is needed, a block of pictures at a time."""
+    streamed = Streamed(clip, 9, lambda i: pictures[:, i], 2, data.source.features)
+    for block in (1, 4):
+        (one, curve), (two, again) = run(clip, roles, data), run(clip, roles, TrainingSet(streamed, data.labels, block))
+        for a, b in zip(curve, again, strict=True):
+            assert a == pytest.approx(b, rel=1e-5)
+        for a, b in zip(one.parameters(), two.parameters(), strict=True):
+            torch.testing.assert_close(a, b)
 
 
 def test_views_take_turns(clip, roles, data) -> None:
     """Epoch e sees view e mod 2: spoiling view 1 changes nothing before epoch 1."""
-    spoiled = TrainingSet(data.states * torch.tensor([1.0, 0.5]).view(2, 1, 1, 1), data.frozen, data.labels)
+    states = data.source.states.clone()
+    states[6:] *= 0.5
+    spoiled = TrainingSet(Prefix(states, data.source.features), data.labels)
     curve, other = run(clip, roles, data)[1], run(clip, roles, spoiled)[1]
     assert curve[0] == other[0]
     assert curve[1] != other[1]
@@ -131,10 +159,19 @@ def test_zero_shot_ignores_lengths() -> None:
 
 def test_evaluate_does_not_depend_on_the_batch(clip, roles, data) -> None:
     model, _ = run(clip, roles, data)
-    text = text_prefix(clip, PROMPTS, 9)
-    whole = evaluate(model, data.states[0], text, data.labels)
-    assert evaluate(model, data.states[0], text, data.labels, batch=4) == whole
-    image, classes = model.image_features(data.states[0]), model.text_features(text)
+    text, states = text_prefix(clip, PROMPTS, 9), data.source.states[:6]
+    whole = evaluate(model, states, text, data.labels)
+    assert evaluate(model, states, text, data.labels, batch=4) == whole
+    image, classes = model.image_features(states), model.text_features(text)
     similarities = model.similarities(image, classes)
     assert whole.class_feature == accuracy(similarities[:, 0], data.labels)
     assert whole.fused == accuracy(model.fuse(similarities), data.labels)
+
+
+def test_models_of_several_first_layers_are_evaluated_on_one_stream(clip, roles, data) -> None:
+    states = data.source.states[:6]
+    models = [DeAR(clip, roles, Settings(first_layer=j, text_tokens=k), seed=j).double() for j, k in ((9, 2), (11, 0))]
+    texts = {j: text_prefix(clip, PROMPTS, j) for j in (9, 11)}
+    found = evaluate_together(models, states.split(4), 9, texts, data.labels)
+    deeper = run_layers(clip.visual.transformer, states, 9, 10)
+    assert found == [evaluate(models[0], states, texts[9], data.labels), evaluate(models[1], deeper, texts[11], data.labels)]
