@@ -32,7 +32,7 @@ ASKED = sorted({v["roles"] for plan in PLANNED.values() for v in plan["variants"
 SOURCE = f"{RUNS}/source-{TRANSFER['source']}/record.json"
 RUN = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m dearlib.runner {input.notebook} {input.params}"
 # The same for notebooks that read the data sets themselves.
-READ = RUN + (" -p " + shlex.quote(f"data_root={json.dumps(GIVEN)}").replace("{", "{{").replace("}", "}}") if GIVEN else "")
+READ = RUN + (" -p " + shlex.quote(f"data_root={json.dumps(GIVEN)}") if GIVEN else "")
 
 
 def modules(start):

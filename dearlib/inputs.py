@@ -99,7 +99,7 @@ def check_models(params: Mapping[str, Run]) -> list[str]:
     said = []
     for clip, weights in dict.fromkeys((p.clip, p.clip_weights) for p in params.values() if isinstance(p, OnClip)):
         if weights is not None and not weights.is_file():
-            raise InputError(f"clip: expected a weights file at {weights}, found none; check clip_weights")
+            raise InputError(f"clip: expected a weights file at {weights}, got none there; check clip_weights")
         if weights is None and clip != MINI:
             said.append(f"weights of {clip}: {pretrained_file(clip)}")
     if params[_ROLES].model_dump()["pool"] == PUBLISHED:

@@ -22,9 +22,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", metavar="NAME", help="one table or figure, such as table5, and what it needs")
     parser.add_argument("--cores", type=int, default=2, help="notebooks at once; each computes with one thread")
     args = parser.parse_args(argv)
-    data = _from(repository(Path.cwd()), args.data) if args.data else None
-    os.chdir(repository(Path.cwd()))
     try:
+        data = _from(repository(Path.cwd()), args.data) if args.data else None
+        os.chdir(repository(Path.cwd()))
         params = load_profile(args.profile)
         check_data(params, args.only, data)
         if datasets(params, args.only):  # the audit needs neither
@@ -40,6 +40,8 @@ def main(argv: list[str] | None = None) -> int:
 def _from(repository: Path, data: Path) -> Path:
     """The data root as seen from the repository: relative if it lies there, so that records of it travel."""
     path = Path(os.path.abspath(data))
+    if set("{}") & set(str(path)):  # Snakemake reads them as wildcards
+        raise InputError(f"DATA: expected a path without braces, got '{path}'; use a link to it")
     return path.relative_to(repository) if path.is_relative_to(repository) else path
 
 
