@@ -4,15 +4,19 @@
 # weights or a module that it imports has changed. A step computes with one thread, however many run at once, so
 # results do not depend on the number of cores. Executed notebooks are logs: a failed one stays for reading.
 
+import json
+import shlex
 from pathlib import Path
 
+from dearlib.datasets import SHIFTED_MINI, SOURCE_MINI, TARGETS_MINI, entry
 from dearlib.sources import sources
 from dearlib.yaml12 import read_yaml
 
 PROFILE = config.get("profile", "mini")
 PARAMS = f"params/{PROFILE}"
 ROOT = Path(workflow.basedir)
-DATA = read_yaml(ROOT / PARAMS / "05_training.yaml")["data_root"]
+GIVEN = str(config["data"]) if "data" in config else None  # a data root in place of the parameter files'
+DATA = GIVEN or read_yaml(ROOT / PARAMS / "05_training.yaml")["data_root"]
 TABLE = read_yaml(ROOT / PARAMS / "06_base_to_novel.yaml")
 TRANSFER = read_yaml(ROOT / PARAMS / "07_cross_dataset.yaml")
 SHIFTS = read_yaml(ROOT / PARAMS / "08_domain_generalization.yaml")
@@ -20,11 +24,15 @@ SHOTS = read_yaml(ROOT / PARAMS / "09_few_shot.yaml")
 ABLATIONS = read_yaml(ROOT / PARAMS / "10_ablations.yaml")
 RUNS, FIGURES = TABLE["runs_root"], TABLE["figures_root"]
 ROLES = f"{RUNS}/02_head_roles/roles.json"
-ROLES_BY_LOSS = f"{RUNS}/02_head_roles/roles_by_loss.json"
 # A group of runs of 05_variants → its parameter file.
 PLANS = {"ablations": "05_variants", "sweeps": "05_variants-sweeps", "few_shot": "05_variants-few_shot", "source": "05_variants-source"}
+PLANNED = {plan: read_yaml(ROOT / PARAMS / f"{plan}.yaml") for plan in PLANS.values()}
+# Role files that variants ask for beside the one that was found; 02 makes them as well.
+ASKED = sorted({v["roles"] for plan in PLANNED.values() for v in plan["variants"].values() if "roles" in v})
 SOURCE = f"{RUNS}/source-{TRANSFER['source']}/record.json"
-RUN = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m dearlib.runner {input.notebook} {input.params} --out"
+RUN = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m dearlib.runner {input.notebook} {input.params}"
+# The same for notebooks that read the data sets themselves.
+READ = RUN + (" -p " + shlex.quote(f"data_root={json.dumps(GIVEN)}") if GIVEN else "")
 
 
 def modules(start):
@@ -42,7 +50,9 @@ def step(name):
 
 
 def split(dataset):
-    return f"{DATA}/{dataset}/split.json"
+    """What says which pictures a data set has: its split file, its first list, or the folder of its class folders."""
+    where = entry(dataset)
+    return f"{DATA}/{where.folder}/{where.images if where.source == 'folders' else where.split_file}"
 
 
 def dataset_of(name):
@@ -89,7 +99,7 @@ rule world:
     input:
         modules("dearlib/datasets/world/__main__.py"),
     output:
-        expand("data/mini/{dataset}/split.json", dataset=[TRANSFER["source"], *SHIFTS["shifted"], *TABLE["datasets"]]),
+        expand("data/mini/{dataset}/split.json", dataset=[SOURCE_MINI, *SHIFTED_MINI, *TARGETS_MINI]),
     threads: 2
     shell:
         "python -m dearlib.datasets.world --out data/mini"
@@ -105,7 +115,7 @@ rule vit_internals:
     log:
         notebook=f"{RUNS}/01_vit_internals/notebook.ipynb",
     shell:
-        RUN + f" {RUNS}/01_vit_internals"
+        READ + f" --out {RUNS}/01_vit_internals"
 
 
 rule head_roles:
@@ -115,12 +125,12 @@ rule head_roles:
         split=dataset_of("02_head_roles"),
     output:
         ROLES,
-        ROLES_BY_LOSS,
+        ASKED,
         f"{FIGURES}/roles.csv",
     log:
         notebook=f"{RUNS}/02_head_roles/notebook.ipynb",
     shell:
-        RUN + f" {RUNS}/02_head_roles"
+        READ + f" --out {RUNS}/02_head_roles"
 
 
 rule role_masks:
@@ -133,7 +143,7 @@ rule role_masks:
     log:
         notebook=f"{RUNS}/03_role_masks/notebook.ipynb",
     shell:
-        RUN + f" {RUNS}/03_role_masks"
+        READ + f" --out {RUNS}/03_role_masks"
 
 
 rule dear_model:
@@ -147,7 +157,7 @@ rule dear_model:
     log:
         notebook=f"{RUNS}/04_dear_model/notebook.ipynb",
     shell:
-        RUN + f" {RUNS}/04_dear_model"
+        READ + f" --out {RUNS}/04_dear_model"
 
 
 rule training:
@@ -155,14 +165,14 @@ rule training:
     priority: 1
     input:
         **step("05_training"),
-        split=split("{dataset}"),
+        split=lambda w: split(w.dataset),
         roles=ROLES,
     output:
         f"{RUNS}/05_training-{{dataset}}/record.json",
     log:
         notebook=f"{RUNS}/05_training-{{dataset}}/notebook.ipynb",
     shell:
-        RUN + f" {RUNS}/05_training-{{wildcards.dataset}} -p dataset={{wildcards.dataset}}"
+        READ + f" --out {RUNS}/05_training-{{wildcards.dataset}} -p dataset={{wildcards.dataset}}"
 
 
 rule variants:
@@ -174,9 +184,9 @@ rule variants:
         params=lambda w: f"{PARAMS}/{PLANS[w.group]}.yaml",
         modules=modules("notebooks/05_variants.py"),
         weights=step("05_variants")["weights"],
-        split=split("{dataset}"),
-        targets=lambda w: [split(t) for t in read_yaml(ROOT / PARAMS / f"{PLANS[w.group]}.yaml")["targets"]],
-        roles=[ROLES, ROLES_BY_LOSS],
+        split=lambda w: split(w.dataset),
+        targets=lambda w: [split(t) for t in PLANNED[PLANS[w.group]]["targets"]],
+        roles=[ROLES, *ASKED],
         # The base-to-novel run of a data set keeps its prefix, which all the variants share: let it come first.
         first=lambda w: f"{RUNS}/05_training-{w.dataset}/record.json" if w.group != "source" else [],
     output:
@@ -184,7 +194,7 @@ rule variants:
     log:
         notebook=f"{RUNS}/{{group}}-{{dataset}}/notebook.ipynb",
     shell:
-        RUN + f" {RUNS}/{{wildcards.group}}-{{wildcards.dataset}} -p dataset={{wildcards.dataset}}"
+        READ + f" --out {RUNS}/{{wildcards.group}}-{{wildcards.dataset}} -p dataset={{wildcards.dataset}}"
 
 
 rule base_to_novel:
@@ -197,7 +207,7 @@ rule base_to_novel:
     log:
         notebook=f"{RUNS}/06_base_to_novel/notebook.ipynb",
     shell:
-        RUN + f" {RUNS}/06_base_to_novel"
+        RUN + f" --out {RUNS}/06_base_to_novel"
 
 
 rule cross_dataset:
@@ -210,7 +220,7 @@ rule cross_dataset:
     log:
         notebook=f"{RUNS}/07_cross_dataset/notebook.ipynb",
     shell:
-        RUN + f" {RUNS}/07_cross_dataset"
+        RUN + f" --out {RUNS}/07_cross_dataset"
 
 
 rule domain_generalization:
@@ -224,7 +234,7 @@ rule domain_generalization:
     log:
         notebook=f"{RUNS}/08_domain_generalization/notebook.ipynb",
     shell:
-        RUN + f" {RUNS}/08_domain_generalization"
+        READ + f" --out {RUNS}/08_domain_generalization"
 
 
 rule few_shot:
@@ -238,7 +248,7 @@ rule few_shot:
     log:
         notebook=f"{RUNS}/09_few_shot/notebook.ipynb",
     shell:
-        RUN + f" {RUNS}/09_few_shot"
+        RUN + f" --out {RUNS}/09_few_shot"
 
 
 rule ablations:
@@ -246,10 +256,10 @@ rule ablations:
     input:
         **step("10_ablations"),
         records=[
-            *records("05_training", ABLATIONS["targets"]),
+            *records("05_training", ABLATIONS["trained"]),
             *records("ablations", ABLATIONS["datasets"]),
             *records("sweeps", ABLATIONS["sweep_datasets"]),
-            *records("few_shot", ABLATIONS["targets"]),
+            *records("few_shot", ABLATIONS["trained"]),
             SOURCE,
             f"{RUNS}/11_attribute_retrieval/record.json",
         ],
@@ -260,7 +270,7 @@ rule ablations:
     log:
         notebook=f"{RUNS}/10_ablations/notebook.ipynb",
     shell:
-        RUN + f" {RUNS}/10_ablations"
+        RUN + f" --out {RUNS}/10_ablations"
 
 
 rule attribute_retrieval:
@@ -275,7 +285,7 @@ rule attribute_retrieval:
     log:
         notebook=f"{RUNS}/11_attribute_retrieval/notebook.ipynb",
     shell:
-        RUN + f" {RUNS}/11_attribute_retrieval"
+        READ + f" --out {RUNS}/11_attribute_retrieval"
 
 
 rule paper_audit:
@@ -288,4 +298,4 @@ rule paper_audit:
     log:
         notebook=f"{RUNS}/12_paper_audit/notebook.ipynb",
     shell:
-        RUN + f" {RUNS}/12_paper_audit"
+        RUN + f" --out {RUNS}/12_paper_audit"

@@ -11,19 +11,25 @@ import sys
 from pathlib import Path
 
 from dearlib.errors import InputError
-from dearlib.params import MODELS, load_params, repository
+from dearlib.inputs import check_data, check_models, datasets, load_profile
+from dearlib.params import repository
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dearlib.reproduce", description="Run a profile's notebooks and draw its table.")
     parser.add_argument("--profile", default="mini", help="folder of params/")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data root, in place of the one that the parameter files name")
     parser.add_argument("--only", metavar="NAME", help="one table or figure, such as table5, and what it needs")
     parser.add_argument("--cores", type=int, default=2, help="notebooks at once; each computes with one thread")
     args = parser.parse_args(argv)
-    os.chdir(repository(Path.cwd()))
     try:
-        check_profile(args.profile)
-        status = snakemake(args.profile, args.cores, args.only)
+        data = _from(repository(Path.cwd()), args.data) if args.data else None
+        os.chdir(repository(Path.cwd()))
+        params = load_profile(args.profile)
+        check_data(params, args.only, data)
+        if datasets(params, args.only):  # the audit needs neither
+            check_models(params)
+        status = snakemake(args.profile, args.cores, args.only, data)
     except InputError as error:
         print(f"reproduce: {error}", file=sys.stderr)
         return 2
@@ -31,18 +37,16 @@ def main(argv: list[str] | None = None) -> int:
     return status
 
 
-def check_profile(profile: str) -> None:
-    """Validates the parameter files of all steps before the first one runs."""
-    folder = Path("params") / profile
-    if not folder.is_dir():
-        raise InputError(f"--profile: expected a folder of params/, got {profile}")
-    for notebook in MODELS:
-        for path in sorted(folder.glob(f"{notebook}*.yaml")):  # 05_variants has several
-            load_params(notebook, path)
+def _from(repository: Path, data: Path) -> Path:
+    """The data root as seen from the repository: relative if it lies there, so that records of it travel."""
+    path = Path(os.path.abspath(data))
+    if set("{}") & set(str(path)):  # Snakemake reads them as wildcards
+        raise InputError(f"DATA: expected a path without braces, got '{path}'; use a link to it")
+    return path.relative_to(repository) if path.is_relative_to(repository) else path
 
 
-def snakemake(profile: str, cores: int, only: str | None = None) -> int:
-    """Snakemake's exit status; `only` is the name of a rule.
+def snakemake(profile: str, cores: int, only: str | None = None, data: Path | None = None) -> int:
+    """Snakemake's exit status; `only` is the name of a rule, `data` the data root in place of the parameter files'.
 
     Clears the lock that a killed run left; our own lock says whether one is still running.
     """
@@ -56,7 +60,16 @@ def snakemake(profile: str, cores: int, only: str | None = None) -> int:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "HF_HUB_OFFLINE": "1",
         }
-        command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--config", f"profile={profile}"]
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--cores",
+            str(cores),
+            "--config",
+            f"profile={profile}",
+            *([f"data={data}"] if data else []),
+        ]
 
         def call(*options: str) -> int:
             # Snakemake inherits our lock, so it is held as long as either lives.
