@@ -3,12 +3,16 @@
 The parameters are validated before anything is written. The `.py` is executed by papermill in the kernel `python3`,
 from the repository's root. DIR/notebook.ipynb exists only if every code cell completed; a failed run leaves
 DIR/failed.ipynb for reading. Exit status: 0 done, 1 a cell failed, 2 the input was wrong.
+
+With a `device` such as "2 x cuda" the notebook runs in two processes that train together, as under
+`torchrun --standalone --nproc-per-node=2 -m dearlib.runner …`.
 """
 
 import argparse
 import ast
 import errno
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -26,7 +30,9 @@ from traitlets.config import Config
 
 from dearlib.errors import InputError
 from dearlib.pairs import KERNEL, update_pair
-from dearlib.params import load_params, model_of, plain, repository
+from dearlib.params import load_params, model_of, plain, processes, repository
+
+RANK = os.environ.get("RANK")  # torchrun's; None if this is the only process
 
 
 class NotebookFailed(RuntimeError):
@@ -42,8 +48,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--update-pair", action="store_true", help="write the outputs to the notebook's committed .ipynb")
     args = parser.parse_args(argv)
     try:
+        count = processes(getattr(load_params(args.notebook.stem, args.params, _overrides(args.overrides)), "device", ""))
+        if count > 1 and RANK is None:
+            from dearlib.ranks import start  # here, because torch takes seconds to import
+
+            return start(count, "dearlib.runner", argv if argv is not None else sys.argv[1:])
         executed = run(args.notebook, args.params, args.out, _overrides(args.overrides))
-        if args.update_pair:
+        if args.update_pair and RANK in (None, "0"):
             update_pair(args.notebook, executed)
     except InputError as error:
         print(f"{args.notebook.stem}: {error}", file=sys.stderr)
@@ -61,12 +72,16 @@ def run(notebook: Path, params: Path, out: Path, overrides: dict[str, str] | Non
     """
     values = plain(load_params(notebook.stem, params, overrides))
     node = read(notebook)
+    if RANK not in (None, "0"):
+        out = out / f"rank{RANK}"  # of the processes after the first only a failure is kept
     try:
         out.mkdir(parents=True, exist_ok=True)
         partial = out.resolve() / "running.ipynb"
         executed = _execute(node, partial, values, repository(notebook.parent), label=out.name)
         os.replace(partial, out / "notebook.ipynb")
         (out / "failed.ipynb").unlink(missing_ok=True)
+        if RANK not in (None, "0"):
+            shutil.rmtree(out)
     except PapermillExecutionError as error:
         os.replace(partial, out / "failed.ipynb")
         if error.ename == "InputError":

@@ -133,6 +133,7 @@ def write_params() -> None:
         target = PARAMS / path.name
         target.write_text(f"# Made by tests/miniature.py from {path}: smaller counts, generated input.\n{text}")
         load_params(notebook, target)
+    shutil.copy("params/paper/resources.yaml", PARAMS)
 
 
 if __name__ == "__main__":
