@@ -1,13 +1,17 @@
 # Each target makes the environment it needs from requirements.lock, in .venv. Needs only Python >= 3.11.
 #   make reproduce   run everything, draw every table      make lab    open the notebooks
 #   make table2      (… table6, claims, audit, figure1 … figure4) one of them and what it needs
+#                    PROFILE=paper DATA=DIR: ViT-B/16 on the public data sets under DIR, on a GPU
+#   make fetch PROFILE=paper   download CLIP's weights and TextSpan's phrases, once; all else runs without a network
+#   make miniature   the paper profile's study on generated pictures and random weights, on a CPU, into figures/miniature
 #   make quick       the same with one seed and two data sets, into figures/quick
 #   make plan        what `make reproduce` would run       make report  an HTML report on what has run
 #   … EXECUTOR=slurm each notebook a SLURM job; profiles/slurm/config.yaml has the cluster's settings
 #   make test        all tests                             make lint   style and types
 #   make doctor DATA=DIR   which public data sets lie under DIR whole (NEEDS=table2: those of a table), and where to get the others
 #   make pairs       keep the last run's outputs in notebooks/*.ipynb
-#   make tune        choose hyper-parameters on validation pictures (params/mini/tuning.csv)
+#   make tune        choose hyper-parameters on validation pictures (into params/mini/tuning.csv)
+#   make bench       time training at the paper's size beside the plain way, into figures/<hardware>/bench.csv (half an hour)
 #   make lock        resolve pyproject.toml anew           make clean  remove what runs made
 PYTHON ?= python3
 PROFILE ?= mini
@@ -25,9 +29,11 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 ONE := table2 table3 table4 table5 table6 claims audit figure1 figure2 figure3 figure4
 
-.PHONY: reproduce quick $(ONE) plan report test lint lab doctor pairs tune lock clean
+FROM := $(if $(DATA),--data "$(DATA)")
 
-REPRODUCE = $(PY) -m dearlib.reproduce --cores $(CORES) --executor $(EXECUTOR) --profile
+.PHONY: reproduce quick fetch miniature $(ONE) plan report test lint lab doctor pairs tune bench lock clean
+
+REPRODUCE = $(PY) -m dearlib.reproduce --cores $(CORES) --executor $(EXECUTOR) $(FROM) --profile
 
 reproduce: $(READY)
 	$(REPRODUCE) $(PROFILE)
@@ -38,6 +44,13 @@ quick: $(READY)
 $(ONE): $(READY)
 	$(REPRODUCE) $(PROFILE) --only $@
 
+fetch: $(READY)
+	HF_HUB_OFFLINE=0 $(PY) -m dearlib.inputs --profile $(PROFILE)
+
+miniature: $(READY)
+	$(PY) tests/miniature.py
+	$(PY) -m dearlib.reproduce --profile miniature --cores $(CORES)
+
 plan: $(READY)
 	@$(REPRODUCE) $(PROFILE) --dry-run
 
@@ -45,7 +58,10 @@ report: $(READY)
 	$(REPRODUCE) $(PROFILE) --report runs/$(PROFILE)/report.html
 
 tune: $(READY)
-	OMP_NUM_THREADS=1 $(PY) -m dearlib.tuning params/mini/05_training.yaml params/mini/tuning.yaml --out params/mini/tuning.csv --cores $(CORES)
+	OMP_NUM_THREADS=1 $(PY) -m dearlib.tuning params/$(PROFILE)/05_training.yaml params/$(PROFILE)/tuning.yaml --out params/$(PROFILE)/tuning.csv --cores $(CORES)
+
+bench: $(READY)
+	$(PY) -m dearlib.bench
 
 test: $(READY)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -q -n $(CORES)

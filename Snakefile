@@ -4,8 +4,11 @@
 # weights or a module that it imports has changed. A step computes with one thread, however many run at once, so
 # results do not depend on the number of cores. Executed notebooks are logs: a failed one stays for reading.
 
+import json
+import shlex
 from pathlib import Path
 
+from dearlib.datasets import SHIFTED_MINI, SOURCE_MINI, TARGETS_MINI, entry
 from dearlib.resources import gpus, load_resources, workers
 from dearlib.sources import sources
 from dearlib.yaml12 import read_yaml
@@ -13,7 +16,8 @@ from dearlib.yaml12 import read_yaml
 PROFILE = config.get("profile", "mini")
 PARAMS = f"params/{PROFILE}"
 ROOT = Path(workflow.basedir)
-DATA = read_yaml(ROOT / PARAMS / "05_training.yaml")["data_root"]
+GIVEN = str(config["data"]) if "data" in config else None  # a data root in place of the parameter files'
+DATA = GIVEN or read_yaml(ROOT / PARAMS / "05_training.yaml")["data_root"]
 TABLE = read_yaml(ROOT / PARAMS / "06_base_to_novel.yaml")
 TRANSFER = read_yaml(ROOT / PARAMS / "07_cross_dataset.yaml")
 SHIFTS = read_yaml(ROOT / PARAMS / "08_domain_generalization.yaml")
@@ -21,12 +25,16 @@ SHOTS = read_yaml(ROOT / PARAMS / "09_few_shot.yaml")
 ABLATIONS = read_yaml(ROOT / PARAMS / "10_ablations.yaml")
 RUNS, FIGURES = TABLE["runs_root"], TABLE["figures_root"]
 ROLES = f"{RUNS}/02_head_roles/roles.json"
-ROLES_BY_LOSS = f"{RUNS}/02_head_roles/roles_by_loss.json"
 # A group of runs of 05_variants → its parameter file.
 PLANS = {"ablations": "05_variants", "sweeps": "05_variants-sweeps", "few_shot": "05_variants-few_shot", "source": "05_variants-source"}
+PLANNED = {plan: read_yaml(ROOT / PARAMS / f"{plan}.yaml") for plan in PLANS.values()}
+# Role files that variants ask for beside the one that was found; 02 makes them as well.
+ASKED = sorted({v["roles"] for plan in PLANNED.values() for v in plan["variants"].values() if "roles" in v})
 SOURCE = f"{RUNS}/source-{TRANSFER['source']}/record.json"
 NEEDS = load_resources(ROOT / PARAMS / "resources.yaml")
-RUN = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m dearlib.runner {input.notebook} {input.params} --out"
+RUN = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m dearlib.runner {input.notebook} {input.params}"
+# The same for notebooks that read the data sets themselves.
+READ = RUN + (" -p " + shlex.quote(f"data_root={json.dumps(GIVEN)}") if GIVEN else "")
 
 
 def modules(start):
@@ -50,7 +58,9 @@ def needs(rule, params=None):
 
 
 def split(dataset):
-    return f"{DATA}/{dataset}/split.json"
+    """What says which pictures a data set has: its split file, its first list, or the folder of its class folders."""
+    where = entry(dataset)
+    return f"{DATA}/{where.folder}/{where.images if where.source == 'folders' else where.split_file}"
 
 
 def dataset_of(name):
@@ -102,7 +112,7 @@ rule world:
     input:
         modules("dearlib/datasets/world/__main__.py"),
     output:
-        expand("data/mini/{dataset}/split.json", dataset=[TRANSFER["source"], *SHIFTS["shifted"], *TABLE["datasets"]]),
+        expand("data/mini/{dataset}/split.json", dataset=[SOURCE_MINI, *SHIFTED_MINI, *TARGETS_MINI]),
     threads: 2
     resources:
         **needs("world"),
@@ -122,7 +132,7 @@ rule vit_internals:
     resources:
         **needs("vit_internals", "01_vit_internals"),
     shell:
-        RUN + f" {RUNS}/01_vit_internals"
+        READ + f" --out {RUNS}/01_vit_internals"
 
 
 rule head_roles:
@@ -132,14 +142,14 @@ rule head_roles:
         split=dataset_of("02_head_roles"),
     output:
         ROLES,
-        ROLES_BY_LOSS,
+        ASKED,
         f"{FIGURES}/roles.csv",
     log:
         notebook=f"{RUNS}/02_head_roles/notebook.ipynb",
     resources:
         **needs("head_roles", "02_head_roles"),
     shell:
-        RUN + f" {RUNS}/02_head_roles"
+        READ + f" --out {RUNS}/02_head_roles"
 
 
 rule role_masks:
@@ -154,7 +164,7 @@ rule role_masks:
     resources:
         **needs("role_masks", "03_role_masks"),
     shell:
-        RUN + f" {RUNS}/03_role_masks"
+        READ + f" --out {RUNS}/03_role_masks"
 
 
 rule dear_model:
@@ -170,7 +180,7 @@ rule dear_model:
     resources:
         **needs("dear_model", "04_dear_model"),
     shell:
-        RUN + f" {RUNS}/04_dear_model"
+        READ + f" --out {RUNS}/04_dear_model"
 
 
 rule training:
@@ -178,7 +188,7 @@ rule training:
     priority: 1
     input:
         **step("05_training"),
-        split=split("{dataset}"),
+        split=lambda w: split(w.dataset),
         roles=ROLES,
     output:
         f"{RUNS}/05_training-{{dataset}}/record.json",
@@ -188,7 +198,7 @@ rule training:
     resources:
         **needs("training", "05_training"),
     shell:
-        RUN + f" {RUNS}/05_training-{{wildcards.dataset}} -p dataset={{wildcards.dataset}}"
+        READ + f" --out {RUNS}/05_training-{{wildcards.dataset}} -p dataset={{wildcards.dataset}}"
 
 
 rule variants:
@@ -200,9 +210,9 @@ rule variants:
         params=lambda w: f"{PARAMS}/{PLANS[w.group]}.yaml",
         modules=modules("notebooks/05_variants.py"),
         weights=step("05_variants")["weights"],
-        split=split("{dataset}"),
-        targets=lambda w: [split(t) for t in read_yaml(ROOT / PARAMS / f"{PLANS[w.group]}.yaml")["targets"]],
-        roles=[ROLES, ROLES_BY_LOSS],
+        split=lambda w: split(w.dataset),
+        targets=lambda w: [split(t) for t in PLANNED[PLANS[w.group]]["targets"]],
+        roles=[ROLES, *ASKED],
         # The base-to-novel run of a data set keeps its prefix, which all the variants share: let it come first.
         first=lambda w: f"{RUNS}/05_training-{w.dataset}/record.json" if w.group != "source" else [],
     output:
@@ -213,7 +223,7 @@ rule variants:
     resources:
         **needs("variants") | {"gpu": lambda w: gpus(ROOT / PARAMS / f"{PLANS[w.group]}.yaml")},
     shell:
-        RUN + f" {RUNS}/{{wildcards.group}}-{{wildcards.dataset}} -p dataset={{wildcards.dataset}}"
+        READ + f" --out {RUNS}/{{wildcards.group}}-{{wildcards.dataset}} -p dataset={{wildcards.dataset}}"
 
 
 rule base_to_novel:
@@ -228,7 +238,7 @@ rule base_to_novel:
     resources:
         **needs("base_to_novel"),
     shell:
-        RUN + f" {RUNS}/06_base_to_novel"
+        RUN + f" --out {RUNS}/06_base_to_novel"
 
 
 rule cross_dataset:
@@ -243,7 +253,7 @@ rule cross_dataset:
     resources:
         **needs("cross_dataset"),
     shell:
-        RUN + f" {RUNS}/07_cross_dataset"
+        RUN + f" --out {RUNS}/07_cross_dataset"
 
 
 rule domain_generalization:
@@ -259,7 +269,7 @@ rule domain_generalization:
     resources:
         **needs("domain_generalization"),
     shell:
-        RUN + f" {RUNS}/08_domain_generalization"
+        READ + f" --out {RUNS}/08_domain_generalization"
 
 
 rule few_shot:
@@ -275,7 +285,7 @@ rule few_shot:
     resources:
         **needs("few_shot"),
     shell:
-        RUN + f" {RUNS}/09_few_shot"
+        RUN + f" --out {RUNS}/09_few_shot"
 
 
 rule ablations:
@@ -283,10 +293,10 @@ rule ablations:
     input:
         **step("10_ablations"),
         records=[
-            *records("05_training", ABLATIONS["targets"]),
+            *records("05_training", ABLATIONS["trained"]),
             *records("ablations", ABLATIONS["datasets"]),
             *records("sweeps", ABLATIONS["sweep_datasets"]),
-            *records("few_shot", ABLATIONS["targets"]),
+            *records("few_shot", ABLATIONS["trained"]),
             SOURCE,
             f"{RUNS}/11_attribute_retrieval/record.json",
         ],
@@ -299,7 +309,7 @@ rule ablations:
     resources:
         **needs("ablations"),
     shell:
-        RUN + f" {RUNS}/10_ablations"
+        RUN + f" --out {RUNS}/10_ablations"
 
 
 rule attribute_retrieval:
@@ -316,7 +326,7 @@ rule attribute_retrieval:
     resources:
         **needs("attribute_retrieval"),
     shell:
-        RUN + f" {RUNS}/11_attribute_retrieval"
+        READ + f" --out {RUNS}/11_attribute_retrieval"
 
 
 rule paper_audit:
@@ -331,4 +341,4 @@ rule paper_audit:
     resources:
         **needs("paper_audit"),
     shell:
-        RUN + f" {RUNS}/12_paper_audit"
+        RUN + f" --out {RUNS}/12_paper_audit"

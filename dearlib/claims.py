@@ -4,15 +4,17 @@ Only claims about methods that are run here; those about other papers' methods a
 them against the reported numbers.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from dearlib.contrasts import Contrast, difference, paired, verdict
+from dearlib.contrasts import Contrast, Difference, difference, paired, verdict
 from dearlib.errors import InputError
 
 SHOTS = (1, 2, 4, 8, 16)
+NOT_RUN = "not decided: needs pictures with known factors"
 DEAR = "role masks"  # DeAR among the ablations, which train shorter than Table 2's runs
 
 
@@ -25,9 +27,12 @@ class Claim:
     contrasts: tuple[Contrast, ...]
 
 
-def claims(source: str, targets: tuple[str, ...], shifted: tuple[str, ...]) -> tuple[Claim, ...]:
-    """All claims; `source` is the data set that the transfer models are trained on, `targets` and `shifted` where they are tested."""
-    few = tuple(Contrast("DeAR", other, "all", shots=k) for other in ("CLIP", "linear probe") for k in SHOTS)
+def claims(source: str, targets: tuple[str, ...], shifted: tuple[str, ...], shots: Sequence[int] = SHOTS) -> tuple[Claim, ...]:
+    """All claims; `source` is the data set that the transfer models are trained on, `targets` and `shifted` where they are tested.
+
+    `shots`: the numbers of pictures a class that were trained with.
+    """
+    few = tuple(Contrast("DeAR", other, "all", shots=k) for other in ("CLIP", "linear probe") for k in shots)
     return (
         Claim("Table 2", "DeAR gains on base classes over zero-shot CLIP", (Contrast("DeAR", "CLIP", "base"),)),
         Claim("Table 2", "DeAR does not pay with novel classes: it gains there as well", (Contrast("DeAR", "CLIP", "novel"),)),
@@ -54,28 +59,45 @@ def claims(source: str, targets: tuple[str, ...], shifted: tuple[str, ...]) -> t
     )  # fmt: skip
 
 
-def claims_table(metrics: pd.DataFrame, source: str, targets: tuple[str, ...], shifted: tuple[str, ...]) -> pd.DataFrame:
+def claims_table(
+    metrics: pd.DataFrame,
+    source: str,
+    targets: tuple[str, ...],
+    shifted: tuple[str, ...],
+    shots: Sequence[int] = SHOTS,
+    not_run: Collection[str] = (),
+) -> pd.DataFrame:
     """A row per contrast: place, claim, contrast, difference with interval, counts, verdict on the whole claim.
 
+    `not_run`: methods that need to know the pictures' factors and so were not asked for; claims about them stay open.
     Raises `InputError` naming the claim whose runs are missing.
     """
     rows = []
-    for claim in claims(source, targets, shifted):
-        try:
-            found = [difference(paired(metrics, c)) for c in claim.contrasts]
-        except InputError as error:
-            raise InputError(f"claims: {claim.place}, '{claim.statement}': {error}") from None
-        said = verdict(found)
+    for claim in claims(source, targets, shifted, shots):
+        if any({c.method, c.against} & set(not_run) for c in claim.contrasts):
+            found, said = [Difference(math.nan, math.nan, math.nan, 0, 0)] * len(claim.contrasts), NOT_RUN
+        else:
+            found, said = _decided(metrics, claim)
         for contrast, d in zip(claim.contrasts, found, strict=True):
             rows.append({"place": claim.place, "claim": claim.statement, "contrast": str(contrast), "difference": d.mean,
                          "low": d.low, "high": d.high, "datasets": d.datasets, "pairs": d.pairs, "verdict": said})  # fmt: skip
     return pd.DataFrame(rows)
 
 
+def _decided(metrics: pd.DataFrame, claim: Claim) -> tuple[list[Difference], str]:
+    try:
+        found = [difference(paired(metrics, c)) for c in claim.contrasts]
+    except InputError as error:
+        raise InputError(f"claims: {claim.place}, '{claim.statement}': {error}") from None
+    return found, verdict(found)
+
+
 def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     """One row per claim, for reading: its contrasts joined."""
 
     def line(own: pd.DataFrame) -> str:
+        if own["difference"].isna().all():
+            return "–"
         return "; ".join(f"{r.contrast}: {r.difference:+.2f} [{r.low:+.2f}, {r.high:+.2f}]" for r in own.itertuples())
 
     groups: Sequence[tuple[tuple[str, str], pd.DataFrame]] = list(table.groupby(["place", "claim"], sort=False))

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dearlib.errors import InputError
+from dearlib.weights import check_activation, pretrained_file, refuse_programs
 
 ASSETS = Path(str(files("dearlib") / "assets"))
 MINI = "DeAR-Mini"
@@ -89,7 +90,7 @@ class FrozenClip:
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "text d_embed"]:
         """open_clip's text feature before normalisation."""
-        return self.model.encode_text(self.tokenize(texts))  # type: ignore[operator]
+        return self.model.encode_text(self.tokenize(texts).to(self.model.positional_embedding.device))  # type: ignore[operator,union-attr,arg-type]
 
 
 @dataclass(frozen=True)
@@ -111,16 +112,19 @@ def load(source: str, weights: str | Path | None = None, sha256: str | None = No
 
     Args:
         source: 'DeAR-Mini', or 'NAME/TAG' as open_clip lists them, e.g. 'ViT-B-16-quickgelu/openai'.
-        weights: a safetensors file to read instead of the packaged or the tagged weights.
+        weights: a safetensors file to read instead of the packaged or the tagged weights. A file does not say which
+            activation it was trained with, but the tag does: name it even where the file is given.
         sha256: the expected hash of the weights file; anything else is refused.
 
     Raises:
-        InputError: unknown name or tag, missing file, weights of another model, wrong hash, a ViT without [CLS].
+        InputError: unknown name or tag, missing file, weights of another model or another activation, wrong hash, a ViT
+            without [CLS], weights that are neither on this machine nor to be had.
     """
     name, _, tag = source.partition("/")
     _register()
     if name not in open_clip.list_models():
         raise InputError(f"clip: expected a model that open_clip knows, got {name!r}; see open_clip.list_models()")
+    check_activation(name, tag)
     if name == MINI and weights is None:
         weights = ASSETS / f"{MINI}.safetensors"
     if weights is not None:
@@ -130,11 +134,9 @@ def load(source: str, weights: str | Path | None = None, sha256: str | None = No
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if sha256 and digest != sha256:
             raise InputError(f"clip: expected weights with SHA-256 {sha256[:12]}…, got {digest[:12]}… in {path.name}; fetch the file again")
+        refuse_programs(path, digest)
         return _build(name, str(path), digest)
-    if (name, tag) not in open_clip.list_pretrained():
-        raise InputError(f"clip: expected NAME/TAG of pretrained weights, got {source!r}; see open_clip.list_pretrained()")
-    if tag == "openai" and "quickgelu" not in name:
-        raise InputError(f"clip: OpenAI's weights were trained with QuickGELU, got {source!r}; use '{name}-quickgelu/openai'")
+    pretrained_file(source)
     return _build(name, tag, None)
 
 
@@ -181,6 +183,16 @@ def check_cut(clip: FrozenClip, first_layer: int) -> None:
     depth = min(clip.layers, len(clip.model.transformer.resblocks))  # type: ignore[union-attr,arg-type]
     if not 1 <= first_layer <= depth:
         raise InputError(f"first_layer: expected 1 to {depth} for {clip.name}, got {first_layer}; choose a layer the model has")
+
+
+def let_go_below(clip: FrozenClip, first_layer: int) -> None:
+    """Frees the memory of the layers below J and of the token embedding; `clip` is then good for what starts at layer J alone.
+
+    Training from a kept prefix never touches them: of ViT-B/16 with J = 9 they are 0.43 of 0.60 GB.
+    """
+    lower = (t.resblocks[: first_layer - 1] for t in (clip.visual.transformer, clip.model.transformer))  # type: ignore[union-attr,index]
+    for module in (*lower, clip.model.token_embedding):
+        module.to("meta")  # type: ignore[operator]
 
 
 def image_prefix(visual: nn.Module, images: Float[Tensor, "batch 3 side side"], first_layer: int) -> Float[Tensor, "batch token d_model"]:

@@ -86,14 +86,15 @@ class HeadRolesParams(OnClip):
     """02: contributions → TextSpan → concepts → Concept Entropy → roles.
 
     `low` and `high` are fractions of log2 k: at or below `low` a head is specialised, at or above `high` generalised.
-    `rank` singular vectors and `steps` phrases per head (80 and 20 at d = 512). `pool` null is the Attribute World's.
+    `rank` singular vectors and `steps` phrases per head (80 and 20 at d = 512). `pool`: a file with one phrase a line,
+    "published" for the phrases published with TextSpan, null for the Attribute World's.
     """
 
     dataset: Name
     images: Count
     first_layer: Layer
     attributes: Annotated[tuple[str, ...], Field(min_length=1)]
-    pool: Path | None
+    pool: Literal["published"] | Path | None
     rank: Count
     steps: Count
     low: Fraction
@@ -152,6 +153,9 @@ class Training(Tokens):
     `views` augmented views per picture, 0 for the plain picture alone. States below layer J are kept in `cache_root`, as
     `cache_dtype`, up to `cache_gb` gigabytes in all; beyond that they are computed whenever they are needed. At most
     `together` runs are trained as one batch. `device` "2 x cuda": two processes with a GPU each share every batch.
+
+    `per_dataset`: values that one data set has in place of the file's, as {data set: {key: value}}. Reading the file puts
+    those of `dataset` in place, so a notebook and a record hold the values that are used, and an empty mapping.
     """
 
     device: Devices  # type: ignore[assignment]
@@ -171,6 +175,7 @@ class Training(Tokens):
     crop_scale: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]]
     flip: bool
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    per_dataset: dict[Name, dict[str, Any]] = {}
 
     @model_validator(mode="after")
     def consistent(self) -> "Training":
@@ -255,21 +260,24 @@ class FewShot(Run):
 class Ablations(Run):
     """10: the paper's ablations and more on `datasets`, sweeps of single settings on `sweep_datasets`, and the claims.
 
+    `trained`: the data sets of Table 2 and Figure 4, which the claims on them are about.
     `source`, `targets` and `shifted` are those of 07 and 08.
     """
 
     datasets: Annotated[tuple[Name, ...], Field(min_length=2)]
     sweep_datasets: Annotated[tuple[Name, ...], Field(min_length=2)]
+    trained: Annotated[tuple[Name, ...], Field(min_length=2)]
     source: Name
     targets: Annotated[tuple[Name, ...], Field(min_length=2)]
     shifted: Annotated[tuple[Name, ...], Field(min_length=2)]
 
 
 class AttributeRetrieval(Run):
-    """11: nearest neighbours by each token's feature."""
+    """11: nearest neighbours by each token's feature among `gallery` test pictures of the source; null: all of them."""
 
     data_root: Path
     source: Name
+    gallery: Count | None
     k: Count
     shown: Count
     projected: Annotated[int, Field(ge=10)]
@@ -277,6 +285,13 @@ class AttributeRetrieval(Run):
 
 class PaperAudit(Run):
     """12: the paper's reported tables recomputed; they are part of the package, so there is nothing to choose."""
+
+
+class Performance(Run):
+    """13: what `make bench` measured (a folder of `bench` for each hardware), and where the run records' time went."""
+
+    bench: Path
+    repeats: Count
 
 
 MODELS: dict[str, type[Run]] = {
@@ -294,14 +309,19 @@ MODELS: dict[str, type[Run]] = {
     "10_ablations": Ablations,
     "11_attribute_retrieval": AttributeRetrieval,
     "12_paper_audit": PaperAudit,
+    "13_performance": Performance,
 }
 
 
 def load_params(notebook: str, path: Path | str, overrides: Mapping[str, str] | None = None) -> Run:
     """The validated parameters of `notebook` (its stem, "05_training") from a file; `overrides` are YAML scalars as text."""
     values = read_yaml(Path(path))
-    for key, text in (overrides or {}).items():
-        values[key] = parse(text, f"-p {key}={text}")
+    given = {key: parse(text, f"-p {key}={text}") for key, text in (overrides or {}).items()}
+    values |= given
+    if isinstance(special := values.get("per_dataset"), dict) and "per_dataset" not in given:  # what is given by hand wins
+        values["per_dataset"] = {
+            n: {k: v for k, v in own.items() if k not in given} if isinstance(own, dict) else own for n, own in special.items()
+        }
     return _check(notebook, values, str(path))
 
 
@@ -357,6 +377,20 @@ def params_hash(params: Run) -> str:
 
 def _check(notebook: str, values: dict[str, Any], where: str) -> Run:
     model = model_of(notebook)
+    special = values.get("per_dataset")
+    if not isinstance(special, dict) or not special:
+        return _one(model, values, where)
+    rest = {key: value for key, value in values.items() if key != "per_dataset"}
+    plain = _one(model, rest, where)
+    each = {}
+    for name, own in special.items():
+        if not isinstance(own, dict) or {"dataset", "per_dataset"} & set(own):
+            raise InputError(f"{where}: per_dataset.{name}: expected {{key: value}} of a run's settings, got {own}")
+        each[name] = _one(model, rest | own | {"dataset": name}, f"{where}: per_dataset.{name}")
+    return each.get(rest.get("dataset"), plain)
+
+
+def _one(model: type[Run], values: dict[str, Any], where: str) -> Run:
     try:
         return model.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:

@@ -14,27 +14,35 @@ import sys
 from pathlib import Path
 
 from dearlib.errors import InputError
-from dearlib.params import MODELS, load_params, repository
+from dearlib.inputs import check_data, check_models, datasets, load_profile
+from dearlib.params import repository
 from dearlib.resources import load_resources
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dearlib.reproduce", description="Run a profile's notebooks and draw its table.")
     parser.add_argument("--profile", default="mini", help="folder of params/")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data root, in place of the one that the parameter files name")
     parser.add_argument("--only", metavar="NAME", help="one table or figure, such as table5, and what it needs")
     parser.add_argument("--cores", type=int, default=2, help="notebooks at once on this machine; each computes with one thread")
     parser.add_argument("--executor", default="local", help="local, or a folder of profiles/: slurm makes each notebook a job")
     parser.add_argument("--dry-run", action="store_true", help="say what would run and why; run nothing")
     parser.add_argument("--report", type=Path, metavar="FILE.html", help="write a report on what has run; run nothing")
     args = parser.parse_args(argv)
-    os.chdir(repository(Path.cwd()))
     try:
-        check_profile(args.profile)
-        command = [*where(args.executor, args.cores), *([args.only] if args.only else []), "--config", f"profile={args.profile}"]
+        data = _from(repository(Path.cwd()), args.data) if args.data else None
+        os.chdir(repository(Path.cwd()))
+        params = load_profile(args.profile)
+        load_resources(Path("params") / args.profile / "resources.yaml")
+        given = [f"profile={args.profile}", *([f"data={data}"] if data else [])]
+        command = [*where(args.executor, args.cores), *([args.only] if args.only else []), "--config", *given]
         if args.dry_run:
             return snakemake(command, "--dry-run", "--quiet", "host")
         if args.report:
             return snakemake(command, "--report", str(args.report), "--quiet", "host")
+        check_data(params, args.only, data)
+        if datasets(params, args.only):  # the audit needs neither
+            check_models(params)
         status = run(command)
     except InputError as error:
         print(f"reproduce: {error}", file=sys.stderr)
@@ -43,15 +51,12 @@ def main(argv: list[str] | None = None) -> int:
     return status
 
 
-def check_profile(profile: str) -> None:
-    """Validates the parameter files of all steps before the first one runs."""
-    folder = Path("params") / profile
-    if not folder.is_dir():
-        raise InputError(f"--profile: expected a folder of params/, got {profile}")
-    for notebook in MODELS:
-        for path in sorted(folder.glob(f"{notebook}*.yaml")):  # 05_variants has several
-            load_params(notebook, path)
-    load_resources(folder / "resources.yaml")
+def _from(repository: Path, data: Path) -> Path:
+    """The data root as seen from the repository: relative if it lies there, so that records of it travel."""
+    path = Path(os.path.abspath(data))
+    if set("{}") & set(str(path)):  # Snakemake reads them as wildcards
+        raise InputError(f"DATA: expected a path without braces, got '{path}'; use a link to it")
+    return path.relative_to(repository) if path.is_relative_to(repository) else path
 
 
 def where(executor: str, cores: int) -> list[str]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dearlib import tables
 from dearlib.checkpoint import write_text
+from dearlib.datasets.generated import note
 from dearlib.errors import InputError
 from dearlib.params import Run
 
@@ -42,7 +43,10 @@ class Metric(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """Everything needed to find and to repeat a run. Times are in seconds."""
+    """Everything needed to find and to repeat a run. Times are in seconds.
+
+    `generated` is the data root's note where its pictures only stand in for a public data set, else None.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     notebook: str
@@ -57,6 +61,7 @@ class RunRecord(BaseModel):
     wall_seconds: float
     metrics: tuple[Metric, ...]
     curves: dict[str, list[dict[str, float]]] = {}
+    generated: str | None = None
 
     def save(self, path: Path) -> None:
         """Writes the record whole or not at all."""
@@ -73,12 +78,18 @@ class RunRecord(BaseModel):
             raise InputError(f"{path}: expected a run record, got something else; delete it and run again") from error
 
 
-def provenance() -> dict[str, Any]:
-    """The commit, package versions and hardware of this process, as a record wants them."""
+def provenance(data_root: Path | None = None) -> dict[str, Any]:
+    """The commit, package versions and hardware of this process, as a record wants them, and the data root's note if it has one."""
     hardware: dict[str, str | int] = {"processor": _processor(), "threads": torch.get_num_threads(), "system": platform.system()}
     if torch.cuda.is_available():
         hardware["gpu"] = torch.cuda.get_device_name()
-    return {"commit": tables.commit(), "versions": {p: version(p) for p in PACKAGES}, "hardware": hardware}
+    said = note(data_root) if data_root else None
+    return {
+        "commit": tables.commit(),
+        "versions": {p: version(p) for p in PACKAGES},
+        "hardware": hardware,
+        **({"generated": said} if said else {}),
+    }
 
 
 def _processor() -> str:
@@ -119,7 +130,8 @@ def origin(notebook: str, params: Run, records: Sequence[RunRecord]) -> dict[str
         | {"notebook": r.notebook, "parameters_sha256": r.parameters_sha256, "split_sha256": r.split_sha256, "commit": r.commit}
         for r in records
     ]
-    return tables.origin(notebook, params, weights_sha256=first.weights_sha256, roles_sha256=first.roles_sha256, records=used)
+    said = next((r.generated for r in records if r.generated), None)
+    return tables.origin(notebook, params, said, weights_sha256=first.weights_sha256, roles_sha256=first.roles_sha256, records=used)
 
 
 def tidy(records: Sequence[RunRecord]) -> pd.DataFrame:

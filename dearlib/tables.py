@@ -14,17 +14,24 @@ import pandas as pd
 from dearlib.checkpoint import write_text
 from dearlib.params import Run, params_hash
 
+GENERATED = "Generated input, no result"
 # A character that LaTeX reads as a command → what sets it.
 LATEX = str.maketrans({"±": r"$\pm$", "−": r"$-$", "λ": r"$\lambda$", "β": r"$\beta$", "α": r"$\alpha$", **{c: f"\\{c}" for c in "_%&#$"}})
 
 
 def write(numbers: pd.DataFrame, shown: pd.DataFrame, stem: Path, sidecar: dict[str, Any]) -> None:
-    """`stem`.csv from `numbers`; `stem`.md and .tex (booktabs) from `shown`, text as printed with bold as **…**; `stem`.json."""
+    """`stem`.csv from `numbers`; `stem`.md and .tex (booktabs) from `shown`, text as printed with bold as **…**; `stem`.json.
+
+    A table made from generated pictures (its `sidecar` says so) has a line above it that says so.
+    """
+    marked = f"{GENERATED}: {said}" if (said := sidecar.get("generated")) else ""
     write_text(stem.with_suffix(".csv"), numbers.to_csv(index=False, float_format="%.4f"))
     texts = [i for i, c in enumerate(shown) if not pd.api.types.is_numeric_dtype(shown[c])]  # else 51.50 loses its last digit
-    write_text(stem.with_suffix(".md"), shown.to_markdown(index=False, disable_numparse=texts) + "\n")
+    text = shown.to_markdown(index=False, disable_numparse=texts) + "\n"
+    write_text(stem.with_suffix(".md"), f"**{marked}**\n\n{text}" if marked else text)
     latex = shown.rename(columns=_latex).map(_latex)
-    write_text(stem.with_suffix(".tex"), latex.to_latex(index=False, escape=False))
+    above = f"\\textbf{{{_latex(marked)}}}\\par\n" if marked else ""
+    write_text(stem.with_suffix(".tex"), above + latex.to_latex(index=False, escape=False))
     write_sidecar(stem, sidecar)
 
 
@@ -33,9 +40,13 @@ def write_sidecar(stem: Path, content: dict[str, Any]) -> None:
     write_text(stem.with_suffix(".json"), json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
-def origin(notebook: str, params: Run, **more: Any) -> dict[str, Any]:
-    """The sidecar of a table: the notebook that made it, its parameters' hash and the commit; `more` names records, weights, files."""
-    return {"notebook": notebook, "parameters_sha256": params_hash(params), "commit": commit(), **more}
+def origin(notebook: str, params: Run, generated: str | None = None, **more: Any) -> dict[str, Any]:
+    """The sidecar of a table: the notebook that made it, its parameters' hash and the commit; `more` names records, weights, files.
+
+    `generated`: the note of a data root whose pictures stand in for real ones (`dearlib.datasets.generated`).
+    """
+    marked = {"generated": generated} if generated else {}
+    return {"notebook": notebook, "parameters_sha256": params_hash(params), "commit": commit(), **marked, **more}
 
 
 def commit() -> str:

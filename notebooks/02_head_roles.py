@@ -28,7 +28,7 @@ dataset: str = "source"
 images: int = 1000  # test pictures that TextSpan sees
 first_layer: int = 9  # J: heads of layers J … L get a role
 attributes: tuple = ("color", "shape", "texture", "object", "location")  # the core A
-pool = None  # type: str|None  a file, one phrase a line; None: the Attribute World's phrases
+pool = None  # type: str|None  a file, one phrase a line; "published"; None: the Attribute World's phrases
 rank: int = 40  # singular vectors kept of a head's contributions
 steps: int = 6  # phrases per head, N
 low: float = 0.6  # at or below this fraction of log2 k: specialised
@@ -46,6 +46,7 @@ null_draws: int = 200  # shuffled-phrase draws
 ablation_images: int = 500  # held-out renders for the test against the truth
 
 # %%
+import json
 import math
 from pathlib import Path
 
@@ -64,11 +65,13 @@ from dearlib import plots, textspan
 from dearlib import roles as role
 from dearlib.checkpoint import write_text
 from dearlib.clip import check_cut, load
-from dearlib.datasets import open_image, read_split
+from dearlib.datasets import entry, open_image, read_split
 from dearlib.datasets.world import vocabulary
 from dearlib.datasets.world.scene import scene
 from dearlib.heads import decompose, head_contributions, mean_ablate
 from dearlib.params import validated
+from dearlib.pool import read_pool
+from dearlib.prefix import contents
 from dearlib.rolemaps import role_counts, roles_by_loss
 
 # %%
@@ -81,13 +84,26 @@ where = torch.device(p.device if p.device != "auto" else "cuda" if torch.cuda.is
 print(f"{model.name}, weights {model.weights_sha256[:12]}, torch {torch.__version__}, seed {p.seed}")
 
 # %%
-pool = [phrase for phrase, _ in vocabulary.phrase_pool()] if p.pool is None else p.pool.read_text(encoding="utf-8").splitlines()
-text = normalize(model.encode_text(pool), dim=-1).clone()  # [phrase, d_embed]
+pool = read_pool(p.pool)
+text = torch.cat([normalize(model.encode_text(pool[i : i + 1024]), dim=-1) for i in range(0, len(pool), 1024)])  # [phrase, d_embed]
 visual = model.visual.to(where)
 test = read_split(p.data_root, p.dataset).test
 drawn = np.random.default_rng(p.seed).choice(len(test), size=min(p.images, len(test)), replace=False)
 pixels = torch.stack([model.preprocess(open_image(test[i].path)) for i in drawn])
 print(f"{len(pixels)} test pictures of {p.dataset}; {len(pool)} phrases, for example: {'; '.join(pool[:: len(pool) // 5][:5])}")
+
+# %% [markdown]
+# Which pictures these were is written down beside the roles, with a hash of their bytes: another sample may give a head near a
+# threshold another role.
+
+# %%
+folder = p.data_root / entry(p.dataset).folder
+items = [test[i] for i in drawn]
+sample = {"dataset": p.dataset, "seed": p.seed, "sha256": contents(items), "images": [i.path.relative_to(folder).as_posix() for i in items]}
+write_text(p.runs_root / "02_head_roles" / "images.json", json.dumps(sample, indent=1) + "\n")
+known_factors = (folder / "factors.json").is_file()
+if not known_factors:
+    print(f"What the pictures of {p.dataset} show, factor by factor, is not known: no role can be held against the truth below.")
 
 # %% [markdown]
 # ## 1 What one head adds to the image feature
@@ -239,7 +255,7 @@ display(Markdown(f"Used from here on: **{used}**, k = {len(known.names)} concept
                     "All core attributes are among the concepts.")))  # fmt: skip
 
 # %% [markdown]
-# The pool of the Attribute World was generated from its factors, so we know which factor each phrase names. The clustering
+# The pool of the Attribute World was generated from its factors, so of its phrases we know which factor each names. The clustering
 # did not, and can be graded:
 
 # %%
@@ -249,10 +265,12 @@ factors = sorted({t for t, _ in graded})
 table = "\n".join(f"| {f} | {sum(t == f for t, _ in graded)} | "
                   f"{sum(t == n == f for t, n in graded) / sum(t == f for t, _ in graded):.0%} | "
                   + ", ".join(sorted({n for t, n in graded if t == f != n})) + " |" for f in factors)  # fmt: skip
-share = f"{sum(t == n for t, n in graded) / len(graded):.0%} of {len(graded)} phrases" if graded else "no phrase (another pool)"
+share = f"{sum(t == n for t, n in graded) / len(graded):.0%} of {len(graded)} phrases" if graded else ""
 display(
     Markdown(
         f"Concept equals the known factor for **{share}**.\n\n| factor | phrases | right | others went to |\n|---|---|---|---|\n{table}"
+        if graded
+        else "None of these phrases is the Attribute World's, so there is nothing to grade."
     )
 )
 
@@ -384,104 +402,110 @@ plots.save(fig, p.figures_root, "02_thresholds")
 # %% [markdown]
 # ## 5 Against the truth
 #
-# In a rendered world the roles can be checked, which no photograph allows: *if the colour heads are about colour, taking them
-# away should hurt the reading of colour more than that of anything else.* For pictures never used before, zero-shot accuracy
-# is measured for each factor, its values named through all its templates. Then all heads of one attribute role are
-# **mean-ablated**: their contribution is replaced by its average over the pictures, so they still write something, but the
-# same for every picture.
+# Only where the pictures' factors are known; elsewhere this section is empty. In a rendered world the roles can be checked, which
+# no photograph allows: *if the colour heads are about colour, taking them away should hurt the reading of colour more than that
+# of anything else.* For pictures never used before, zero-shot accuracy is measured for each factor, its values named through all
+# its templates. Then all heads of one attribute role are **mean-ablated**: their contribution is replaced by its average over the
+# pictures, so they still write something, but the same for every picture.
 
 # %%
-tested = [a for a in p.attributes if a in vocabulary.FACTORS]
-drawn = [scene("head_roles/held_out", p.seed, i, kind=("object", "shape")[i % 2]) for i in range(p.ablation_images)]
-held_out = torch.stack([model.preprocess(Image.fromarray(pixels)) for pixels, _ in drawn])
-parts = [decompose(visual, batch.to(where)) for batch in held_out.split(100)]
-total = torch.cat([part.total for part in parts]).cpu()
-per_head = torch.cat([part.heads[:, p.first_layer - 1 :] for part in parts]).cpu()
+if known_factors:
+    tested = [a for a in p.attributes if a in vocabulary.FACTORS]
+    drawn = [scene("head_roles/held_out", p.seed, i, kind=("object", "shape")[i % 2]) for i in range(p.ablation_images)]
+    held_out = torch.stack([model.preprocess(Image.fromarray(pixels)) for pixels, _ in drawn])
+    parts = [decompose(visual, batch.to(where)) for batch in held_out.split(100)]
+    total = torch.cat([part.total for part in parts]).cpu()
+    per_head = torch.cat([part.heads[:, p.first_layer - 1 :] for part in parts]).cpu()
+
+# %%
+if known_factors:
+
+    def names_of(factor: str) -> torch.Tensor:
+        """One text feature per value: the mean over the factor's templates."""
+        lines = [[template(value) for template in vocabulary.PHRASE_TEMPLATES[factor]] for value in vocabulary.FACTORS[factor]]
+        return normalize(torch.stack([normalize(model.encode_text(value), dim=-1).mean(0) for value in lines]), dim=-1)
+
+    answers = {f: names_of(f) for f in tested}
+    labels = {
+        f: torch.tensor([(-1 if (v := seen.value(f)) is None else vocabulary.FACTORS[f].index(v)) for _, seen in drawn]) for f in tested
+    }
+
+    def correct(features: torch.Tensor) -> np.ndarray:
+        """[factor, image]: 1 right, 0 wrong, NaN where the picture has no such factor."""
+        right = torch.stack([(features @ answers[f].T).argmax(1) == labels[f] for f in tested]).double()
+        return 100 * right.masked_fill(torch.stack([labels[f] < 0 for f in tested]), math.nan).numpy()
 
 
 # %%
-def names_of(factor: str) -> torch.Tensor:
-    """One text feature per value: the mean over the factor's templates."""
-    lines = [[template(value) for template in vocabulary.PHRASE_TEMPLATES[factor]] for value in vocabulary.FACTORS[factor]]
-    return normalize(torch.stack([normalize(model.encode_text(value), dim=-1).mean(0) for value in lines]), dim=-1)
-
-
-answers = {f: names_of(f) for f in tested}
-labels = {f: torch.tensor([(-1 if (v := seen.value(f)) is None else vocabulary.FACTORS[f].index(v)) for _, seen in drawn]) for f in tested}
-
-
-def correct(features: torch.Tensor) -> np.ndarray:
-    """[factor, image]: 1 right, 0 wrong, NaN where the picture has no such factor."""
-    right = torch.stack([(features @ answers[f].T).argmax(1) == labels[f] for f in tested]).double()
-    return 100 * right.masked_fill(torch.stack([labels[f] < 0 for f in tested]), math.nan).numpy()
-
+if known_factors:
+    intact = correct(total)
+    rng = np.random.default_rng(p.seed)
+    again = rng.integers(len(total), size=(max(p.bootstrap, 1), len(total)))  # pictures drawn again, the same for all cells
+    change, interval = np.full((len(tested), len(tested)), np.nan), np.full((2, len(tested), len(tested)), np.nan)
+    for i, attribute in enumerate(tested):
+        mask = torch.tensor([e.role == "attribute" and e.concept == attribute for e in roles.entries]).view(n_layers, -1)
+        if mask.any():
+            difference = correct(mean_ablate(total, per_head, mask)) - intact
+            change[i] = np.nanmean(difference, axis=1)
+            interval[:, i] = np.quantile(np.nanmean(difference[:, again], axis=2), [0.025, 0.975], axis=1)
 
 # %%
-intact = correct(total)
-rng = np.random.default_rng(p.seed)
-again = rng.integers(len(total), size=(max(p.bootstrap, 1), len(total)))  # pictures drawn again, the same for all cells
-change, interval = np.full((len(tested), len(tested)), np.nan), np.full((2, len(tested), len(tested)), np.nan)
-for i, attribute in enumerate(tested):
-    mask = torch.tensor([e.role == "attribute" and e.concept == attribute for e in roles.entries]).view(n_layers, -1)
-    if mask.any():
-        difference = correct(mean_ablate(total, per_head, mask)) - intact
-        change[i] = np.nanmean(difference, axis=1)
-        interval[:, i] = np.quantile(np.nanmean(difference[:, again], axis=2), [0.025, 0.975], axis=1)
-
-# %%
-heads_of = [f"{a} ({sum(e.role == 'attribute' and e.concept == a for e in roles.entries)})" for a in tested]
-fig, ax = plots.figure(size=(6.6, 3.8))
-plots.ablation_matrix(ax, change, *interval, heads_of, [f"{f}\n{np.nanmean(row):.0f} %" for f, row in zip(tested, intact, strict=True)])
-ax.set(ylabel="attribute heads that are ablated (how many)", xlabel="factor that is read out, and its accuracy with all heads")
-plots.save(fig, p.figures_root, "02_ablation")
+if known_factors:
+    heads_of = [f"{a} ({sum(e.role == 'attribute' and e.concept == a for e in roles.entries)})" for a in tested]
+    fig, ax = plots.figure(size=(6.6, 3.8))
+    plots.ablation_matrix(ax, change, *interval, heads_of, [f"{f}\n{np.nanmean(row):.0f} %" for f, row in zip(tested, intact, strict=True)])
+    ax.set(ylabel="attribute heads that are ablated (how many)", xlabel="factor that is read out, and its accuracy with all heads")
+    plots.save(fig, p.figures_root, "02_ablation")
 
 # %% [markdown]
 # A drop alone proves little: removing *any* heads hurts something. The fair comparison is the same number of heads, drawn at
 # random from the same layers.
 
 # %%
-controls = {}
-for i, attribute in enumerate(tested):
-    size = sum(e.role == "attribute" and e.concept == attribute for e in roles.entries)
-    random_sets = [torch.from_numpy(rng.permutation(len(name)) < size).view(n_layers, -1) for _ in range(50)]
-    if size:
-        accuracy = [np.nanmean(correct(mean_ablate(total, per_head, heads))[i]) for heads in random_sets]
-        controls[attribute] = np.array(accuracy) - np.nanmean(intact[i])
-rows = "\n".join(f"| {a} | {change[tested.index(a)][tested.index(a)]:+.1f} | {c.mean():+.1f} ({np.quantile(c, 0.05):+.1f} … "
-                 f"{np.quantile(c, 0.95):+.1f}) | "
-                 f"{(c <= change[tested.index(a)][tested.index(a)]).mean():.0%} |" for a, c in controls.items())  # fmt: skip
-display(
-    Markdown(
-        f"| factor | its own heads ablated | as many random heads, mean (5–95 %) | random sets that hurt as much "
-        f"|\n|---|---|---|---|\n{rows}"
+if known_factors:
+    controls = {}
+    for i, attribute in enumerate(tested):
+        size = sum(e.role == "attribute" and e.concept == attribute for e in roles.entries)
+        random_sets = [torch.from_numpy(rng.permutation(len(name)) < size).view(n_layers, -1) for _ in range(50)]
+        if size:
+            accuracy = [np.nanmean(correct(mean_ablate(total, per_head, heads))[i]) for heads in random_sets]
+            controls[attribute] = np.array(accuracy) - np.nanmean(intact[i])
+    rows = "\n".join(f"| {a} | {change[tested.index(a)][tested.index(a)]:+.1f} | {c.mean():+.1f} ({np.quantile(c, 0.05):+.1f} … "
+                     f"{np.quantile(c, 0.95):+.1f}) | "
+                     f"{(c <= change[tested.index(a)][tested.index(a)]).mean():.0%} |" for a, c in controls.items())  # fmt: skip
+    display(
+        Markdown(
+            f"| factor | its own heads ablated | as many random heads, mean (5–95 %) | random sets that hurt as much "
+            f"|\n|---|---|---|---|\n{rows}"
+        )
     )
-)
 
 # %%
-present = [i for i in range(len(tested)) if np.isfinite(change[i, i])]
-largest = [tested[i] for i in present if change[i, i] == change[i].min() and change[i, i] < 0]
-solid = [tested[i] for i in present if interval[1, i, i] < 0]
-beats = [a for a, c in controls.items() if change[tested.index(a), tested.index(a)] < np.quantile(c, 0.05)]
-missing = [tested[i] for i in range(len(tested)) if i not in present]
-proven = [a for a in solid if a in beats]
-open_ = [tested[i] for i in present if tested[i] not in proven]
+if known_factors:
+    present = [i for i in range(len(tested)) if np.isfinite(change[i, i])]
+    largest = [tested[i] for i in present if change[i, i] == change[i].min() and change[i, i] < 0]
+    solid = [tested[i] for i in present if interval[1, i, i] < 0]
+    beats = [a for a, c in controls.items() if change[tested.index(a), tested.index(a)] < np.quantile(c, 0.05)]
+    missing = [tested[i] for i in range(len(tested)) if i not in present]
+    proven = [a for a in solid if a in beats]
+    open_ = [tested[i] for i in present if tested[i] not in proven]
 
-
-def listed(names: list[str]) -> str:
-    return f" ({', '.join(names)})" if names else ""
+    def listed(names: list[str]) -> str:
+        return f" ({', '.join(names)})" if names else ""
 
 
 # %%
-display(Markdown(
-    f"Of {len(tested)} attributes, {len(present)} have heads" + (f"; none has: {', '.join(missing)}" if missing else "") + ". "
-    + (f"Ablating an attribute's own heads hurts that factor **more than any other in {len(largest)} of {len(present)} "
-       f"rows**{listed(largest)}. The drop on the diagonal is clear of zero in {len(solid)}{listed(solid)}, and larger than what 95 % of "
-       f"random sets of the same size do in {len(beats)}{listed(beats)}. " if present else "There is nothing to ablate. ")
-    + (f"**Both hold for {', '.join(proven)}**: there the words describe what the heads are for. " if proven else "")
-    + (f"For {', '.join(open_)} the words remain a hypothesis: what these heads say and what the model needs them for differ, or the "
-       "effect is too small for this many pictures. " if open_ else "")
-    + "Only the direct effect is removed here, and factors whose reading is spread over many heads or made by MLPs barely move."
-))  # fmt: skip
+if known_factors:
+    display(Markdown(
+        f"Of {len(tested)} attributes, {len(present)} have heads" + (f"; none has: {', '.join(missing)}" if missing else "") + ". "
+        + (f"Ablating an attribute's own heads hurts that factor **more than any other in {len(largest)} of {len(present)} "
+           f"rows**{listed(largest)}. The drop on the diagonal is clear of zero in {len(solid)}{listed(solid)}, and larger than what 95 % "
+           f"of random sets of the same size do in {len(beats)}{listed(beats)}. " if present else "There is nothing to ablate. ")
+        + (f"**Both hold for {', '.join(proven)}**: there the words describe what the heads are for. " if proven else "")
+        + (f"For {', '.join(open_)} the words remain a hypothesis: what these heads say and what the model needs them for differ, or the "
+           "effect is too small for this many pictures. " if open_ else "")
+        + "Only the direct effect is removed here, and factors whose reading is spread over many heads or made by MLPs barely move."
+    ))  # fmt: skip
 
 # %% [markdown]
 # ### Roles by what is lost
@@ -492,32 +516,35 @@ display(Markdown(
 
 
 # %%
-def cross_entropy(features: torch.Tensor) -> torch.Tensor:
-    """Of every factor's zero-shot reading, in nats: [factor]."""
-    unit = normalize(features, dim=-1)
-    seen = {f: labels[f] >= 0 for f in tested}
-    return torch.stack([functional.cross_entropy(model.scale * unit[seen[f]] @ answers[f].T, labels[f][seen[f]]) for f in tested])
+if known_factors:
 
+    def cross_entropy(features: torch.Tensor) -> torch.Tensor:
+        """Of every factor's zero-shot reading, in nats: [factor]."""
+        unit = normalize(features, dim=-1)
+        seen = {f: labels[f] >= 0 for f in tested}
+        return torch.stack([functional.cross_entropy(model.scale * unit[seen[f]] @ answers[f].T, labels[f][seen[f]]) for f in tested])
 
-one_at_a_time = torch.eye(len(name), dtype=torch.bool).view(-1, n_layers, model.heads)
-rise = torch.stack([cross_entropy(mean_ablate(total, per_head, head)) for head in one_at_a_time]) - cross_entropy(total)
-needed = torch.zeros(len(name), len(p.attributes))
-needed[:, [p.attributes.index(f) for f in tested]] = rise
-by_loss = roles_by_loss(roles, needed, p.low, p.high)
-by_loss.save(Path(p.runs_root) / "02_head_roles" / "roles_by_loss.json")
-
-# %%
-fig, ax = plots.figure(size=(7.6, 2.5))
-plots.role_map(ax, by_loss)
-plots.save(fig, p.figures_root, "02_roles_by_loss")
+    one_at_a_time = torch.eye(len(name), dtype=torch.bool).view(-1, n_layers, model.heads)
+    rise = torch.stack([cross_entropy(mean_ablate(total, per_head, head)) for head in one_at_a_time]) - cross_entropy(total)
+    needed = torch.zeros(len(name), len(p.attributes))
+    needed[:, [p.attributes.index(f) for f in tested]] = rise
+    by_loss = roles_by_loss(roles, needed, p.low, p.high)
+    by_loss.save(Path(p.runs_root) / "02_head_roles" / "roles_by_loss.json")
 
 # %%
-same_role = sum(a.role == b.role for a, b in zip(roles.entries, by_loss.entries, strict=True))
-specialised = [(a.concept, b.concept) for a, b in zip(roles.entries, by_loss.entries, strict=True) if a.role == "attribute"]
-same_concept = sum(a == b for a, b in specialised)
-display(Markdown(f"By loss: {', '.join(f'{n} {c}' for n, c in role_counts(by_loss).items())}. {same_role} of {len(name)} heads have "
-                 f"the same role in both maps, and {same_concept} of the {len(specialised)} attribute heads by words lose most in the very "
-                 f"attribute that they speak of (one in {len(tested)} would by chance)."))  # fmt: skip
+if known_factors:
+    fig, ax = plots.figure(size=(7.6, 2.5))
+    plots.role_map(ax, by_loss)
+    plots.save(fig, p.figures_root, "02_roles_by_loss")
+
+# %%
+if known_factors:
+    same_role = sum(a.role == b.role for a, b in zip(roles.entries, by_loss.entries, strict=True))
+    specialised = [(a.concept, b.concept) for a, b in zip(roles.entries, by_loss.entries, strict=True) if a.role == "attribute"]
+    same_concept = sum(a == b for a, b in specialised)
+    display(Markdown(f"By loss: {', '.join(f'{n} {c}' for n, c in role_counts(by_loss).items())}. {same_role} of {len(name)} heads have "
+                     f"the same role in both maps, and {same_concept} of the {len(specialised)} attribute heads by words lose most in the "
+                     f"very attribute that they speak of (one in {len(tested)} would by chance)."))  # fmt: skip
 
 # %% [markdown]
 # ## 6 Reported beside ours

@@ -31,6 +31,7 @@ from IPython.display import Markdown, display
 
 from dearlib import attention, masks, plots, tables
 from dearlib.clip import image_prefix, image_suffix, load
+from dearlib.datasets.generated import note
 from dearlib.params import validated
 from dearlib.rolemaps import uniform_roles
 from dearlib.roles import HeadRoles
@@ -235,9 +236,10 @@ plots.token_flow(axes[0], drawn, n_original, A, color, f"L{e.layer} H{e.head}: {
 plots.mask_drawing(axes[1], drawn, n_original, A, color)
 axes[2].bar(list(paid), list(paid.values()), color=["#B8B8B8", color])
 axes[2].set(ylabel="attention paid to attribute tokens", ylim=(0, None))
-plots.save(fig, p.figures_root, "figure1")
+said = note(p.data_root)  # of a data root whose pictures only stand in for real ones
+plots.save(fig, p.figures_root, "figure1", said)
 shown = {"head": f"L{e.layer} H{e.head}", "paid": paid, "weights_sha256": model.weights_sha256, "roles_sha256": roles.sha256}
-tables.write_sidecar(p.figures_root / "figure1", tables.origin("03_role_masks", p, **shown))
+tables.write_sidecar(p.figures_root / "figure1", tables.origin("03_role_masks", p, said, **shown))
 shares = f"{paid['no mask']:.0%} of this head's attention to the attribute tokens, with it {paid['role mask']:.0%}"
 display(Markdown(f"Without the mask the original tokens pay {shares}."))
 

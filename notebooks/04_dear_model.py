@@ -55,6 +55,7 @@ from IPython.display import Markdown, display
 from dearlib import attention, plots, tables
 from dearlib.clip import image_prefix, load, text_prefix
 from dearlib.datasets import classnames, half, open_image, prompts, read_split
+from dearlib.datasets.generated import note
 from dearlib.masks import layer_mask
 from dearlib.model import DeAR, Settings, losses
 from dearlib.params import validated
@@ -103,9 +104,10 @@ print(f"{frozen.name}: predicted {predicted:,}, measured {measured:,}. ViT-B/16 
 base = half(read_split(p.data_root, p.dataset), "base")
 fig, ax = plots.figure(size=(9.6, 4.4))
 plots.framework(ax, model, classes=len(classnames(base)))
-plots.save(fig, p.figures_root, "figure2")
+said = note(p.data_root)  # of a data root whose pictures only stand in for real ones
+plots.save(fig, p.figures_root, "figure2", said)
 made_for = {"weights_sha256": frozen.weights_sha256, "roles_sha256": head_roles.sha256}
-tables.write_sidecar(p.figures_root / "figure2", tables.origin("04_dear_model", p, **made_for))
+tables.write_sidecar(p.figures_root / "figure2", tables.origin("04_dear_model", p, said, **made_for))
 
 # %% [markdown]
 # ## 2 Pictures on the verge of layer J

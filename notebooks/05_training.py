@@ -58,6 +58,7 @@ views: int = 4  # augmented views kept per picture
 crop_scale: list = [0.5, 1.0]
 flip: bool = False
 precision: str = "32-true"
+per_dataset: dict = {}  # values that one data set has in place of these
 
 # %%
 import time
@@ -303,7 +304,7 @@ record = RunRecord(
     wall_seconds=time.monotonic() - began,
     metrics=tuple(metrics),
     curves={f"seed {r.seed}": curve for r, curve in zip(runs, curves, strict=True)},
-    **provenance(),
+    **provenance(p.data_root),
 )
 if fabric.is_global_zero:  # of several processes one writes
     for s, model in trained.items():

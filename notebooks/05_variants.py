@@ -58,6 +58,7 @@ views: int = 4  # augmented views kept per picture
 crop_scale: list = [0.5, 1.0]
 flip: bool = False
 precision: str = "32-true"
+per_dataset: dict = {}  # values that one data set has in place of these
 group: str = "ablations"  # the runs go to <group>-<dataset>
 classes: str = "halves"  # train on the base half and test both; or "all"
 variants: dict = {
@@ -240,7 +241,7 @@ record = RunRecord(
     split_sha256={name: split_sha256(p.data_root, name) for name in (p.dataset, *p.targets)},
     wall_seconds=time.monotonic() - began,
     metrics=tuple(metrics),
-    **provenance(),
+    **provenance(p.data_root),
 )
 if fabric.is_global_zero:  # of several processes one writes
     for (name, s), model in trained.items():

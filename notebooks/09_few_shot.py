@@ -65,7 +65,8 @@ clip = pd.DataFrame({"dataset": flat.index, "method": "CLIP", "shots": 0, "mean"
 everything = pd.concat([clip, rows.astype({"method": str})], ignore_index=True)
 
 # %%
-fig, axes = plots.figure(3, 3, size=(9.6, 8.2), sharex=True)
+down = max(3, -(-(len(p.datasets) + 1) // 3))  # rows of three
+fig, axes = plots.figure(down, 3, size=(9.6, 8.2 * down / 3), sharex=True)
 for ax, name in zip(axes.flat, [AVERAGE, *p.datasets], strict=False):
     plots.shot_curves(ax, rows[rows.dataset == name].sort_values("method"), flat[name], name)
 for ax in axes.flat[len(p.datasets) + 1 :]:
@@ -75,9 +76,10 @@ for ax in axes[-1]:
 for ax in axes[:, 0]:
     ax.set_ylabel("accuracy (%)")
 axes[0, 0].legend(loc="best")
-plots.save(fig, p.figures_root, "figure4")
+made_from = origin("09_few_shot", p, records)
+plots.save(fig, p.figures_root, "figure4", made_from.get("generated"))
 write_text(p.figures_root / "figure4.csv", everything.to_csv(index=False, float_format="%.4f"))
-tables.write_sidecar(p.figures_root / "figure4", origin("09_few_shot", p, records))
+tables.write_sidecar(p.figures_root / "figure4", made_from)
 
 # %% [markdown]
 # ## 2. In numbers

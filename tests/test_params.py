@@ -126,3 +126,65 @@ def test_a_notebook_checks_its_own_cell_from_the_repositorys_root(tmp_path: Path
     assert Path.cwd() == tmp_path.resolve()
     with pytest.raises(InputError, match=r"notebooks/05_training\.py: lr: expected a valid number, got '1e-3'"):
         params.validated("05_training", {**cell, "lr": "1e-3"})
+
+
+def with_per_dataset(tmp_path: Path, lines: str) -> Path:
+    path = tmp_path / "05_training.yaml"
+    path.write_text(TRAINING.read_text() + f"per_dataset:\n{lines}")
+    return path
+
+
+def test_values_of_one_data_set_are_put_in_place(tmp_path: Path) -> None:
+    path = with_per_dataset(tmp_path, "  imagenet: {batch: 32, epochs: 5}\n  dtd: {lr: 2e-3}\n")
+    plain = params.load_params("05_training", path)
+    assert (plain.batch, plain.epochs, plain.lr, plain.per_dataset) == (4, 20, 1e-3, {})
+    special = params.load_params("05_training", path, {"dataset": "imagenet"})
+    assert (special.batch, special.epochs, special.lr, special.per_dataset) == (32, 5, 1e-3, {})
+    by_hand = params.load_params("05_training", path, {"dataset": "imagenet", "epochs": "3"})
+    assert (by_hand.batch, by_hand.epochs) == (32, 3), "what is given on the command line wins"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("  imagenet: {batches: 32}\n", "per_dataset.imagenet: batches: expected batch, got an unknown key"),
+        ("  dtd: {}\n  imagenet: {batch: 0}\n", "per_dataset.imagenet: batch: expected greater than or equal to 1, got 0"),
+        ("  imagenet: {epochs: 1}\n", "per_dataset.imagenet: warmup_epochs: expected less than epochs = 1, got 1"),
+        ("  imagenet: {dataset: dtd}\n", "per_dataset.imagenet: expected {key: value} of a run's settings, got {'dataset': 'dtd'}"),
+        ("  imagenet: 3\n", "per_dataset.imagenet: expected"),
+    ],
+)
+def test_values_of_every_data_set_are_checked(tmp_path: Path, lines: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        params.load_params("05_training", with_per_dataset(tmp_path, lines))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_wrong_without_them_is_told_without_them(tmp_path: Path) -> None:
+    path = with_per_dataset(tmp_path, "  imagenet: {batch: 32}\n")
+    path.write_text(path.read_text().replace("epochs: 20", "epochs: twenty"))
+    with pytest.raises(InputError, match=r"yaml: epochs: expected"):
+        params.load_params("05_training", path)
+
+
+def test_the_paper_profile_is_valid_and_says_where_each_value_is_from() -> None:
+    folder = ROOT / "params" / "paper"
+    steps = {p.name for p in MINI.glob("[0-9]*.yaml")} - {"00_pretrain_mini.yaml"}
+    assert {p.name for p in folder.glob("[0-9]*.yaml")} == steps
+    shared: dict[str, set[str]] = {}
+    for path in sorted(folder.glob("[0-9]*.yaml")):
+        loaded = params.plain(params.load_params(path.stem.partition("-")[0], path))
+        assert (loaded["profile"], loaded["runs_root"], loaded["figures_root"]) == ("paper", "runs/paper", "figures/paper")
+        for key in ("clip", "clip_weights", "data_root", "first_layer", "tokens_per_attribute", "text_tokens", "beta", "lr"):
+            shared.setdefault(key, set()).add(str(loaded.get(key, "")))
+        head = path.read_text().split("profile:")[0]
+        assert all(word in head for word in ("make reproduce PROFILE=paper DATA=DIR", "# Needs: ", "# Sources: "))
+    assert all(len(values - {""}) == 1 for values in shared.values()), shared
+
+
+def test_imagenet_s_own_values_in_the_paper_profile() -> None:
+    path = ROOT / "params" / "paper" / "05_training.yaml"
+    dtd, imagenet = (params.plain(params.load_params("05_training", path, {"dataset": name})) for name in ("dtd", "imagenet"))
+    assert {k for k in dtd if dtd[k] != imagenet[k]} == {"dataset", "batch", "epochs", "views", "together"}
+    assert (imagenet["batch"], imagenet["epochs"]) == (32, 5)

@@ -140,3 +140,14 @@ def test_entries_are_mapped_not_read(mini, tmp_path) -> None:
         pytest.skip("only Linux tells what is mapped")
     assert file.name in maps.read_text()
     assert kept.seconds is not None
+
+
+def test_a_picture_that_breaks_in_the_middle_of_an_epoch_is_one_line(mini, items, tmp_path) -> None:
+    """Its states are not kept, so it is opened again for every epoch."""
+    source = prefix.of_items(Cache(tmp_path / "cache", gigabytes=0), mini, 9, items)
+    assert len(source.rows(torch.tensor([0, 1]))[0]) == 2
+    items[1].path.write_bytes(items[1].path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"1\.png: expected a whole image") as error:
+        source.rows(torch.tensor([0, 1]))
+    assert "\n" not in str(error.value)
+    assert [p.suffix for p in (tmp_path / "cache").iterdir()] == [".safetensors"], "the features, and nothing half-written"

@@ -124,8 +124,8 @@ def test_a_fresh_clone_runs_every_step_once(repository: Path) -> None:
 
 def test_a_profile_differs_from_mini_in_size_alone() -> None:
     """`make quick` is the same study with fewer seeds, data sets and resamples: settings that change results stay."""
-    size = {"profile", "runs_root", "figures_root", "roles", "seeds", "dataset", "datasets", "sweep_datasets", "targets", "shifted"}
-    size |= {"bootstrap", "null_draws", "variants"}
+    size = {"profile", "runs_root", "figures_root", "roles", "seeds", "dataset", "datasets", "sweep_datasets", "trained", "targets"}
+    size |= {"shifted", "bootstrap", "null_draws", "variants"}
     mini, quick = ROOT / "params" / "mini", ROOT / "params" / "quick"
     steps = {p.name for p in mini.glob("[0-9]*.yaml")} - {"00_pretrain_mini.yaml"}
     assert {p.name for p in quick.glob("[0-9]*.yaml")} == steps

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from dearlib.datasets import doctor
 from dearlib.datasets.catalogue import PUBLIC, TABLES
 from dearlib.datasets.fetch import DOWNLOADS, fetch
+from dearlib.datasets.generated import note
 from dearlib.datasets.splits import few_shot, half, parse_split
 from dearlib.errors import InputError
 
@@ -65,6 +66,8 @@ def print_reports(given: argparse.Namespace) -> int:
             report = _opened(report)
         print(doctor.summary(report), flush=True)
         found += report.state == "found"
+    if said := note(root):
+        print(f"{root}: generated input, compared with sizes of its own: {said}")
     print(f"{root}: {found} of {len(wanted)} data sets are whole" + (f", for {', '.join(given.needs)}" if given.needs else ""))
     return 0 if found == len(wanted) else 1
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from dearlib.datasets import folders
 from dearlib.datasets.catalogue import SOURCE, entry
+from dearlib.datasets.generated import declaration
 from dearlib.datasets.splits import NONE_PRESENT, PARTS, absent, listed_split, open_image
 from dearlib.errors import InputError
 
@@ -20,28 +21,34 @@ _AT_ONCE = 1024  # images handed to the threads at a time
 
 @dataclass(frozen=True)
 class Report:
-    """What was found of one data set: its state, one line for each fault, and its images that exist."""
+    """What was found of one data set: its state, one line for each fault, its images that exist, and the sizes it should have."""
 
     dataset: str
     state: Literal["found", "incomplete", "missing"]
     faults: tuple[str, ...]
     images: tuple[Path, ...]
+    sizes: Sizes
 
 
 def examine(root: Path, dataset: str) -> Report:
-    """Compares files and folders with what the split file names and with the published counts; opens no image."""
+    """Compares files and folders with what the split file names and with the published counts; opens no image.
+
+    A root of generated pictures declares counts of its own.
+    """
     where = entry(dataset)
     folder = root / where.folder
     if where.sizes is None:
         raise InputError(f"data set: expected a public one, got '{dataset}', which is made here; python -m dearlib.datasets.world makes it")
+    declared = declaration(root)
+    sizes = declared.sizes.get(dataset, where.sizes) if declared else where.sizes
     if not folder.is_dir() or not any(folder.iterdir()):
-        return Report(dataset, "missing", (f"no folder {folder}, or an empty one",), ())
+        return Report(dataset, "missing", (f"no folder {folder}, or an empty one",), (), sizes)
     look = _class_folders if where.source == "folders" else _listed
     try:
-        faults, images = look(root, dataset, where.sizes)
+        faults, images = look(root, dataset, sizes)
     except OSError as error:
-        return Report(dataset, "incomplete", (f"{error.filename}: expected a folder that can be read, got '{error.strerror}'",), ())
-    return Report(dataset, "incomplete" if faults else "found", tuple(faults), tuple(images))
+        return Report(dataset, "incomplete", (f"{error.filename}: expected a folder that can be read, got '{error.strerror}'",), (), sizes)
+    return Report(dataset, "incomplete" if faults else "found", tuple(faults), tuple(images), sizes)
 
 
 def _listed(root: Path, dataset: str, sizes: Sizes) -> tuple[list[str], list[Path]]:
@@ -138,7 +145,7 @@ def _fault(path: Path) -> str | None:
 def summary(report: Report) -> str:
     """A line of state, and for what is not whole its faults and where to get it."""
     where = entry(report.dataset)
-    train, val, test, _ = where.sizes or (0, 0, 0, 0)
+    train, val, test, _ = report.sizes
     expected = train + test if where.source == "folders" else train + val + test  # ImageNet's test part is its validation part
     lines = [f"{report.dataset:<16} {report.state:<11} {len(report.images)} of {expected} images"]
     if report.state != "found":

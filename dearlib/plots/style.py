@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dearlib.tables import GENERATED
+
 ROLE_COLORS = {"attribute": "#E69F00", "other": "#CC79A7", "generalization": "#0072B2", "mixed": "#B8B8B8"}
 ROLE_NAMES = {"attribute": "Attribute", "other": "Other specialised", "generalization": "Generalization", "mixed": "Mixed"}
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -44,8 +46,13 @@ def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 3.
     return plt.subplots(rows, columns, figsize=size, **more)
 
 
-def save(fig: Figure, folder: Path, name: str) -> None:
-    """Writes `folder`/`name`.svg and .png, each whole or not at all and without a date."""
+def save(fig: Figure, folder: Path, name: str, generated: str | None = None) -> None:
+    """Writes `folder`/`name`.svg and .png, each whole or not at all and without a date.
+
+    `generated`: the note of a data root whose pictures stand in for real ones; it is drawn below the figure.
+    """
+    if generated:
+        fig.supxlabel(f"{GENERATED}: {generated}", fontsize=8, color="#B22222")
     folder.mkdir(parents=True, exist_ok=True)
     for kind, notes in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
         buffer = io.BytesIO()

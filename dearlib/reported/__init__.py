@@ -3,6 +3,7 @@
 Nothing here was measured by this package, so wherever one of these numbers is shown, the word *reported* stands by it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,23 @@ CELL = ["table", "dataset", "role", "method", "metric"]
 CLAIM = ["id", "section", "claim", "kind", "table", "dataset", "metric", "method", "minus", "without", "printed"]
 ROLES = {"average", "source", "target"}
 METRICS = {"base", "novel", "hm", "accuracy"}
+NAMES = {  # data sets here → as the paper calls them
+    "imagenet": "ImageNet",
+    "caltech101": "Caltech101",
+    "oxford_pets": "OxfordPets",
+    "stanford_cars": "StanfordCars",
+    "oxford_flowers": "Flowers102",
+    "food101": "Food101",
+    "fgvc_aircraft": "FGVCAircraft",
+    "sun397": "SUN397",
+    "dtd": "DTD",
+    "eurosat": "EuroSAT",
+    "ucf101": "UCF101",
+    "imagenetv2": "ImageNet-V2",
+    "imagenet_sketch": "ImageNet-Sketch",
+    "imagenet_a": "ImageNet-A",
+    "imagenet_r": "ImageNet-R",
+}
 
 
 def reported(table: int, folder: Path = FOLDER) -> pd.DataFrame:
@@ -43,6 +61,35 @@ def reported(table: int, folder: Path = FOLDER) -> pd.DataFrame:
 def all_reported(folder: Path = FOLDER) -> pd.DataFrame:
     """Tables 2–6 below one another."""
     return pd.concat([reported(t, folder) for t in TABLES], ignore_index=True)
+
+
+def beside(table: int, shown: pd.DataFrame, datasets: Sequence[str]) -> pd.DataFrame:
+    """`shown`, a table of ours as people read it, with the rows that the paper reports for the same data sets below, marked.
+
+    Its columns say what is looked up: 'Base', 'Novel', 'HM' or the names of data sets, by 'Method' and, where there is
+    one, 'Data set'. The paper's averages stand beside ours only if `datasets` are all that it averages over; data sets that
+    the paper does not have leave `shown` as it is.
+    """
+    cells = reported(table)
+    over = cells if table in (2, 3, 4) else reported(2)
+    here = {NAMES[name]: name for name in datasets if name in NAMES}
+    if set(over[over["role"] == "target"]["dataset"]) <= set(here):
+        here["average"] = "average"
+    cells = cells[cells["dataset"].isin(list(here))].assign(dataset=lambda c: c["dataset"].map(here))
+    if cells.empty:
+        return shown
+    index, column = (["dataset", "method"], "metric") if table == 2 else (["method"], "dataset" if table in (3, 4) else "metric")
+    titles = {"base": "Base", "novel": "Novel", "hm": "HM", "dataset": "Data set", "method": "Method"}
+    order = pd.MultiIndex.from_frame(
+        cells[index].drop_duplicates().sort_values("method", key=lambda m: m.map(list(m.unique()).index), kind="stable")
+    )
+    wide = (
+        cells.pivot(index=index, columns=column, values="value")
+        .map("{:.2f}".format)
+        .reindex(order if table == 2 else order.get_level_values(0))
+    )
+    rows = wide.reset_index().rename(columns=titles).assign(Method=lambda r: r["Method"] + ", *reported*")
+    return pd.concat([shown.astype(str), rows.reindex(columns=shown.columns)], ignore_index=True).fillna("")
 
 
 def reported_claims(folder: Path = FOLDER) -> pd.DataFrame:

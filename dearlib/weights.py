@@ -1,0 +1,71 @@
+"""Pretrained weights by their tag: which activation they go with, and where they lie on this machine."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import open_clip
+
+from dearlib.errors import InputError
+
+
+def offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids downloads, in the hub's own spelling of yes."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def check_activation(name: str, tag: str) -> None:
+    """Refuses weights in a model of another activation than they were trained with; open_clip only warns.
+
+    A model's name ends in '-quickgelu' where it computes x · σ(1.702 x) in place of GELU. The two differ so little that
+    everything runs, one or two points worse.
+    """
+    plain = name.removesuffix("-quickgelu")
+    trained = open_clip.get_pretrained_cfg(name, tag) or open_clip.get_pretrained_cfg(plain, tag)
+    if not trained:
+        return
+    quick = bool(trained.get("quick_gelu"))
+    if quick != bool((open_clip.get_model_config(name) or {}).get("quick_gelu")):
+        right = f"{plain}{'-quickgelu' if quick else ''}/{tag}"
+        how = "QuickGELU" if quick else "GELU, not QuickGELU"
+        raise InputError(f"clip: expected the activation that the weights were trained with, {how}, got '{name}/{tag}'; use '{right}'")
+
+
+def pretrained_file(source: str) -> Path:
+    """Where the tagged weights lie on this machine; downloads them, with a progress bar, where they do not and it may.
+
+    HF_HUB_OFFLINE=1, which `make` sets for all but `make fetch`, forbids it. Raises `InputError` in one line.
+    """
+    name, _, tag = source.partition("/")
+    if name not in open_clip.list_models():
+        raise InputError(f"clip: expected a model that open_clip knows, got {name!r}; see open_clip.list_models()")
+    check_activation(name, tag)
+    config = open_clip.get_pretrained_cfg(name, tag)
+    if not config:
+        raise InputError(f"clip: expected NAME/TAG of pretrained weights, got {source!r}; see open_clip.list_pretrained()")
+    try:
+        return Path(open_clip.download_pretrained(config))
+    except (OSError, RuntimeError) as error:
+        reason = "HF_HUB_OFFLINE forbids to fetch them" if offline() else str(error).strip().splitlines()[0]
+        raise InputError(
+            f"clip: expected the weights of {source} on this machine, got none ({reason}); run `make fetch` once with a network, "
+            "or name a file by clip_weights"
+        ) from error
+
+
+def refuse_programs(path: Path, sha256: str) -> None:
+    """Refuses the files that OpenAI published: each holds a program beside its weights, and wants QuickGELU."""
+    addresses = (open_clip.get_pretrained_url(name, tag) for name, tag in open_clip.list_pretrained())
+    published = {address.split("/")[-2] for address in addresses if "openaipublic" in address}  # the hash is part of the address
+    if sha256 in published or _is_torchscript(path):
+        raise InputError(
+            f"clip: expected a file of tensors, got {path.name}, a program as OpenAI published it, to be run with QuickGELU; "
+            "use e.g. 'ViT-B-16-quickgelu/openai' and no clip_weights"
+        )
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name for name in archive.namelist())
