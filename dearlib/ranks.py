@@ -1,14 +1,11 @@
 """Several processes that share each training batch, one GPU each, on one machine: `device: 2 x cuda` in a parameter file.
 
-The runner starts itself once per process as `torchrun --standalone` would; every process executes the notebook, `training.fit`
-splits the batches, and process 0 alone writes. Fabric finds its place by torchrun's environment, also inside a SLURM job,
+`runner.start` starts the runner once per process as `torchrun --standalone` would; every process executes the notebook,
+`training.fit` splits the batches, and process 0 alone writes. Fabric finds its place by torchrun's environment, also inside a SLURM job,
 whose own variables would make it wait for processes that nobody starts.
 """
 
 import os
-import sys
-from collections.abc import Sequence
-from uuid import uuid4
 
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
@@ -30,18 +27,3 @@ def fabric(device: str, precision: str) -> Fabric:
     made = Fabric(accelerator=accelerator(device), devices=count, strategy=strategy, precision=precision)
     made.launch()
     return made
-
-
-def start(count: int, module: str, arguments: Sequence[str]) -> int:
-    """Runs `python -m module arguments` in `count` processes that know of each other; the exit status of the first that failed, or 0."""
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # here: it imports for a second
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    config = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=count, run_id=uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0
-    )
-    try:
-        elastic_launch(config, sys.executable)("-m", module, *arguments)
-    except ChildFailedError as error:
-        return error.get_first_failure()[1].exitcode
-    return 0

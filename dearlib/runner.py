@@ -16,9 +16,10 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import jupytext
 import nbformat
@@ -50,8 +51,6 @@ def main(argv: list[str] | None = None) -> int:
     try:
         count = processes(getattr(load_params(args.notebook.stem, args.params, _overrides(args.overrides)), "device", ""))
         if count > 1 and RANK is None:
-            from dearlib.ranks import start  # here, because torch takes seconds to import
-
             return start(count, "dearlib.runner", argv if argv is not None else sys.argv[1:])
         executed = run(args.notebook, args.params, args.out, _overrides(args.overrides))
         if args.update_pair and RANK in (None, "0"):
@@ -62,6 +61,19 @@ def main(argv: list[str] | None = None) -> int:
     except NotebookFailed as error:
         print(error, file=sys.stderr)
         return 1
+    return 0
+
+
+def start(count: int, module: str, arguments: Sequence[str]) -> int:
+    """Runs `python -m module arguments` in `count` processes that know of each other; the exit status of the first that failed, or 0."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # here, because torch takes seconds to import
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(1, 1, count, run_id=uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
+    try:
+        elastic_launch(config, sys.executable)("-m", module, *arguments)
+    except ChildFailedError as error:
+        return error.get_first_failure()[1].exitcode
     return 0
 
 
