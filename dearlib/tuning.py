@@ -95,7 +95,9 @@ def _start_worker(start: Training) -> None:
     torch.set_num_threads(1)
     clip = load(start.clip, start.clip_weights)
     roles = HeadRoles.load(start.roles).for_weights(clip.weights_sha256)
-    _shared = (clip, roles, Fabric(accelerator="cpu" if start.device == "cpu" else "auto", devices=1, precision=start.precision))
+    fabric = Fabric(accelerator="cpu" if start.device == "cpu" else "auto", devices=1, precision=start.precision)
+    clip.model.to(fabric.device)
+    _shared = (clip, roles, fabric)
 
 
 def _one(p: Training, seed: int) -> dict[str, float]:

@@ -39,7 +39,7 @@ from IPython.display import Markdown, display
 
 from dearlib import attention, plots
 from dearlib.clip import check_cut, load
-from dearlib.datasets import classnames, open_image, prompts, read_split
+from dearlib.datasets import classnames, half, open_image, prompts, read_split
 from dearlib.errors import InputError
 from dearlib.heads import decompose
 from dearlib.params import validated
@@ -61,7 +61,7 @@ print(f"{model.name}, weights {model.weights_sha256[:12]}, torch {torch.__versio
 # CLIP finally says about the picture is read from its place.
 
 # %%
-split = read_split(p.data_root, p.dataset)
+split = half(read_split(p.data_root, p.dataset), "all")  # labels from 0 without a gap
 chosen = np.random.default_rng(p.seed).choice(len(split.test), size=min(p.images, len(split.test)), replace=False)
 items = [split.test[i] for i in chosen]
 text = model.encode_text(prompts(p.dataset, classnames(split))).clone()  # one prompt a class, used in section 5

@@ -97,7 +97,7 @@ print(f"{by_hand:.2f} %")
 # Harmonic mean per data set, with one standard deviation over seeds. Zero-shot CLIP has no seeds.
 
 # %%
-fig, axes = plots.figure(3, 1, size=(8, 7))
+fig, axes = plots.figure(3, 1, size=(max(8, 0.9 * (len(p.datasets) + 1)), 7))
 for ax, column in zip(axes, ("base", "novel", "hm"), strict=True):
     plots.base_novel_chart(ax, table, column)
 for ax in axes[1:]:

@@ -38,7 +38,7 @@ from IPython.display import Markdown
 from dearlib import plots, tables
 from dearlib.averages import AVERAGE, accuracies, methods_by_datasets
 from dearlib.contrasts import Contrast, difference, paired
-from dearlib.datasets import open_image, read_split
+from dearlib.datasets import classnames, open_image, read_split
 from dearlib.params import validated
 from dearlib.reported import beside, reported
 from dearlib.results import load_records, origin, tidy
@@ -51,17 +51,21 @@ print(f"trained on {p.source} · weights {records[0].weights_sha256[:8]} · role
 # %% [markdown]
 # ## 1. The shifts
 #
-# The first test picture of six classes, in the source's style and in each shift. Labels are the same in every row; only the way
+# The first test picture of six classes, in the source's style and in each shift. Classes are the same in every row; only the way
 # of drawing changes.
 
 # %%
 splits = {name: read_split(p.data_root, name) for name in (p.source, *p.shifted)}
-by_label = {name: {item.label: item for item in reversed(split.test)} for name, split in splits.items()}
-labels = sorted(set.intersection(*(set(items) for items in by_label.values())))[:6]
-fig, axes = plots.figure(len(splits), len(labels), size=(1.15 * len(labels), 1.25 * len(splits)))
-for row, (name, items) in zip(axes, by_label.items(), strict=True):
-    for ax, label in zip(row, labels, strict=True):
-        plots.picture(ax, np.asarray(open_image(items[label].path)) / np.float32(255), items[label].classname if name == p.source else "")
+by_class = {name: {item.classname: item for item in reversed(split.test)} for name, split in splits.items()}
+found_in = {label: sum(label in items for items in by_class.values()) for label in classnames(splits[p.source])}
+chosen = sorted(found_in, key=lambda label: -found_in[label])[:6]  # a shift may have some of the classes alone
+fig, axes = plots.figure(len(splits), len(chosen), size=(1.15 * len(chosen), 1.25 * len(splits)))
+for row, (name, items) in zip(axes, by_class.items(), strict=True):
+    for ax, label in zip(row, chosen, strict=True):
+        if label in items:
+            plots.picture(ax, np.asarray(open_image(items[label].path)) / np.float32(255), label if name == p.source else "")
+        else:
+            ax.set_axis_off()
     row[0].set_axis_on()
     row[0].set(xticks=[], yticks=[])
     row[0].spines[:].set_visible(False)

@@ -25,7 +25,9 @@ DATA, WEIGHTS, PARAMS = Path("data/miniature"), Path("cache/miniature/ViT-B-16-r
 NOTE = "coloured noise in place of the public data sets, a ViT-B/16 with random weights in place of CLIP"
 MODEL = "ViT-B-16-quickgelu"
 SIDE = 48
-EVERY = 10  # of ImageNet's 1000 classes and of its two shifts with as many, every tenth has test pictures
+EVERY = 40  # of ImageNet's 1000 class folders, and of those of its shifts, every fortieth holds pictures
+SHOTS = (1, 2, 4, 8, 16)
+HELD_OUT = 4  # validation and test pictures a class of the other ten data sets
 
 SMALL: dict[str, Any] = {
     "profile": "miniature",
@@ -49,8 +51,8 @@ SMALL: dict[str, Any] = {
     "shown": 5,
     "projected": 60,
 }
-# A step at 1000 class names costs as much as hundreds of pictures: few of them, and plain pictures, which the probe shares.
-IMAGENET = {"shots": 1, "epochs": 1, "warmup_epochs": 0, "batch": 500, "views": 0, "together": 6}
+FEW_EPOCHS = {"epochs": 1, "warmup_epochs": 0, "views": 0}  # plain pictures, which the linear probe shares
+IMAGENET = {"batch": 8, "epochs": 1, "warmup_epochs": 0, "views": 1}
 OF_STEP: dict[str, dict[str, Any]] = {
     # Noise through random weights: as many phrases as the Attribute World has, grouped as there.
     "02_head_roles": {"images": 60, "pool": None, "rank": 40, "steps": 6, "high": 0.7, "min_cluster_size": 6, "min_samples": 3}
@@ -58,11 +60,7 @@ OF_STEP: dict[str, dict[str, Any]] = {
     "04_dear_model": {"images": 4, "steps": 2},
     "05_training": {"per_dataset": {SOURCE: IMAGENET}},
     "05_variants": {"per_dataset": {SOURCE: IMAGENET}},
-    "05_variants-sweeps": {"per_dataset": {}},
-    "05_variants-few_shot": {
-        "per_dataset": {SOURCE: {k: v for k, v in IMAGENET.items() if k != "shots"}},
-        "variants": {"DeAR, 1 shot": {"shots": 1}, "DeAR, 2 shots": {"shots": 2}},
-    },
+    "05_variants-few_shot": {"batch": 32} | FEW_EPOCHS,
     "05_variants-source": IMAGENET,
 }
 
@@ -76,31 +74,60 @@ def main() -> None:
 
 
 def write_data() -> None:
-    """All fifteen, four classes each where a split file says so, ImageNet's own 1000 and 200; done once."""
+    """All fifteen: four classes where a split file says so, ImageNet's own folders, most of them empty; done once."""
     if (DATA / FILE).exists():
         return
     shutil.rmtree(DATA, ignore_errors=True)
     sizes = {}
     for name, where in PUBLIC.items():
-        layout = build(DATA, name, per_class=1 if where.classes_of else 2 if name == SOURCE else 4)
+        layout = build(DATA, name, per_class=1 if where.classes_of else max(SHOTS))
         train, val, test, classes = layout.sizes
         images = DATA / entry(name).folder / entry(name).images
-        if classes == 1000:
-            test = thinned(images / "val" if name == SOURCE else images)
-            val = test if name == SOURCE else 0
+        if name == SOURCE:
+            train, val = thinned(images / "train", max(SHOTS)), thinned(images / "val", 1)
+            test = val
+        elif where.classes_of:
+            test = thinned(images, 1)
+        else:
+            val = test = shortened(DATA / entry(name).folder, name) // 2
         sizes[name] = (train, val, test, classes)
         for path in sorted(p for p in images.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg")):
             picture(path)
     (DATA / FILE).write_text(Declaration(note=NOTE, sizes=sizes).model_dump_json(indent=1) + "\n")
 
 
-def thinned(folder: Path) -> int:
-    """Empties all class folders but every tenth, and leaves one picture in those; returns how many are left."""
+def thinned(folder: Path, left: int) -> int:
+    """Empties all class folders but every fortieth, and leaves `left` pictures in those; returns how many are left in all."""
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
+    classes.sort(key=lambda path: int(path.name) if path.name.isdecimal() else 0)  # stays as it is where names are words
     for number, path in enumerate(classes):
-        for file in sorted(path.glob("*.[jJ]*"))[0 if number % EVERY else 1 :]:
+        for file in sorted(path.glob("*.[jJ]*"))[0 if number % EVERY else left :]:
             file.unlink()
-    return len(classes[::EVERY])
+    return left * len(classes[::EVERY])
+
+
+def shortened(folder: Path, name: str) -> int:
+    """Leaves a few validation and test pictures a class in the split file or the lists; returns how many are left in both."""
+    where = entry(name)
+    lists = {part: folder / f"images_variant_{part}.txt" for part in ("val", "test")}
+    split = json.loads((folder / where.split_file).read_text()) if where.source == "split file" else {}
+    count = 0
+    for part, path in lists.items():
+        rows = split[part] if split else [line.split(" ", 1) for line in path.read_text().splitlines()]
+        seen: dict[str, int] = {}
+        kept, gone = [], []
+        for row in rows:
+            seen[row[-1]] = seen.get(row[-1], 0) + 1
+            (kept if seen[row[-1]] <= HELD_OUT else gone).append(row)
+        for row in gone:
+            (folder / where.images / (row[0] if split else f"{row[0]}.jpg")).unlink()
+        if split:
+            split[part] = kept
+            (folder / where.split_file).write_text(json.dumps(split, indent=4))
+        else:
+            path.write_text("".join(f"{' '.join(row)}\n" for row in kept))
+        count += len(kept)
+    return count
 
 
 def picture(path: Path) -> None:
