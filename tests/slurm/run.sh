@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make table2` of the quick profile as SLURM jobs, with one job and one Snakemake killed midway, gives the table of a local run.
-# Takes about six minutes on two cores. Skipped, with the reason, where SLURM cannot be installed. Leaves nothing running.
+# Takes about eight minutes on two cores. Skipped, with the reason, where SLURM cannot be installed. Leaves nothing running.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 repository=$PWD
