@@ -294,6 +294,21 @@ class Performance(Run):
     repeats: Count
 
 
+class Cost(Run):
+    """14: what the profile `predicted` will cost, by the rates that `make bench` measured (a folder of `bench` for each hardware).
+
+    `assumed_tflops`: a rate for a GPU of which there is no measurement, always shown as an assumption. `repeats`: of what the
+    notebook times itself.
+    """
+
+    data_root: Path
+    clip: Annotated[str, Field(min_length=1)]
+    predicted: Name
+    bench: Path
+    assumed_tflops: Positive
+    repeats: Count
+
+
 MODELS: dict[str, type[Run]] = {
     "00_pretrain_mini": PretrainMini,
     "01_vit_internals": VitInternals,
@@ -310,6 +325,7 @@ MODELS: dict[str, type[Run]] = {
     "11_attribute_retrieval": AttributeRetrieval,
     "12_paper_audit": PaperAudit,
     "13_performance": Performance,
+    "14_cost": Cost,
 }
 
 

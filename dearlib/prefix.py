@@ -50,7 +50,9 @@ class Cache:
 class Source(Protocol):
     """Pictures on the verge of layer J, kept or computed when asked for; `features` are the frozen model's, before normalisation."""
 
-    features: Features
+    @property
+    def features(self) -> Features:
+        """[picture, d_embed]"""
 
     def rows(self, chosen: Int[Tensor, "batch"]) -> tuple[Float[Tensor, "batch token d_model"], Float[Tensor, "batch d_embed"]]:
         """States and features of some pictures."""

@@ -68,7 +68,7 @@ import pandas as pd
 import torch
 
 from dearlib import experiment, plots, prefix, ranks
-from dearlib.clip import load, text_prefix
+from dearlib.clip import check_cut, load, text_prefix
 from dearlib.datasets import classnames, few_shot, half, prompts, read_split, split_sha256
 from dearlib.evaluation import evaluate, evaluate_together, harmonic_mean, zero_shot
 from dearlib.model import DeAR, Settings
@@ -82,6 +82,7 @@ began = time.monotonic()
 p = validated("05_training", globals())
 fabric = ranks.fabric(p.device, p.precision)
 frozen = load(p.clip, p.clip_weights)
+check_cut(frozen, p.first_layer)
 frozen.model.to(fabric.device)
 head_roles = HeadRoles.load(p.roles).for_weights(frozen.weights_sha256)
 run_folder = p.runs_root / f"05_training-{p.dataset}"

@@ -80,7 +80,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from dearlib import experiment, plots, prefix, ranks
-from dearlib.clip import load, text_prefix
+from dearlib.clip import check_cut, load, text_prefix
 from dearlib.datasets import classnames, few_shot, half, prompts, read_split, split_sha256
 from dearlib.evaluation import accuracy, evaluate_together, zero_shot
 from dearlib.params import params_hash, plain, validated
@@ -92,6 +92,7 @@ began = time.monotonic()
 p = validated("05_variants", globals())
 fabric = ranks.fabric(p.device, p.precision)
 frozen = load(p.clip, p.clip_weights)
+check_cut(frozen, p.first_layer)
 frozen.model.to(fabric.device)
 found = HeadRoles.load(p.roles).for_weights(frozen.weights_sha256)
 run_folder = p.runs_root / f"{p.group}-{p.dataset}"

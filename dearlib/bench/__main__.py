@@ -18,6 +18,7 @@ import torch
 
 from dearlib.bench.meters import ceiling, peak
 from dearlib.bench.parts import measure
+from dearlib.bench.summary import speedups
 from dearlib.bench.ways import same_losses
 from dearlib.checkpoint import write_text
 from dearlib.results import provenance
@@ -50,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(table.drop(columns="model", errors="ignore").round(3).to_string(index=False, header=not tables), flush=True)
         tables.append(table)
         write_text(out, pd.concat(tables, ignore_index=True).assign(**where).to_csv(index=False, float_format="%.6g"))
+    if device == "cpu":
+        print(speedups(pd.concat(tables)).to_markdown(index=False, disable_numparse=True))
     print(f"{out}: losses of the two ways differ by at most {where['losses_differ']:.1e} over 20 steps")
     return 0
 

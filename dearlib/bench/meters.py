@@ -12,13 +12,16 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
+from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from dearlib.bench.ways import J, build, step
+from dearlib.bench.ways import Bench, J, build, step
 from dearlib.clip import let_go_below, random_clip
 from dearlib.heads import head_contributions
+from dearlib.prefix import BATCH, Streamed
 from dearlib.textspan import textspan
+from dearlib.training import Schedule, TrainingRun, TrainingSet, fit
 
 
 @dataclass(frozen=True)
@@ -151,9 +154,21 @@ def peak(name: str, way: str, batch: int, classes: int) -> float:
         states, features, labels = (t.repeat_interleave(batch, dim=0) for t in (bench.states, bench.features, bench.labels))
         bench = replace(bench, states=states, features=features, labels=labels)
         ways["fast"] = partial(step, bench.fast, bench.stack)
+    if way == "streamed":
+        _epoch_of_streamed(bench, batch, classes)
+        return _most_memory()
     for _ in range(3):
         ways[way]()
     return _most_memory()
+
+
+def _epoch_of_streamed(bench: Bench, batch: int, classes: int, steps: int = 4) -> None:
+    """An epoch of `fit` on pictures whose states are computed when asked for: `steps` steps, the peak is that of many."""
+    clip, count, side = bench.model.clip, steps * batch, bench.images.shape[-1]
+    pictures = Streamed(clip, J, lambda i: torch.randn(1, 3, side, side), 1, torch.randn(count, clip.d_embed))
+    data = TrainingSet(pictures, torch.arange(count) % classes, BATCH)
+    run = TrainingRun(bench.model, data, Schedule(epochs=1, batch=batch, warmup_epochs=0), seed=0)
+    fit([run], bench.text, bench.plain.frozen_text, Fabric(accelerator="cpu", devices=1))
 
 
 def _most_memory() -> float:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 
 import pandas as pd
@@ -52,6 +52,19 @@ def encoding(m: Measurer, batch: int) -> list[Row]:
     peaks = {way: peak_of(m.name, way, batch, 2) for way in ("plain encode_image", "head contributions")} if m.device == "cpu" else {}
     with torch.no_grad():
         return m.rows("image encoding", ways, peaks, batch=batch)
+
+
+def imagenet_size(m: Measurer, batch: int = 32, classes: int = 1000) -> list[Row]:
+    """A training step among as many class names as ImageNet has, its states computed when asked for; its time, and its memory by itself."""
+    bench = build(m.name, batch, classes)
+
+    def streamed() -> float:
+        with torch.no_grad():
+            states = image_prefix(bench.model.clip.visual, bench.images, J)
+        return step(replace(bench, states=states).fast, bench.stack)
+
+    peaks = {"fast, streamed": peak_of(m.name, "streamed", batch, classes)}
+    return m.rows("ImageNet size", {"fast, streamed": streamed}, peaks, batch=batch, classes=classes, k=5)
 
 
 def spans(m: Measurer) -> list[Row]:
@@ -131,5 +144,6 @@ def measure(name: str, repeats: int, device: str, batches: Sequence[int] = (4, 3
     yield pd.DataFrame(map(asdict, spans(m)))
     if device == "cpu":
         yield whole_run(name)
+        yield pd.DataFrame(map(asdict, imagenet_size(replace(m, repeats=1))))
     for at in GROWTH:
         yield pd.DataFrame(map(asdict, growth(m, **at)))

@@ -7,7 +7,7 @@ layers downwards (1-based) and heads to the right (0-based).
 """
 
 from dearlib.plots.comparisons import difference_map, trade_off
-from dearlib.plots.costs import counted_bars, growth_line, ranked_bars, roofline
+from dearlib.plots.costs import counted_bars, growth_line, predicted_measured, ranked_bars, roofline
 from dearlib.plots.framework import framework
 from dearlib.plots.internals import attention_overlay, contribution_map, frame, patch_grid, picture, stacked_parts
 from dearlib.plots.masks import mask_drawing, token_flow
@@ -75,6 +75,7 @@ __all__ = [
     "mask_drawing",
     "patch_grid",
     "picture",
+    "predicted_measured",
     "ranked_bars",
     "role_counts",
     "role_legend",

@@ -50,3 +50,14 @@ def growth_line(ax: Axes, at: pd.Series, seconds: pd.Series, label: str) -> Axes
     ax.plot(at, seconds, "o-", color=LINE_COLORS[0], markersize=4)
     ax.set(xlabel=label, ylim=(0, 1.15 * float(seconds.max())), xlim=(0, None))
     return ax
+
+
+def predicted_measured(ax: Axes, predicted: pd.Series, measured: pd.Series, groups: pd.Series, unit: str) -> Axes:
+    """A dot for each job, both axes logarithmic; on the line the prediction is right."""
+    span = np.array([0.7 * min(predicted.min(), measured.min()), 1.4 * max(predicted.max(), measured.max())])
+    ax.plot(span, span, color="black", linewidth=0.9)
+    for i, (name, at) in enumerate(predicted.groupby(groups, sort=False).groups.items()):
+        ax.plot(predicted[at], measured[at], "osD^vP"[i % 6], color=LINE_COLORS[i % len(LINE_COLORS)], label=str(name), alpha=0.8)
+    ax.set(xscale="log", yscale="log", xlabel=f"predicted {unit}", ylabel=f"measured {unit}")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
