@@ -157,8 +157,8 @@ _ = plots.save(fig, out, "13_roofline")
 #
 # ## 4. A whole run
 #
-# Sixteen pictures of each of 25 classes, ten epochs with a view of their own each. A tenth of it was run; every cost is proportional
-# to it.
+# Sixteen pictures of each of 25 classes, ten epochs with a view of their own each. One step in fifty was run; every cost is
+# proportional to that.
 
 # %%
 run = here[here.part == "whole run"].set_index("way").seconds
