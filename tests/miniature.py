@@ -25,7 +25,7 @@ DATA, WEIGHTS, PARAMS = Path("data/miniature"), Path("cache/miniature/ViT-B-16-r
 NOTE = "coloured noise in place of the public data sets, a ViT-B/16 with random weights in place of CLIP"
 MODEL = "ViT-B-16-quickgelu"
 SIDE = 48
-EVERY = 40  # of ImageNet's 1000 class folders, and of those of its shifts, every fortieth holds pictures
+CLASSES = 10  # of ImageNet's 1000 class folders, and of those of its shifts, hold pictures; the others are there and empty
 SHOTS = (1, 2, 4, 8, 16)
 HELD_OUT = 4  # validation and test pictures a class of the other ten data sets
 
@@ -97,13 +97,13 @@ def write_data() -> None:
 
 
 def thinned(folder: Path, left: int) -> int:
-    """Empties all class folders but every fortieth, and leaves `left` pictures in those; returns how many are left in all."""
+    """Empties all class folders but ten, evenly spread, and leaves `left` pictures in those; returns how many are left in all."""
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
     classes.sort(key=lambda path: int(path.name) if path.name.isdecimal() else 0)  # stays as it is where names are words
     for number, path in enumerate(classes):
-        for file in sorted(path.glob("*.[jJ]*"))[0 if number % EVERY else left :]:
+        for file in sorted(path.glob("*.[jJ]*"))[0 if number % (len(classes) // CLASSES) else left :]:
             file.unlink()
-    return left * len(classes[::EVERY])
+    return left * CLASSES
 
 
 def shortened(folder: Path, name: str) -> int:
@@ -160,6 +160,7 @@ def write_params() -> None:
         target = PARAMS / path.name
         target.write_text(f"# Made by tests/miniature.py from {path}: smaller counts, generated input.\n{text}")
         load_params(notebook, target)
+    (PARAMS / "resources.yaml").write_text("default: {memory_mb: 6000, minutes: 60}\n")
 
 
 if __name__ == "__main__":
