@@ -5,14 +5,18 @@
 #   make fetch PROFILE=paper   download CLIP's weights and TextSpan's phrases, once; all else runs without a network
 #   make miniature   the paper profile's study on generated pictures and random weights, on a CPU, into figures/miniature
 #   make quick       the same with one seed and two data sets, into figures/quick
+#   make plan        what `make reproduce` would run       make report  an HTML report on what has run
+#   … EXECUTOR=slurm each notebook a SLURM job; profiles/slurm/config.yaml has the cluster's settings
 #   make test        all tests                             make lint   style and types
 #   make doctor DATA=DIR   which public data sets lie under DIR whole (NEEDS=table2: those of a table), and where to get the others
 #   make pairs       keep the last run's outputs in notebooks/*.ipynb
 #   make tune        choose hyper-parameters on validation pictures (into params/mini/tuning.csv)
+#   make bench       time training at the paper's size beside the plain way, into figures/<hardware>/bench.csv (half an hour)
 #   make lock        resolve pyproject.toml anew           make clean  remove what runs made
 PYTHON ?= python3
 PROFILE ?= mini
 CORES ?= 2
+EXECUTOR ?= local
 
 UV := .venv/uv/bin/uv
 PY := .venv/bin/python
@@ -27,16 +31,18 @@ ONE := table2 table3 table4 table5 table6 claims audit figure1 figure2 figure3 f
 
 FROM := $(if $(DATA),--data "$(DATA)")
 
-.PHONY: reproduce quick fetch miniature $(ONE) test lint lab doctor pairs tune lock clean
+.PHONY: reproduce quick fetch miniature $(ONE) plan report test lint lab doctor pairs tune bench lock clean
+
+REPRODUCE = $(PY) -m dearlib.reproduce --cores $(CORES) --executor $(EXECUTOR) $(FROM) --profile
 
 reproduce: $(READY)
-	$(PY) -m dearlib.reproduce --profile $(PROFILE) --cores $(CORES) $(FROM)
+	$(REPRODUCE) $(PROFILE)
 
 quick: $(READY)
-	$(PY) -m dearlib.reproduce --profile quick --cores $(CORES)
+	$(REPRODUCE) quick
 
 $(ONE): $(READY)
-	$(PY) -m dearlib.reproduce --profile $(PROFILE) --cores $(CORES) $(FROM) --only $@
+	$(REPRODUCE) $(PROFILE) --only $@
 
 fetch: $(READY)
 	HF_HUB_OFFLINE=0 $(PY) -m dearlib.inputs --profile $(PROFILE)
@@ -45,8 +51,17 @@ miniature: $(READY)
 	$(PY) tests/miniature.py
 	$(PY) -m dearlib.reproduce --profile miniature --cores $(CORES)
 
+plan: $(READY)
+	@$(REPRODUCE) $(PROFILE) --dry-run
+
+report: $(READY)
+	$(REPRODUCE) $(PROFILE) --report runs/$(PROFILE)/report.html
+
 tune: $(READY)
 	OMP_NUM_THREADS=1 $(PY) -m dearlib.tuning params/$(PROFILE)/05_training.yaml params/$(PROFILE)/tuning.yaml --out params/$(PROFILE)/tuning.csv --cores $(CORES)
+
+bench: $(READY)
+	$(PY) -m dearlib.bench
 
 test: $(READY)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -q -n $(CORES)

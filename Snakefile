@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 
 from dearlib.datasets import SHIFTED_MINI, SOURCE_MINI, TARGETS_MINI, entry
+from dearlib.resources import gpus, load_resources, workers
 from dearlib.sources import sources
 from dearlib.yaml12 import read_yaml
 
@@ -30,6 +31,7 @@ PLANNED = {plan: read_yaml(ROOT / PARAMS / f"{plan}.yaml") for plan in PLANS.val
 # Role files that variants ask for beside the one that was found; 02 makes them as well.
 ASKED = sorted({v["roles"] for plan in PLANNED.values() for v in plan["variants"].values() if "roles" in v})
 SOURCE = f"{RUNS}/source-{TRANSFER['source']}/record.json"
+NEEDS = load_resources(ROOT / PARAMS / "resources.yaml")
 RUN = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m dearlib.runner {input.notebook} {input.params}"
 # The same for notebooks that read the data sets themselves.
 READ = RUN + (" -p " + shlex.quote(f"data_root={json.dumps(GIVEN)}") if GIVEN else "")
@@ -47,6 +49,12 @@ def step(name):
         "modules": modules(f"notebooks/{name}.py"),
         "weights": sorted(str(f.relative_to(ROOT)) for f in (ROOT / "dearlib/assets").iterdir()),
     }
+
+
+def needs(rule, params=None):
+    """What SLURM is asked for: memory, minutes, and the GPUs of a parameter file; call as `**needs(…)`."""
+    wanted = NEEDS.get(rule, NEEDS["default"])
+    return {"mem_mb": wanted.memory_mb, "runtime": wanted.minutes, "gpu": gpus(ROOT / PARAMS / f"{params}.yaml") if params else 0}
 
 
 def split(dataset):
@@ -70,6 +78,11 @@ def table(name):
 
 def picture(name):
     return multiext(f"{FIGURES}/{name}", ".svg", ".png", ".json")
+
+
+def reported(files, category):
+    """The same outputs; `make report` shows tables as tables and figures as pictures."""
+    return [report(f, category=category) if f.endswith((".csv", ".svg")) else f for f in files]
 
 
 rule all:
@@ -101,6 +114,8 @@ rule world:
     output:
         expand("data/mini/{dataset}/split.json", dataset=[SOURCE_MINI, *SHIFTED_MINI, *TARGETS_MINI]),
     threads: 2
+    resources:
+        **needs("world"),
     shell:
         "python -m dearlib.datasets.world --out data/mini"
 
@@ -114,6 +129,8 @@ rule vit_internals:
         touch(f"{RUNS}/01_vit_internals/done"),
     log:
         notebook=f"{RUNS}/01_vit_internals/notebook.ipynb",
+    resources:
+        **needs("vit_internals", "01_vit_internals"),
     shell:
         READ + f" --out {RUNS}/01_vit_internals"
 
@@ -129,6 +146,8 @@ rule head_roles:
         f"{FIGURES}/roles.csv",
     log:
         notebook=f"{RUNS}/02_head_roles/notebook.ipynb",
+    resources:
+        **needs("head_roles", "02_head_roles"),
     shell:
         READ + f" --out {RUNS}/02_head_roles"
 
@@ -139,9 +158,11 @@ rule role_masks:
         **step("03_role_masks"),
         roles=ROLES,
     output:
-        picture("figure1"),
+        reported(picture("figure1"), "figures"),
     log:
         notebook=f"{RUNS}/03_role_masks/notebook.ipynb",
+    resources:
+        **needs("role_masks", "03_role_masks"),
     shell:
         READ + f" --out {RUNS}/03_role_masks"
 
@@ -153,9 +174,11 @@ rule dear_model:
         split=dataset_of("04_dear_model"),
         roles=ROLES,
     output:
-        picture("figure2"),
+        reported(picture("figure2"), "figures"),
     log:
         notebook=f"{RUNS}/04_dear_model/notebook.ipynb",
+    resources:
+        **needs("dear_model", "04_dear_model"),
     shell:
         READ + f" --out {RUNS}/04_dear_model"
 
@@ -171,6 +194,9 @@ rule training:
         f"{RUNS}/05_training-{{dataset}}/record.json",
     log:
         notebook=f"{RUNS}/05_training-{{dataset}}/notebook.ipynb",
+    threads: workers(ROOT / PARAMS / "05_training.yaml")
+    resources:
+        **needs("training", "05_training"),
     shell:
         READ + f" --out {RUNS}/05_training-{{wildcards.dataset}} -p dataset={{wildcards.dataset}}"
 
@@ -193,6 +219,9 @@ rule variants:
         f"{RUNS}/{{group}}-{{dataset}}/record.json",
     log:
         notebook=f"{RUNS}/{{group}}-{{dataset}}/notebook.ipynb",
+    threads: lambda w: workers(ROOT / PARAMS / f"{PLANS[w.group]}.yaml")
+    resources:
+        **needs("variants") | {"gpu": lambda w: gpus(ROOT / PARAMS / f"{PLANS[w.group]}.yaml")},
     shell:
         READ + f" --out {RUNS}/{{wildcards.group}}-{{wildcards.dataset}} -p dataset={{wildcards.dataset}}"
 
@@ -203,9 +232,11 @@ rule base_to_novel:
         **step("06_base_to_novel"),
         records=records("05_training", TABLE["datasets"]),
     output:
-        table("table2"),
+        reported(table("table2"), "tables"),
     log:
         notebook=f"{RUNS}/06_base_to_novel/notebook.ipynb",
+    resources:
+        **needs("base_to_novel"),
     shell:
         RUN + f" --out {RUNS}/06_base_to_novel"
 
@@ -216,9 +247,11 @@ rule cross_dataset:
         **step("07_cross_dataset"),
         records=SOURCE,
     output:
-        table("table3"),
+        reported(table("table3"), "tables"),
     log:
         notebook=f"{RUNS}/07_cross_dataset/notebook.ipynb",
+    resources:
+        **needs("cross_dataset"),
     shell:
         RUN + f" --out {RUNS}/07_cross_dataset"
 
@@ -230,9 +263,11 @@ rule domain_generalization:
         records=SOURCE,
         splits=[split(s) for s in SHIFTS["shifted"]],
     output:
-        table("table4"),
+        reported(table("table4"), "tables"),
     log:
         notebook=f"{RUNS}/08_domain_generalization/notebook.ipynb",
+    resources:
+        **needs("domain_generalization"),
     shell:
         READ + f" --out {RUNS}/08_domain_generalization"
 
@@ -243,10 +278,12 @@ rule few_shot:
         **step("09_few_shot"),
         records=records("few_shot", SHOTS["datasets"]),
     output:
-        picture("figure4"),
+        reported(picture("figure4"), "figures"),
         f"{FIGURES}/figure4.csv",
     log:
         notebook=f"{RUNS}/09_few_shot/notebook.ipynb",
+    resources:
+        **needs("few_shot"),
     shell:
         RUN + f" --out {RUNS}/09_few_shot"
 
@@ -264,11 +301,13 @@ rule ablations:
             f"{RUNS}/11_attribute_retrieval/record.json",
         ],
     output:
-        table("table5"),
-        table("table6"),
-        table("claims"),
+        reported(table("table5"), "tables"),
+        reported(table("table6"), "tables"),
+        reported(table("claims"), "tables"),
     log:
         notebook=f"{RUNS}/10_ablations/notebook.ipynb",
+    resources:
+        **needs("ablations"),
     shell:
         RUN + f" --out {RUNS}/10_ablations"
 
@@ -279,11 +318,13 @@ rule attribute_retrieval:
         **step("11_attribute_retrieval"),
         records=SOURCE,
     output:
-        picture("figure3"),
+        reported(picture("figure3"), "figures"),
         f"{FIGURES}/figure3.csv",
         f"{RUNS}/11_attribute_retrieval/record.json",
     log:
         notebook=f"{RUNS}/11_attribute_retrieval/notebook.ipynb",
+    resources:
+        **needs("attribute_retrieval"),
     shell:
         READ + f" --out {RUNS}/11_attribute_retrieval"
 
@@ -294,8 +335,10 @@ rule paper_audit:
         **step("12_paper_audit"),
         reported=sorted(str(f.relative_to(ROOT)) for f in (ROOT / "dearlib/reported").iterdir() if f.suffix in (".csv", ".json")),
     output:
-        table("audit"),
+        reported(table("audit"), "tables"),
     log:
         notebook=f"{RUNS}/12_paper_audit/notebook.ipynb",
+    resources:
+        **needs("paper_audit"),
     shell:
         RUN + f" --out {RUNS}/12_paper_audit"

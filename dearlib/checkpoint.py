@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -16,10 +17,15 @@ from torch import Tensor
 from dearlib.errors import InputError
 
 
+def _partial(path: Path) -> Path:
+    """A name beside `path` that no other writer has, not even one with the same process number on another node."""
+    return path.with_name(f".{path.name}.{uuid4().hex}.partial")
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes beside `path` and renames over it, so that a reader sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = _partial(path)
     try:
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
@@ -31,7 +37,7 @@ def write_text(path: Path, text: str) -> None:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any] | None = None) -> None:
     """One safetensors file; `notes` (JSON-able) travel in its header."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = _partial(path)
     try:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, {"notes": json.dumps(notes or {})})
         os.replace(partial, path)
@@ -61,7 +67,7 @@ def filled_tensors(
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = _partial(path)
     try:
         with open(partial, "wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)

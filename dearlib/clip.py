@@ -185,6 +185,16 @@ def check_cut(clip: FrozenClip, first_layer: int) -> None:
         raise InputError(f"first_layer: expected 1 to {depth} for {clip.name}, got {first_layer}; choose a layer the model has")
 
 
+def let_go_below(clip: FrozenClip, first_layer: int) -> None:
+    """Frees the memory of the layers below J and of the token embedding; `clip` is then good for what starts at layer J alone.
+
+    Training from a kept prefix never touches them: of ViT-B/16 with J = 9 they are 0.43 of 0.60 GB.
+    """
+    lower = (t.resblocks[: first_layer - 1] for t in (clip.visual.transformer, clip.model.transformer))  # type: ignore[union-attr,index]
+    for module in (*lower, clip.model.token_embedding):
+        module.to("meta")  # type: ignore[operator]
+
+
 def image_prefix(visual: nn.Module, images: Float[Tensor, "batch 3 side side"], first_layer: int) -> Float[Tensor, "batch token d_model"]:
     """[CLS] and patch states on the verge of layer J: embedding, `ln_pre` and layers 1 … J−1."""
     x = visual.conv1(images).flatten(2).transpose(1, 2)  # type: ignore[operator]

@@ -88,17 +88,12 @@ def train(
 ) -> tuple[list[DeAR], list[Curve]]:
     """DeAR trained once for each trial, all of one shape and on classes prompted by `texts`; the models and their curves."""
     p = trials[0].p
-    runs = [
-        TrainingRun(
-            DeAR(clip, t.roles, settings(t.p), t.seed).to(fabric.device),
-            training_set(clip, t.roles, t.p, t.items, t.seed),
-            schedule(t.p),
-            t.seed,
-        )
-        for t in trials
-    ]
+    with fabric.rank_zero_first():  # the others find the prefix in the cache
+        sets = [training_set(clip, t.roles, t.p, t.items, t.seed) for t in trials]
+    models = [DeAR(clip, t.roles, settings(t.p), t.seed).to(fabric.device) for t in trials]
+    runs = [TrainingRun(m, data, schedule(t.p), t.seed) for m, data, t in zip(models, sets, trials, strict=True)]
     states, frozen = text_prefix(clip, texts, p.first_layer), clip.encode_text(texts)
-    return [r.model for r in runs], fit(runs, states, frozen, fabric, checkpoint, each_epoch)
+    return models, fit(runs, states, frozen, fabric, checkpoint, each_epoch)
 
 
 def of_one_shape(trials: Mapping[K, Trial], most: int) -> list[list[K]]:

@@ -29,6 +29,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Layer = Annotated[int, Field(ge=1, description="1-based")]
 Head = Annotated[int, Field(ge=0, description="0-based")]
 Device = Literal["auto", "cpu", "mps", "cuda"]
+Devices = Literal["auto", "cpu", "mps", "cuda", "2 x cuda", "3 x cuda", "4 x cuda", "8 x cuda", "2 x cpu"]
 
 
 class Run(BaseModel):
@@ -151,12 +152,13 @@ class Training(Tokens):
 
     `views` augmented views per picture, 0 for the plain picture alone. States below layer J are kept in `cache_root`, as
     `cache_dtype`, up to `cache_gb` gigabytes in all; beyond that they are computed whenever they are needed. At most
-    `together` runs are trained as one batch.
+    `together` runs are trained as one batch. `device` "2 x cuda": two processes with a GPU each share every batch.
 
     `per_dataset`: values that one data set has in place of the file's, as {data set: {key: value}}. Reading the file puts
     those of `dataset` in place, so a notebook and a record hold the values that are used, and an empty mapping.
     """
 
+    device: Devices  # type: ignore[assignment]
     cache_root: Path
     cache_dtype: Literal["float32", "float16", "bfloat16"]
     cache_gb: NonNegative
@@ -285,6 +287,28 @@ class PaperAudit(Run):
     """12: the paper's reported tables recomputed; they are part of the package, so there is nothing to choose."""
 
 
+class Performance(Run):
+    """13: what `make bench` measured (a folder of `bench` for each hardware), and where the run records' time went."""
+
+    bench: Path
+    repeats: Count
+
+
+class Cost(Run):
+    """14: what the profile `predicted` will cost, by the rates that `make bench` measured (a folder of `bench` for each hardware).
+
+    `assumed_tflops`: a rate for a GPU of which there is no measurement, always shown as an assumption. `repeats`: of what the
+    notebook times itself.
+    """
+
+    data_root: Path
+    clip: Annotated[str, Field(min_length=1)]
+    predicted: Name
+    bench: Path
+    assumed_tflops: Positive
+    repeats: Count
+
+
 MODELS: dict[str, type[Run]] = {
     "00_pretrain_mini": PretrainMini,
     "01_vit_internals": VitInternals,
@@ -300,6 +324,8 @@ MODELS: dict[str, type[Run]] = {
     "10_ablations": Ablations,
     "11_attribute_retrieval": AttributeRetrieval,
     "12_paper_audit": PaperAudit,
+    "13_performance": Performance,
+    "14_cost": Cost,
 }
 
 
@@ -346,6 +372,17 @@ def model_of(notebook: str) -> type[Run]:
 def plain(params: Run) -> dict[str, Any]:
     """Parameters as JSON values: what papermill passes on and what a record keeps."""
     return params.model_dump(mode="json")
+
+
+def processes(device: str) -> int:
+    """How many processes share a notebook's training: 2 for "2 x cuda"."""
+    count = device.rpartition(" x ")[0]
+    return int(count) if count else 1
+
+
+def accelerator(device: str) -> str:
+    """What each of them computes on: "cuda" for "2 x cuda"."""
+    return device.rpartition(" x ")[2]
 
 
 def params_hash(params: Run) -> str:

@@ -21,9 +21,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dearlib.checkpoint import filled_tensors, mapped_tensors
-from dearlib.clip import FrozenClip, image_prefix, image_suffix, run_layers
+from dearlib.clip import FrozenClip, image_prefix, run_layers
 from dearlib.datasets import Item, open_image
 from dearlib.datasets.transforms import draw_views, stack_views
+from dearlib.suffix import frozen_features
 
 BATCH = 64  # pictures that go through the frozen layers together
 
@@ -49,7 +50,9 @@ class Cache:
 class Source(Protocol):
     """Pictures on the verge of layer J, kept or computed when asked for; `features` are the frozen model's, before normalisation."""
 
-    features: Features
+    @property
+    def features(self) -> Features:
+        """[picture, d_embed]"""
 
     def rows(self, chosen: Int[Tensor, "batch"]) -> tuple[Float[Tensor, "batch token d_model"], Float[Tensor, "batch d_embed"]]:
         """States and features of some pictures."""
@@ -144,7 +147,7 @@ def compute(
         with torch.autocast("cuda", dtype=half) if half and torch.cuda.is_available() else nullcontext():
             found = _states(clip, first_layer, images.flatten(0, 1))
             if features is not None:
-                features[at] = image_suffix(clip.visual, found, first_layer).to(features)
+                features[at] = frozen_features(clip.visual, found, first_layer).to(features)
         if states is not None:
             states[at] = found.to(states)
 

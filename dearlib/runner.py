@@ -3,18 +3,23 @@
 The parameters are validated before anything is written. The `.py` is executed by papermill in the kernel `python3`,
 from the repository's root. DIR/notebook.ipynb exists only if every code cell completed; a failed run leaves
 DIR/failed.ipynb for reading. Exit status: 0 done, 1 a cell failed, 2 the input was wrong.
+
+With a `device` such as "2 x cuda" the notebook runs in two processes that train together, as under
+`torchrun --standalone --nproc-per-node=2 -m dearlib.runner …`.
 """
 
 import argparse
 import ast
 import errno
 import os
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import jupytext
 import nbformat
@@ -26,7 +31,9 @@ from traitlets.config import Config
 
 from dearlib.errors import InputError
 from dearlib.pairs import KERNEL, update_pair
-from dearlib.params import load_params, model_of, plain, repository
+from dearlib.params import load_params, model_of, plain, processes, repository
+
+RANK = os.environ.get("RANK")  # torchrun's; None if this is the only process
 
 
 class NotebookFailed(RuntimeError):
@@ -42,8 +49,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--update-pair", action="store_true", help="write the outputs to the notebook's committed .ipynb")
     args = parser.parse_args(argv)
     try:
+        count = processes(getattr(load_params(args.notebook.stem, args.params, _overrides(args.overrides)), "device", ""))
+        if count > 1 and RANK is None:
+            return start(count, "dearlib.runner", argv if argv is not None else sys.argv[1:])
         executed = run(args.notebook, args.params, args.out, _overrides(args.overrides))
-        if args.update_pair:
+        if args.update_pair and RANK in (None, "0"):
             update_pair(args.notebook, executed)
     except InputError as error:
         print(f"{args.notebook.stem}: {error}", file=sys.stderr)
@@ -54,6 +64,19 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def start(count: int, module: str, arguments: Sequence[str]) -> int:
+    """Runs `python -m module arguments` in `count` processes that know of each other; the exit status of the first that failed, or 0."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # here, because torch takes seconds to import
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(1, 1, count, run_id=uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
+    try:
+        elastic_launch(config, sys.executable)("-m", module, *arguments)
+    except ChildFailedError as error:
+        return error.get_first_failure()[1].exitcode
+    return 0
+
+
 def run(notebook: Path, params: Path, out: Path, overrides: dict[str, str] | None = None) -> NotebookNode:
     """Executes `notebook` and returns it; writes `out`/notebook.ipynb whole or not at all.
 
@@ -61,12 +84,16 @@ def run(notebook: Path, params: Path, out: Path, overrides: dict[str, str] | Non
     """
     values = plain(load_params(notebook.stem, params, overrides))
     node = read(notebook)
+    if RANK not in (None, "0"):
+        out = out / f"rank{RANK}"  # of the processes after the first only a failure is kept
     try:
         out.mkdir(parents=True, exist_ok=True)
         partial = out.resolve() / "running.ipynb"
         executed = _execute(node, partial, values, repository(notebook.parent), label=out.name)
         os.replace(partial, out / "notebook.ipynb")
         (out / "failed.ipynb").unlink(missing_ok=True)
+        if RANK not in (None, "0"):
+            shutil.rmtree(out)
     except PapermillExecutionError as error:
         os.replace(partial, out / "failed.ipynb")
         if error.ename == "InputError":

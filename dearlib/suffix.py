@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from dearlib.attention import biased_layer, shared_layer
-from dearlib.clip import FrozenClip, TextStates
+from dearlib.clip import FrozenClip, TextStates, run_layers
 
 
 def image_states(
@@ -45,6 +45,14 @@ def image_states(
         else:
             x = biased_layer(block, x, bias[:, :, read], x[:, read], constant)
     return x
+
+
+def frozen_features(visual: nn.Module, states: Float[Tensor, "batch token d_model"], first_layer: int) -> Float[Tensor, "batch d_embed"]:
+    """CLIP's own image feature, before normalisation, from the verge of layer J; of the last layer only [CLS] is computed."""
+    last = visual.transformer.resblocks[-1]  # type: ignore[union-attr,index]
+    x = run_layers(visual.transformer, states, first_layer, len(visual.transformer.resblocks) - 1)  # type: ignore[arg-type,union-attr]
+    x = biased_layer(last, x, x.new_zeros(1, 1, 1, x.shape[1]), x[:, :1])
+    return visual.ln_post(x[:, 0]) @ visual.proj  # type: ignore[operator]
 
 
 def text_features(

@@ -66,10 +66,9 @@ from collections import Counter
 
 import pandas as pd
 import torch
-from lightning_fabric import Fabric
 
-from dearlib import experiment, plots, prefix
-from dearlib.clip import load, text_prefix
+from dearlib import experiment, plots, prefix, ranks
+from dearlib.clip import check_cut, load, text_prefix
 from dearlib.datasets import classnames, few_shot, half, prompts, read_split, split_sha256
 from dearlib.evaluation import evaluate, evaluate_together, harmonic_mean, zero_shot
 from dearlib.model import DeAR, Settings
@@ -81,8 +80,9 @@ from dearlib.training import Schedule, TrainingRun, TrainingSet, fit
 
 began = time.monotonic()
 p = validated("05_training", globals())
-fabric = Fabric(accelerator=p.device, devices=1, precision=p.precision)
+fabric = ranks.fabric(p.device, p.precision)
 frozen = load(p.clip, p.clip_weights)
+check_cut(frozen, p.first_layer)
 frozen.model.to(fabric.device)
 head_roles = HeadRoles.load(p.roles).for_weights(frozen.weights_sha256)
 run_folder = p.runs_root / f"05_training-{p.dataset}"
@@ -127,7 +127,8 @@ cache = experiment.cache(p)
 
 def kept(items):
     """States on the verge of layer J and frozen features of plain pictures."""
-    return prefix.of_items(cache, frozen, p.first_layer, items)
+    with fabric.rank_zero_first():  # of several processes the others find it in the cache
+        return prefix.of_items(cache, frozen, p.first_layer, items)
 
 
 test = {"base": kept(base.test), "novel": kept(novel.test)}
@@ -206,7 +207,8 @@ _ = ax.set(xlabel="epoch", ylabel="learning rate")
 # %%
 def views_of(sample, s):
     """The training set of one seed: `views` views of every picture, on the verge of layer J."""
-    kept_views = prefix.of_views(cache, frozen, p.first_layer, sample.train, s, p.views, p.crop_scale, p.flip)
+    with fabric.rank_zero_first():
+        kept_views = prefix.of_views(cache, frozen, p.first_layer, sample.train, s, p.views, p.crop_scale, p.flip)
     return TrainingSet(kept_views, torch.tensor([item.label for item in sample.train]))
 
 
@@ -293,8 +295,6 @@ print(f"harmonic mean: {hm['CLIP']:.2f} → {hm['DeAR']:.2f} ({hm['DeAR'] - hm['
 # made of records alone. With the record on disk the checkpoints have done their work.
 
 # %%
-for s, model in trained.items():
-    model.save(run_folder / f"tokens-seed{s}.safetensors")
 record = RunRecord(
     notebook="05_training",
     parameters=plain(p),
@@ -307,9 +307,13 @@ record = RunRecord(
     curves={f"seed {r.seed}": curve for r, curve in zip(runs, curves, strict=True)},
     **provenance(p.data_root),
 )
-record.save(run_folder / "record.json")
-for checkpoint in run_folder.glob("checkpoint-*.safetensors"):
-    checkpoint.unlink()
+if fabric.is_global_zero:  # of several processes one writes
+    for s, model in trained.items():
+        model.save(run_folder / f"tokens-seed{s}.safetensors")
+    record.save(run_folder / "record.json")
+    for checkpoint in run_folder.glob("checkpoint-*.safetensors"):
+        checkpoint.unlink()
+fabric.barrier()
 RunRecord.load(run_folder / "record.json").metrics[0]
 
 # %% [markdown]

@@ -77,11 +77,10 @@ linear_probe: bool = False
 import time
 
 import pandas as pd
-from lightning_fabric import Fabric
 from tqdm.auto import tqdm
 
-from dearlib import experiment, plots, prefix
-from dearlib.clip import load, text_prefix
+from dearlib import experiment, plots, prefix, ranks
+from dearlib.clip import check_cut, load, text_prefix
 from dearlib.datasets import classnames, few_shot, half, prompts, read_split, split_sha256
 from dearlib.evaluation import accuracy, evaluate_together, zero_shot
 from dearlib.params import params_hash, plain, validated
@@ -91,8 +90,9 @@ from dearlib.roles import HeadRoles
 
 began = time.monotonic()
 p = validated("05_variants", globals())
-fabric = Fabric(accelerator=p.device, devices=1, precision=p.precision)
+fabric = ranks.fabric(p.device, p.precision)
 frozen = load(p.clip, p.clip_weights)
+check_cut(frozen, p.first_layer)
 frozen.model.to(fabric.device)
 found = HeadRoles.load(p.roles).for_weights(frozen.weights_sha256)
 run_folder = p.runs_root / f"{p.group}-{p.dataset}"
@@ -129,7 +129,8 @@ tests |= {(target, "all"): half(read_split(p.data_root, target), "all") for targ
 texts = {key: prompts(key[0], classnames(part)) for key, part in tests.items()}
 start = time.monotonic()
 cache = experiment.cache(p)
-shared = {key: prefix.of_items(cache, frozen, found.first_layer, part.test) for key, part in tests.items()}
+with fabric.rank_zero_first():  # of several processes the others find it in the cache
+    shared = {key: prefix.of_items(cache, frozen, found.first_layer, part.test) for key, part in tests.items()}
 size = sum(len(s.features) for s in shared.values())
 gigabytes = size * (frozen.patches + 1) * frozen.d_model * cache.dtype.itemsize / 1e9
 print(f"{size:,} test pictures through layers 1 to {found.first_layer - 1}: {gigabytes:.2f} GB of states")
@@ -232,8 +233,6 @@ print(f"{len(trained)} runs in {time.monotonic() - start:.0f} s, {(time.monotoni
 # ## 5. The record
 
 # %%
-for (name, s), model in trained.items():
-    model.save(run_folder / f"tokens-{name.replace(' ', '_').replace('/', '_')}-seed{s}.safetensors")
 record = RunRecord(
     notebook="05_variants",
     parameters=plain(p),
@@ -245,9 +244,13 @@ record = RunRecord(
     metrics=tuple(metrics),
     **provenance(p.data_root),
 )
-record.save(run_folder / "record.json")
-for checkpoint in run_folder.glob("checkpoint-*.safetensors"):
-    checkpoint.unlink()
+if fabric.is_global_zero:  # of several processes one writes
+    for (name, s), model in trained.items():
+        model.save(run_folder / f"tokens-{name.replace(' ', '_').replace('/', '_')}-seed{s}.safetensors")
+    record.save(run_folder / "record.json")
+    for checkpoint in run_folder.glob("checkpoint-*.safetensors"):
+        checkpoint.unlink()
+fabric.barrier()
 
 # %% [markdown]
 # ## What to take away

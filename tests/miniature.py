@@ -160,7 +160,7 @@ def write_params() -> None:
         target = PARAMS / path.name
         target.write_text(f"# Made by tests/miniature.py from {path}: smaller counts, generated input.\n{text}")
         load_params(notebook, target)
-    (PARAMS / "resources.yaml").write_text("default: {memory_mb: 6000, minutes: 60}\n")
+    shutil.copy("params/paper/resources.yaml", PARAMS)
 
 
 if __name__ == "__main__":

@@ -3,27 +3,61 @@
 import pytest
 import torch
 
-from dearlib import bench
+from dearlib.bench import meters, ways
+from dearlib.bench.parts import growth
 from dearlib.clip import MINI
 
 
 def test_the_two_ways_are_the_same_training() -> None:
-    assert bench.same_losses(MINI, batch=3, classes=4, steps=3) < 1e-4
+    assert ways.same_losses(MINI, batch=3, classes=4, steps=3) < 1e-4
 
 
 def test_the_fast_way_needs_fewer_operations() -> None:
-    made = bench.build(MINI, batch=3, classes=4)
-    plain, fast = (bench.count(lambda way=way: bench.step(getattr(made, way), made.model)) for way in ("straightforward", "fast"))  # type: ignore[misc]
+    made = ways.build(MINI, batch=3, classes=4)
+    plain, fast = (meters.count(lambda way=way: ways.step(getattr(made, way), made.stack)) for way in ("straightforward", "fast"))  # type: ignore[misc]
     assert 0 < fast < plain / 2
 
 
 def test_every_way_is_timed_in_turn() -> None:
     order: list[str] = []
-    seconds = bench.interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repeats=2)
+    seconds = meters.interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repeats=2)
     assert order == ["a", "b"] * 3
     assert {name: len(times) for name, times in seconds.items()} == {"a": 2, "b": 2}
 
 
 def test_operations_of_a_product_by_hand() -> None:
     a, b = torch.ones(20, 30), torch.ones(30, 50)
-    assert bench.count(lambda: a @ b) == pytest.approx(2 * 20 * 30 * 50 / 1e9)
+    assert meters.count(lambda: a @ b) == pytest.approx(2 * 20 * 30 * 50 / 1e9)
+
+
+def test_attention_counts_the_same_by_the_fused_kernel_and_by_hand() -> None:
+    """Two products of [query, key, d_head] a head forward; the counter alone knows no formula for a CPU's kernel."""
+    q, k, v = (torch.ones(2, 3, 5, 64) for _ in range(3))
+    by_hand = meters.count(lambda: (q @ k.mT).softmax(-1) @ v)
+    assert meters.count(lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v)) == pytest.approx(by_hand)
+    assert by_hand == pytest.approx(2 * 2 * 2 * 3 * 5 * 5 * 64 / 1e9)
+
+
+def test_plain_encoding_counts_its_attention_layers() -> None:
+    """open_clip's layers in one call: 12·d² products a token a layer, and the two of attention."""
+    made = ways.build(MINI, batch=2, classes=2)
+    clip, d, tokens = made.model.clip, 144, 65
+    layers = 12 * 2 * 2 * tokens * (12 * d * d + 2 * tokens * d)
+    with torch.no_grad():
+        counted = meters.count(lambda: clip.encode_image(made.images))
+    assert counted == pytest.approx(layers / 1e9, rel=0.01)
+
+
+def test_more_runs_cost_more_operations_in_proportion() -> None:
+    m = meters.Measurer(MINI, top=1.0, repeats=1)
+    (one,), (three,) = growth(m, classes=2), growth(m, classes=2, runs=3)
+    assert three.runs == 3
+    assert three.gflop == pytest.approx(3 * one.gflop, rel=0.01)
+
+
+def test_what_lies_below_layer_j_can_be_let_go() -> None:
+    made = ways.build(MINI, batch=2, classes=2)
+    before = ways.total(made.fast()).item()
+    meters.let_go_below(made.model.clip, ways.J)
+    assert ways.total(made.fast()).item() == before
+    assert made.model.clip.model.token_embedding.weight.is_meta

@@ -4,8 +4,11 @@ import re
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
+
+from dearlib.bench.summary import speedups
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,6 +39,13 @@ def test_the_readmes_table_is_the_one_that_was_drawn() -> None:
         assert shown[1].strip() == TABLE.read_text(encoding="utf-8").strip(), "copy figures/mini/table2.md between the markers"
     else:
         assert "|" not in shown[1], "a table that nothing in the tree has drawn"
+
+
+def test_the_readmes_benchmark_is_what_was_measured() -> None:
+    shown = re.search(r"<!-- bench (\S+) -->\n(.*)<!-- /bench -->", README, re.DOTALL)
+    assert shown is not None
+    measured = pd.read_csv(ROOT / "figures" / shown[1] / "bench.csv")
+    assert shown[2].strip() == speedups(measured).to_markdown(index=False, disable_numparse=True), "copy what `make bench` ends with"
 
 
 def test_every_notebook_is_on_the_readmes_map() -> None:

@@ -171,7 +171,7 @@ def test_the_miniature_is_the_paper_profile_with_smaller_counts(tmp_path: Path, 
     monkeypatch.setattr(miniature, "PARAMS", tmp_path)
     miniature.write_params()
     paper = {p.name for p in Path("params/paper").glob("[0-9]*.yaml")}
-    assert {p.name for p in tmp_path.iterdir()} == {*paper, "resources.yaml"}
+    assert {p.name for p in tmp_path.iterdir()} == paper | {"resources.yaml"}
     for name in sorted(paper):
         notebook = name.removesuffix(".yaml").partition("-")[0]
         small, whole = (params.plain(params.load_params(notebook, folder / name)) for folder in (tmp_path, Path("params/paper")))

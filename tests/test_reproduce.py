@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 from dearlib import params, reproduce
 
@@ -21,6 +22,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh clone without data, runs or figures, its notebooks reduced to one import each."""
     for name in ("dearlib", "params"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "profiles", tmp_path / "profiles")
     shutil.copy(ROOT / "Snakefile", tmp_path)
     (tmp_path / "notebooks").mkdir()
     for notebook in params.MODELS:
@@ -45,6 +47,53 @@ def test_two_at_once_are_refused(repository: Path, capsys: pytest.CaptureFixture
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert reproduce.main([]) == 2
     assert "expected no other `make reproduce` in this folder" in capsys.readouterr().err
+
+
+def test_one_table_can_be_planned_and_nothing_runs(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert reproduce.main(["--only", "table2", "--dry-run"]) == 0
+    told = capfd.readouterr()
+    assert "05: training on objects" in told.out + told.err
+    assert "07: from one data set to others" not in told.out + told.err
+    assert not Path("runs").exists()
+
+
+def test_an_executor_without_a_profile_or_plugin_is_refused(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert reproduce.main(["--executor", "nowhere"]) == 2
+    assert "expected local or a folder of profiles/, got nowhere" in capsys.readouterr().err
+    monkeypatch.setattr(reproduce.importlib.util, "find_spec", lambda name: None)
+    assert reproduce.main(["--executor", "slurm"]) == 2
+    assert "pip install 'dearlib[cluster]'" in capsys.readouterr().err
+
+
+def test_jobs_that_a_killed_run_left_in_slurm_are_named(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for squeue: two jobs of ours in this folder, one of ours elsewhere, one of somebody else's making."""
+    here = repository.resolve()
+    lines = f"7|dearlib_ab|{here}\n9_[1-3]|dearlib_ab|{here}\n10|dearlib_ab|{here.parent}\n11|other|{here}\n"
+    program = repository / "bin" / "squeue"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{lines}END\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    assert reproduce.main([]) == 2
+    assert capsys.readouterr().err == (
+        "reproduce: expected no jobs of an earlier run, got SLURM jobs 7 9_[1-3]; wait for them or `scancel 7 9_[1-3]`\n"
+    )
+
+
+def test_the_slurm_profile_is_ready_for_every_rule(repository: Path) -> None:
+    """What the profile may leave out, each rule says itself; what guards against two runs at once depends on the jobs' names."""
+    profile = yaml.safe_load(Path("profiles/slurm/config.yaml").read_text())
+    assert profile["executor"] == "slurm"
+    assert profile["slurm-jobname-prefix"] == "dearlib"
+    rules = re.split(r"\nrule ", Path("Snakefile").read_text())[1:]
+    computing = [rule for rule in rules if "\n    shell:" in rule]
+    assert len(computing) == 14
+    for rule in computing:
+        assert f'**needs("{rule.partition(":")[0]}"' in rule
 
 
 def test_the_summary_is_the_table_or_what_failed(repository: Path) -> None:
@@ -78,8 +127,8 @@ def test_a_profile_differs_from_mini_in_size_alone() -> None:
     size = {"profile", "runs_root", "figures_root", "roles", "seeds", "dataset", "datasets", "sweep_datasets", "trained", "targets"}
     size |= {"shifted", "bootstrap", "null_draws", "variants"}
     mini, quick = ROOT / "params" / "mini", ROOT / "params" / "quick"
-    steps = {p.name for p in mini.glob("[0-9]*.yaml")} - {"00_pretrain_mini.yaml"}
-    assert {p.name for p in quick.glob("*.yaml")} == steps
+    steps = {p.name for p in mini.glob("[0-9]*.yaml")} - {"00_pretrain_mini.yaml", "13_performance.yaml", "14_cost.yaml"}
+    assert {p.name for p in quick.glob("[0-9]*.yaml")} == steps
     for name in steps:
         notebook = name.removesuffix(".yaml").partition("-")[0]
         ours, theirs = (params.plain(params.load_params(notebook, folder / name)) for folder in (quick, mini))

@@ -77,6 +77,17 @@ def test_runs_of_other_shapes_are_refused(clip, roles, data) -> None:
         fitted(clip, [one(clip, roles, data), odd])
 
 
+def test_more_processes_than_pictures_in_a_batch_are_refused(clip, roles, data) -> None:
+    """An empty share has no mean."""
+
+    class Three(Fabric):
+        world_size = 3
+
+    model = one(clip, roles, data)
+    with pytest.raises(InputError, match="expected at most 2 processes, one per picture of a batch, got 3"):
+        fit([model], text_prefix(clip, PROMPTS, 9), clip.encode_text(PROMPTS), Three(accelerator="cpu", devices=1))
+
+
 def test_schedule_by_hand() -> None:
     """CoOp's: the warm-up epoch, then the whole cosine from its top, so that the last rate is above zero."""
     schedule = Schedule(epochs=4, lr=8.0, warmup_epochs=1, warmup_lr=0.5)

@@ -7,6 +7,7 @@ layers downwards (1-based) and heads to the right (0-based).
 """
 
 from dearlib.plots.comparisons import difference_map, trade_off
+from dearlib.plots.costs import counted_bars, growth_line, predicted_measured, ranked_bars, roofline
 from dearlib.plots.framework import framework
 from dearlib.plots.internals import attention_overlay, contribution_map, frame, patch_grid, picture, stacked_parts
 from dearlib.plots.masks import mask_drawing, token_flow
@@ -58,6 +59,7 @@ __all__ = [
     "colorbar",
     "concept_bars",
     "contribution_map",
+    "counted_bars",
     "difference_forest",
     "difference_map",
     "entropy_intervals",
@@ -66,15 +68,19 @@ __all__ = [
     "frame",
     "framework",
     "gain_dots",
+    "growth_line",
     "labelled_points",
     "layer_head_map",
     "loss_curve",
     "mask_drawing",
     "patch_grid",
     "picture",
+    "predicted_measured",
+    "ranked_bars",
     "role_counts",
     "role_legend",
     "role_map",
+    "roofline",
     "save",
     "shot_curves",
     "stacked_parts",

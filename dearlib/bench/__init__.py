@@ -1,0 +1,1 @@
+"""What DeAR costs, measured: `python -m dearlib.bench` (see `__main__`)."""

@@ -1,0 +1,149 @@
+"""The parts that are measured, each beside the plain way."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dearlib.bench.meters import Measurer, Row, ceiling, peak_of, textspan_input
+from dearlib.bench.ways import Bench, J, build, step, total
+from dearlib.clip import image_prefix
+from dearlib.heads import head_contributions
+from dearlib.model import Losses
+from dearlib.suffix import frozen_features
+from dearlib.textspan import textspan
+
+
+def steps(m: Measurer, batch: int, classes: int, memory: bool = False) -> list[Row]:
+    """A training step both ways."""
+    bench = build(m.name, batch, classes, device=m.device)
+    ways: dict[str, Callable[[], object]] = {way: partial(step, getattr(bench, way), bench.stack) for way in ("straightforward", "fast")}
+    if m.device != "cpu":
+        ways |= gpu_ways(bench)
+    peaks = {way: peak_of(m.name, way, batch, classes) for way in ("straightforward", "fast")} if memory else None
+    return m.rows("training step", ways, peaks, batch=batch, classes=classes, k=5)
+
+
+def growth(m: Measurer, **at: int) -> list[Row]:
+    """A fast training step somewhere else: other batch, classes, K, J or number of runs."""
+    bench = build(m.name, device=m.device, **({"batch": 4, "classes": 50} | at))
+    return m.rows("growth", {"fast": partial(step, bench.fast, bench.stack)}, None, **({"batch": 4, "classes": 50, "k": 5} | at))
+
+
+def encoding(m: Measurer, batch: int) -> list[Row]:
+    """Pictures to features: CLIP's own way, DeAR's at inference, with every head's contribution, and the kept prefix."""
+    bench = build(m.name, batch, 2, device=m.device)
+    clip, visual, images = bench.model.clip, bench.model.clip.visual, bench.images
+
+    def kept() -> Tensor:
+        states = image_prefix(visual, images, J)
+        return frozen_features(visual, states, J)
+
+    ways = {
+        "plain encode_image": lambda: clip.encode_image(images),
+        "DeAR image features": lambda: bench.model.image_features(image_prefix(visual, images, J)),
+        "head contributions": lambda: head_contributions(visual, images, J),
+        "prefix and teacher": kept,
+    }
+    peaks = {way: peak_of(m.name, way, batch, 2) for way in ("plain encode_image", "head contributions")} if m.device == "cpu" else {}
+    with torch.no_grad():
+        return m.rows("image encoding", ways, peaks, batch=batch)
+
+
+def imagenet_size(m: Measurer, batch: int = 32, classes: int = 1000) -> list[Row]:
+    """A training step among as many class names as ImageNet has, its states computed when asked for; its time, and its memory by itself."""
+    bench = build(m.name, batch, classes)
+
+    def streamed() -> float:
+        with torch.no_grad():
+            states = image_prefix(bench.model.clip.visual, bench.images, J)
+        return step(replace(bench, states=states).fast, bench.stack)
+
+    peaks = {"fast, streamed": peak_of(m.name, "streamed", batch, classes)}
+    return m.rows("ImageNet size", {"fast, streamed": streamed}, peaks, batch=batch, classes=classes, k=5)
+
+
+def spans(m: Measurer) -> list[Row]:
+    """TextSpan of all late heads over 5,000 pictures and 3,498 phrases, 20 phrases each."""
+    inputs = textspan_input(m.name, m.device)
+    with torch.no_grad():
+        peaks = {"all heads at once": peak_of(m.name, "TextSpan", 1, 2)} if m.device == "cpu" else {}
+        return m.rows("TextSpan", {"all heads at once": lambda: textspan(*inputs, rank=80, steps=20)}, peaks, batch=len(inputs[0]))
+
+
+def gpu_ways(bench: Bench) -> dict[str, Callable[[], object]]:
+    """What only a GPU is worth it for: bfloat16, the same compiled, and compiled with CUDA graphs."""
+
+    def in_half(way: Callable[[], Losses]) -> Callable[[], object]:
+        def run() -> None:
+            for model in bench.stack.models:
+                model.zero_grad()
+            with torch.autocast("cuda", dtype=torch.bfloat16):
+                loss = total(way())
+            loss.backward()
+
+        return run
+
+    return {
+        "fast, bf16": in_half(bench.fast),
+        "fast, bf16, compiled": in_half(torch.compile(bench.fast)),
+        "fast, bf16, graphed": in_half(torch.compile(bench.fast, mode="reduce-overhead")),
+    }
+
+
+def whole_run(name: str, classes: int = 25, shots: int = 16, tenth: int = 10) -> pd.DataFrame:
+    """A 16-shot run of 25 classes for 10 epochs, views = 10, one `tenth` of it really run: one epoch, one view.
+
+    Every cost of the run is proportional to epochs = views, so its seconds are ten times those measured here. Ways: the
+    straightforward loop; the fast one with its prefix made first; a second run on the same prefix.
+    """
+    batch, pictures = 4, classes * shots
+    bench = build(name, batch, classes)
+    began = time.perf_counter()
+    for _ in range(pictures // batch):
+        step(bench.straightforward, bench.stack)
+    straightforward = time.perf_counter() - began
+    began = time.perf_counter()
+    images = bench.images.repeat(16, 1, 1, 1)
+    with torch.no_grad():
+        for _ in range(pictures // len(images)):
+            frozen_features(bench.model.clip.visual, image_prefix(bench.model.clip.visual, images, J), J)
+        rest = images[: pictures % len(images)]
+        if len(rest):
+            frozen_features(bench.model.clip.visual, image_prefix(bench.model.clip.visual, rest, J), J)
+    prefix = time.perf_counter() - began
+    began = time.perf_counter()
+    for _ in range(pictures // batch):
+        step(bench.fast, bench.stack)
+    fast = time.perf_counter() - began
+    ways = {"straightforward": straightforward, "fast, prefix included": prefix + fast, "fast, on a kept prefix": fast}
+    return pd.DataFrame({"way": ways.keys(), "seconds": [tenth * s for s in ways.values()]}).assign(
+        part="whole run", batch=batch, classes=classes
+    )
+
+
+GROWTH: tuple[dict[str, int], ...] = (
+    *({"batch": b} for b in (1, 2, 8, 16)),
+    *({"classes": c} for c in (10, 100, 200)),
+    *({"k": k} for k in (0, 10, 20)),
+    *({"first_layer": j} for j in (7, 11, 12)),
+    *({"runs": r} for r in (2, 3, 6)),
+)
+
+
+def measure(name: str, repeats: int, device: str, batches: Sequence[int] = (4, 32), classes: int = 50) -> Iterator[pd.DataFrame]:
+    """All parts, one after the other."""
+    m = Measurer(name, ceiling(device), repeats, device)
+    for batch in batches:
+        yield pd.DataFrame(map(asdict, steps(m, batch, classes, memory=device == "cpu")))
+    yield pd.DataFrame(map(asdict, encoding(m, max(batches))))
+    yield pd.DataFrame(map(asdict, spans(m)))
+    if device == "cpu":
+        yield whole_run(name)
+        yield pd.DataFrame(map(asdict, imagenet_size(replace(m, repeats=1))))
+    for at in GROWTH:
+        yield pd.DataFrame(map(asdict, growth(m, **at)))

@@ -1,0 +1,342 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 13 · Where every operation goes
+#
+# **Question.** A training step of DeAR touches a few hundred thousand numbers, yet a plain loop puts whole pictures and whole prompts
+# through all of CLIP for it, twice. How much of that work is needed, and what does leaving out the rest bring?
+#
+# | | |
+# |---|---|
+# | Paper | none of it: the paper gives no cost. Shapes are ViT-B/16's, weights random: they change no operation |
+# | You will see | operations predicted and counted · time beside the machine's ceiling · attention kernels that lost · growth |
+# | Reads | `figures/<hardware>/bench.csv`, which `make bench` measures; run records |
+# | Writes | `13_*.svg` and `.png` beside that file |
+# | Takes | a minute; `make bench` itself a quarter of an hour |
+
+# %% tags=["parameters"]
+profile: str = "mini"
+runs_root: str = "runs/mini"
+figures_root: str = "figures/mini"
+bench: str = "figures"  # bench.csv of each hardware lies in a folder of this one
+repeats: int = 5  # of what is timed in this notebook
+
+# %%
+from statistics import median
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from IPython.display import Markdown, display
+
+from dearlib import attention, plots
+from dearlib.bench import meters, ways
+from dearlib.clip import MINI
+from dearlib.errors import InputError
+from dearlib.masks import layer_mask
+from dearlib.params import validated
+from dearlib.results import RunRecord
+
+p = validated("13_performance", globals())
+files = sorted(p.bench.glob("*/bench.csv"))
+if not files:
+    raise InputError(f"{p.bench}: expected a folder with bench.csv in it, got none; run `make bench` first")
+measured = {f.parent.name: pd.read_csv(f) for f in files}
+on_cpu = [name for name in measured if not name.startswith("nvidia")]
+here = measured[on_cpu[0]]
+out = p.bench / on_cpu[0]
+told = here.iloc[0]
+print(f"{on_cpu[0]} · torch {told.torch} · {told.model} · a plain matrix product reaches {told.ceiling:.0f} GFLOP/s here")
+
+# %% [markdown]
+# ## 1. Counting by hand
+#
+# Nearly all work of a transformer is matrix products. A layer of width $D$ on $N$ tokens multiplies $12 D^2$ weights with each token
+# (3 for queries, keys and values, 1 for the output, 8 in the MLP) and every pair of tokens twice with $D$ numbers; a
+# multiplication with its addition counts as two operations. Going backward through a *frozen* layer costs the same once more: there are no
+# gradients of weights to compute, only of states.
+
+
+# %%
+def layers(count, rows, tokens, width):
+    """GFLOP of `count` layers forward, on `rows` sequences of `tokens`."""
+    return count * rows * tokens * (24 * width**2 + 4 * tokens * width) / 1e9
+
+
+B, C, K, A, J, L = 4, 50, 5, 5, 9, 12
+N, D, T, W = 197, 768, 77, 512  # tokens and width of pictures, columns and width of text
+picture = layers(L, B, N, D)  # the frozen teacher
+own = layers(J - 1, B, N, D) + layers(L - J + 1, B, N + A, D)
+back = layers(L - J + 1, B, N + A, D)
+prompts = layers(J - 1, C, T, W) + layers(L - J + 1, C, T + K, W)
+back_text = layers(L - J + 1, C, T + K, W)
+plain = {"frozen teacher": picture, "pictures, forward": own, "pictures, backward": back}
+plain |= {"text, forward": prompts, "text, backward": back_text}
+step = here[(here.part == "training step") & (here.batch == B)].set_index("way")
+counted = step.gflop["straightforward"]
+lines = "\n".join(f"| {name} | {g:.0f} |" for name, g in plain.items())
+Markdown(f"A step of the plain loop, batch {B}, {C} classes, in GFLOP:\n\n| part | predicted |\n|---|---|\n{lines}\n"
+         f"| **sum** | **{sum(plain.values()):.0f}** |\n\nCounted while it ran: {counted:.0f} "
+         f"({sum(plain.values()) / counted:.2f} of it predicted).")  # fmt: skip
+
+# %% [markdown]
+# ## 2. Leaving out, exactly
+#
+# Each of these changes no number beyond rounding (asserted in `tests/test_suffix.py` in double precision, forward and backward):
+#
+# 1. *Below layer J nothing is trained*: states that enter layer J are kept, and so is the teacher's feature of the same view.
+# 2. *Attention in text is causal*: columns behind the longest prompt's end are never looked at.
+# 3. *Prompts begin alike*: what stands before the class name is the same for all classes, and is computed once.
+# 4. *The last layer is read in few places*: [CLS] and the attribute tokens; the end of text.
+# 5. *The originals entering layer J are constants*: no gradient of their queries, keys and values is wanted.
+
+# %%
+length, shared = 16, 5  # columns of the longest prompt here, start of text and 'a photo of a' among them
+own_text = length - shared
+kept = [("as written", sum(plain.values()))]
+upper, upper_text = layers(L - J + 1, B, N + A, D), layers(L - J + 1, C, T + K, W)
+kept.append(("prefix kept", 2 * (upper + upper_text)))
+cut_text = layers(L - J + 1, C, length + K, W)
+kept.append(("text cut", 2 * (upper + cut_text)))
+once = layers(L - J + 1, C, own_text, W) + layers(L - J + 1, 1, shared + K, W)
+kept.append(("shared text once", 2 * (upper + once)))
+last = B * (2 * (N + A) * 2 * D**2 + (A + 1) * (24 - 4) * D**2) / 1e9  # keys and values of all, the rest of six tokens
+last_text = C * (2 * own_text * 2 * W**2 + 20 * W**2) / 1e9
+pruned = layers(L - J, B, N + A, D) + last + layers(L - J, C, own_text, W) + last_text
+kept.append(("last layer read only", 2 * pruned))
+kept.append(("no gradient of constants", 2 * pruned - B * N * 6 * D**2 / 1e9))
+fig, ax = plots.figure(size=(7.6, 2.8))
+plots.counted_bars(ax, [n for n, _ in kept], [g for _, g in kept], step.gflop["fast"], "GFLOP a step")
+_ = plots.save(fig, out, "13_operations")
+
+# %%
+print(f"predicted {kept[0][1]:.0f} → {kept[-1][1]:.0f} GFLOP; counted {counted:.0f} → {step.gflop['fast']:.0f}, "
+      f"{counted / step.gflop['fast']:.1f} times fewer")  # fmt: skip
+
+# %% [markdown]
+# ## 3. Does the time follow?
+#
+# Both ways, timed in turn in one run; medians. The losses of the two agree along twenty steps of training to the number printed.
+
+
+# %%
+def shown(rows, columns=("way", "batch", "classes", "gflop", "seconds", "gflop_per_second", "share_of_ceiling", "peak_gb")):
+    """The measurements as a table to read."""
+    names = {"gflop_per_second": "GFLOP/s", "share_of_ceiling": "of ceiling", "peak_gb": "peak GB"}
+    return rows[list(columns)].rename(columns=names).round(3)
+
+
+steps = here[here.part == "training step"]
+shown(steps)
+
+# %%
+for batch, own in steps.groupby("batch"):
+    by = own.set_index("way")
+    print(f"batch {batch}: {by.seconds['straightforward'] / by.seconds['fast']:.1f} times faster, at {by.share_of_ceiling['fast']:.0%} of "
+          f"the ceiling, peak {by.peak_gb['fast']:.2f} GB (the plain loop: {by.peak_gb['straightforward']:.2f})")  # fmt: skip
+print(f"losses differ by at most {told.losses_differ:.0e}")
+
+# %%
+timed = here[here.part.isin(["training step", "image encoding"])].copy()
+timed["name"] = timed.way + timed.batch.map(" ({})".format)
+fig, ax = plots.figure(size=(6.8, 3.6))
+plots.roofline(ax, timed.gflop, timed.seconds, timed.name, told.ceiling)
+_ = plots.save(fig, out, "13_roofline")
+
+# %% [markdown]
+# A point on the line is as fast as the machine multiplies matrices; its distance below the line is what memory, small products and
+# everything that is not a product cost.
+#
+# ## 4. A whole run
+#
+# Sixteen pictures of each of 25 classes, ten epochs with a view of their own each. A tenth of it was run; every cost is proportional
+# to it.
+
+# %%
+run = here[here.part == "whole run"].set_index("way").seconds
+for way, seconds in run.items():
+    print(f"{way}: {seconds / 60:.1f} minutes, {run['straightforward'] / seconds:.1f} times the plain loop's speed")
+
+# %% [markdown]
+# Making the prefix costs as much as one plain pass of every view, so a single run gains less than its steps do; every further run on
+# the same pictures (another seed of the tokens, another role map, other λ) gains all of it.
+#
+# ## 5. Analysis and inference
+
+# %%
+encoding = here[here.part.isin(["image encoding", "TextSpan"])]
+shown(encoding, ("part", "way", "batch", "gflop", "seconds", "share_of_ceiling", "peak_gb"))
+
+# %%
+by = encoding.set_index("way").seconds
+for way in ("head contributions", "DeAR image features"):
+    print(f"{way}: {by['plain encode_image'] / by[way]:.2f} × the pictures a second of plain encoding")
+
+# %% [markdown]
+# Every head's contribution costs no more than encoding, because only the [CLS] row of late layers is asked for; nothing of size
+# tokens × tokens × heads × width ever exists.
+#
+# ## 6. Attention: what was tried
+#
+# A mask per head can be met in several ways. All of them give the reference's result; forward and backward are timed here on a layer of
+# the paper's shape (batch 8, 12 heads, 197 + 5 tokens of 64 dimensions).
+
+# %%
+torch.manual_seed(0)
+roles = ways.example_roles(ways.build(MINI, 1, 1).model.clip)
+may = layer_mask(roles, 9, N)  # [head, query, key], twelve heads as in ViT-B/16
+bias = attention.additive(may, torch.float32)[None]
+shape = (8, 12, N + A, 64)
+query, key, value, towards = (torch.randn(shape, requires_grad=i < 3) for i in range(4))
+
+
+def by_hand(q, k, v):
+    """Two products with a softmax between them."""
+    return torch.softmax((q * q.shape[-1] ** -0.5) @ k.mT + bias, dim=-1) @ v
+
+
+def grouped(q, k, v):
+    """No mask: shielded heads attend among originals and among tokens apart; other heads to the keys that they may see."""
+    out = torch.empty_like(q)
+    for h in range(q.shape[1]):
+        one = [t[:, h : h + 1] for t in (q, k, v)]
+        if not may[h, 0, N:].any() and not may[h, N, :N].any():
+            first, rest = ([t[:, :, s] for t in one] for s in (slice(N), slice(N, None)))
+            mixed = [F.scaled_dot_product_attention(*part) for part in (first, rest)]
+            out[:, h : h + 1] = torch.cat(mixed, dim=2)
+        else:
+            seen = may[h, 0].nonzero()[:, 0]
+            out[:, h : h + 1] = F.scaled_dot_product_attention(one[0], one[1][:, :, seen], one[2][:, :, seen])
+    return out
+
+
+# %%
+kernels = {
+    "fused, no mask (not the same)": lambda q, k, v: F.scaled_dot_product_attention(q, k, v),
+    "fused, mask as bias": lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=bias),
+    "two products by hand": by_hand,
+    "grouped heads, no mask": grouped,
+}
+expected = torch.autograd.grad((attention.reference(query, key, value, may[None]) * towards).sum(), (query, key, value))
+for kernel in list(kernels.values())[1:]:
+    found = kernel(query, key, value)
+    torch.testing.assert_close(found, attention.reference(query, key, value, may[None]), rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(torch.autograd.grad((found * towards).sum(), (query, key, value)), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+print(f"{', '.join(list(kernels)[1:])}: equal to the reference, forward and backward")
+
+
+# %%
+def timed_kernels(q, k, v, towards, chosen):
+    """Median milliseconds of forward and backward."""
+    runs = {n: (lambda f=f: torch.autograd.grad((f(q, k, v) * towards).sum(), (q, k, v))) for n, f in chosen.items()}
+    return {n: 1e3 * median(s) for n, s in meters.interleaved(runs, p.repeats).items()}
+
+
+wide = timed_kernels(query, key, value, towards, kernels)
+small = [torch.randn(28, 12, 70, 12, requires_grad=i < 3) for i in range(4)]  # DeAR-Mini's shape, seven runs of four pictures
+bias = torch.zeros(1, 12, 70, 70)
+narrow = timed_kernels(*small, {n: f for n, f in kernels.items() if "grouped" not in n})
+fig, axes = plots.figure(1, 2, size=(9.6, 2.4))
+plots.ranked_bars(axes[0], wide, "ms, heads of 64 dimensions")
+plots.ranked_bars(axes[1], narrow, "ms, heads of 12 dimensions")
+_ = plots.save(fig, out, "13_attention")
+
+# %%
+masked = {n: t for n, t in wide.items() if "not the same" not in n}
+narrow = {n: t for n, t in narrow.items() if "not the same" not in n}
+print(f"64 dimensions: {min(masked, key=masked.get)} is fastest; 12 dimensions: {min(narrow, key=narrow.get)}.")
+try:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    flex_attention(query, key, value, score_mod=lambda score, b, h, i, j: score + 0)
+    print("FlexAttention trains on this device")
+except NotImplementedError as error:
+    print(f"FlexAttention: {error}")
+
+# %% [markdown]
+# `attention.attend` chooses by device and width of a head, in one place. On a GPU a bias rules out the flash kernel, so there the choice
+# may fall otherwise; see the last section.
+#
+# ## 7. Growth
+#
+# One setting at a time around batch 4, 50 classes, $K = 5$, $J = 9$, one run.
+
+# %%
+growth = here[here.part == "growth"]
+base = {"batch": B, "classes": C, "k": K, "first_layer": J, "runs": 1}
+fast = step.loc["fast"]
+fig, axes = plots.figure(1, 5, size=(12, 2.6))
+titles = {"batch": "pictures a batch", "classes": "classes", "k": "text tokens K", "first_layer": "first layer J", "runs": "runs together"}
+for ax, (name, title) in zip(axes, titles.items(), strict=True):
+    rest = [c for c in base if c != name]
+    rows = growth[(growth[rest] == pd.Series(base)[rest]).all(axis=1)]
+    line = pd.concat([rows[[name, "seconds"]], pd.DataFrame({name: [base[name]], "seconds": [fast.seconds]})]).sort_values(name)
+    plots.growth_line(ax, line[name], line.seconds, title)
+axes[0].set_ylabel("seconds a step")
+_ = plots.save(fig, out, "13_growth")
+
+# %%
+runs = growth[growth.runs > 1].set_index("runs").seconds
+each = {1: fast.seconds, **{n: s / n for n, s in runs.items()}}
+print("Runs that share a batch, seconds a step and run: " + ", ".join(f"{n}: {s:.3f}" for n, s in each.items()))
+
+# %% [markdown]
+# At the paper's size a step of one run already fills the machine. DeAR-Mini's steps are small, and there stacking runs pays:
+
+# %%
+alone = {}
+for count in (1, 3, 12):
+    made = ways.build(MINI, 4, 6, runs=count)
+    seconds = meters.interleaved({"step": lambda made=made: ways.step(made.fast, made.stack)}, p.repeats)["step"]
+    alone[count] = 1e3 * median(seconds) / count
+print("DeAR-Mini, milliseconds a step and run: " + ", ".join(f"{n} together {t:.1f}" for n, t in alone.items()))
+
+# %% [markdown]
+# ## 8. Where a reproduction's time goes
+
+# %%
+records = [RunRecord.load(f) for f in sorted(p.runs_root.glob("*/record.json"))]
+trained = [{(m.method, m.seed, m.shots) for m in r.metrics if m.seed is not None and "class feature" not in m.method} for r in records]
+spent = pd.DataFrame(
+    [
+        {"group": str(r.parameters.get("group", r.notebook)), "seconds": r.wall_seconds, "runs": len(t)}
+        for r, t in zip(records, trained, strict=True)
+    ]
+)
+by_group = spent.groupby("group").agg(jobs=("seconds", "size"), runs=("runs", "sum"), seconds=("seconds", "sum"))
+by_group["seconds a run"] = by_group.seconds / by_group.runs
+by_group.round(1)
+
+# %%
+total = by_group.seconds.sum()
+heaviest = by_group.seconds.idxmax()
+print(f"{total / 60:.0f} minutes of one core's work in {len(records)} jobs, {by_group.seconds.max() / total:.0%} of it for {heaviest}.")
+
+# %% [markdown]
+# ## 9. On a GPU
+
+# %%
+gpus = {name: table for name, table in measured.items() if name.startswith("nvidia")}
+for name, table in gpus.items():
+    display(Markdown(f"**{name}**"), shown(table[table.part.isin(["training step", "image encoding"])]))
+if not gpus:
+    print("Not measured: no bench.csv of a GPU is at hand. On a machine with one, `make bench` writes it (bfloat16, compiled, graphed).")
+
+# %% [markdown]
+# ## What to take away
+#
+# - Predict by arithmetic, count, then time: a prediction that is off by more than a few percent means that something is not understood.
+# - The largest saving is work not done: what is frozen is a constant, what is never read need not exist.
+# - A kernel is fast *for a shape*. The fused kernel wins for CLIP's heads and loses for DeAR-Mini's.
+#
+# **Exercises.** (a) At which number of classes does text cost as much as pictures? Predict, then measure. (b) What would $J = 5$ cost in
+# time and in disk? (c) Why does a second run on one prefix gain more than the first, and how many runs pay for a prefix?
