@@ -69,7 +69,8 @@ for row, (name, items) in zip(axes, by_class.items(), strict=True):
     row[0].set_axis_on()
     row[0].set(xticks=[], yticks=[])
     row[0].spines[:].set_visible(False)
-    row[0].set_ylabel(name.removeprefix(f"{p.source}_"), fontsize=8)
+    short = name.removeprefix(f"{p.source}_")
+    row[0].set_ylabel(short if len(short) > 1 else name, fontsize=8)
 _ = plots.save(fig, p.figures_root, "08_pictures")
 
 # %% [markdown]

@@ -50,7 +50,7 @@ from dearlib.contrasts import Contrast, difference, paired
 from dearlib.datasets import entry, open_image, read_split, split_sha256
 from dearlib.datasets.world import vocabulary
 from dearlib.model import DeAR
-from dearlib.params import load_values, params_hash, plain, validated
+from dearlib.params import accelerator, load_values, params_hash, plain, validated
 from dearlib.results import Metric, RunRecord, load_records, origin, provenance, tidy
 from dearlib.roles import HeadRoles
 
@@ -59,7 +59,7 @@ p = validated("11_attribute_retrieval", globals())
 records = load_records([p.runs_root / f"source-{p.source}" / "record.json"])
 trained_with = load_values("05_variants", records[0].parameters)
 frozen = load(trained_with.clip, trained_with.clip_weights)
-where = torch.device("cuda" if trained_with.device in ("auto", "cuda") and torch.cuda.is_available() else "cpu")
+where = torch.device("cuda" if accelerator(trained_with.device) in ("auto", "cuda") and torch.cuda.is_available() else "cpu")
 frozen.model.to(where)
 roles = HeadRoles.load(trained_with.roles).for_weights(frozen.weights_sha256)
 run_folder = p.runs_root / f"source-{p.source}"

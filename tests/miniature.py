@@ -25,7 +25,7 @@ DATA, WEIGHTS, PARAMS = Path("data/miniature"), Path("cache/miniature/ViT-B-16-r
 NOTE = "coloured noise in place of the public data sets, a ViT-B/16 with random weights in place of CLIP"
 MODEL = "ViT-B-16-quickgelu"
 SIDE = 48
-EVERY = 40  # of ImageNet's 1000 class folders, and of those of its shifts, every fortieth holds pictures
+CLASSES = 10  # of ImageNet's 1000 class folders, and of those of its shifts, hold pictures; the others are there and empty
 SHOTS = (1, 2, 4, 8, 16)
 HELD_OUT = 4  # validation and test pictures a class of the other ten data sets
 
@@ -38,6 +38,7 @@ SMALL: dict[str, Any] = {
     "data_root": str(DATA),
     "device": "cpu",
     "roles": "runs/miniature/02_head_roles/roles.json",
+    "cache_root": "cache/miniature/prefix",
     "cache_dtype": "float32",
     "cache_gb": 20.0,
     "seeds": [1],
@@ -97,13 +98,13 @@ def write_data() -> None:
 
 
 def thinned(folder: Path, left: int) -> int:
-    """Empties all class folders but every fortieth, and leaves `left` pictures in those; returns how many are left in all."""
+    """Empties all class folders but ten, evenly spread, and leaves `left` pictures in those; returns how many are left in all."""
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
     classes.sort(key=lambda path: int(path.name) if path.name.isdecimal() else 0)  # stays as it is where names are words
     for number, path in enumerate(classes):
-        for file in sorted(path.glob("*.[jJ]*"))[0 if number % EVERY else left :]:
+        for file in sorted(path.glob("*.[jJ]*"))[0 if number % (len(classes) // CLASSES) else left :]:
             file.unlink()
-    return left * len(classes[::EVERY])
+    return left * CLASSES
 
 
 def shortened(folder: Path, name: str) -> int:

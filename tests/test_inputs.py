@@ -177,8 +177,8 @@ def test_the_miniature_is_the_paper_profile_with_smaller_counts(tmp_path: Path, 
         small, whole = (params.plain(params.load_params(notebook, folder / name)) for folder in (tmp_path, Path("params/paper")))
         for key in ("dataset", "datasets", "source", "targets", "shifted", "trained", "sweep_datasets", "group", "classes", "first_layer"):
             assert small.get(key) == whole.get(key), (name, key)
-    sizes = miniature.thinned(_folders(tmp_path / "folders", 90), 1)
-    assert sizes == 3 == len(list((tmp_path / "folders").rglob("*.jpg")))
+    sizes = miniature.thinned(_folders(tmp_path / "folders", 30), 1)
+    assert sizes == 10 == len(list((tmp_path / "folders").rglob("*.jpg")))
 
 
 def _folders(at: Path, count: int) -> Path:

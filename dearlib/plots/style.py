@@ -2,6 +2,7 @@
 
 import io
 import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def save(fig: Figure, folder: Path, name: str, generated: str | None = None) -> 
     `generated`: the note of a data root whose pictures stand in for real ones; it is drawn below the figure.
     """
     if generated:
-        fig.supxlabel(f"{GENERATED}: {generated}", fontsize=8, color="#B22222")
+        fig.supxlabel(textwrap.fill(f"{GENERATED}: {generated}", int(14 * fig.get_figwidth())), fontsize=8, color="#B22222")
     folder.mkdir(parents=True, exist_ok=True)
     for kind, notes in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
         buffer = io.BytesIO()
