@@ -290,7 +290,7 @@ each = {1: fast.seconds, **{n: s / n for n, s in runs.items()}}
 print("Runs that share a batch, seconds a step and run: " + ", ".join(f"{n}: {s:.3f}" for n, s in each.items()))
 
 # %% [markdown]
-# At the paper's size a step of one run already fills the machine. DeAR-Mini's steps are small, and there stacking runs pays:
+# DeAR-Mini's steps are small, and there stacking runs pays:
 
 # %%
 alone = {}
