@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from dearlib.errors import InputError
 from dearlib.weights import check_activation, pretrained_file, refuse_programs
 
+TEXTS = 128  # prompts that go through frozen layers together: a thousand at once would take gigabytes
 ASSETS = Path(str(files("dearlib") / "assets"))
 MINI = "DeAR-Mini"
 
@@ -224,7 +225,8 @@ def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int) -> Tex
     model = clip.model
     device = model.positional_embedding.device
     x = model.token_embedding(tokens[:, :length].to(device)) + model.positional_embedding[:length]  # type: ignore[operator,index]
-    x = run_layers(model.transformer, x, 1, first_layer - 1, model.attn_mask[:length, :length])  # type: ignore[arg-type,index]
+    mask = model.attn_mask[:length, :length]  # type: ignore[index]
+    x = torch.cat([run_layers(model.transformer, some, 1, first_layer - 1, mask) for some in x.split(TEXTS)])  # type: ignore[arg-type]
     same = (tokens[:, :length] == tokens[:1, :length]).all(dim=0)
     shared = min(int(same.cumprod(dim=0).sum()), int(end.min()))  # an end of text is always a class's own
     return TextStates(x, end.to(device), shared)

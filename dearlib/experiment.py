@@ -22,6 +22,7 @@ from dearlib.params import Training, Variant
 from dearlib.prefix import Cache, Prefix, Streamed
 from dearlib.rolemaps import rethresholded, shuffled_roles, uniform_roles
 from dearlib.roles import HeadRoles
+from dearlib.suffix import frozen_text_features
 from dearlib.training import Curve, Schedule, TrainingRun, TrainingSet, fit
 
 K = TypeVar("K", bound=Hashable)
@@ -44,7 +45,7 @@ def training_set(clip: FrozenClip, roles: HeadRoles, p: Training, items: Sequenc
     """`p.views` augmented views of every picture on the verge of layer J, with their labels."""
     kept = prefix.of_views(cache(p), clip, roles.first_layer, items, seed, p.views, p.crop_scale, p.flip)
     source = prefix.deepened(kept, clip, roles.first_layer, p.first_layer)
-    return TrainingSet(source, labels(items), prefix.BATCH if isinstance(source, Streamed) else 1)
+    return TrainingSet(source, labels(items), prefix.MOST if isinstance(source, Streamed) else 1)
 
 
 def labels(items: Sequence[Item]) -> torch.Tensor:
@@ -92,7 +93,8 @@ def train(
         sets = [training_set(clip, t.roles, t.p, t.items, t.seed) for t in trials]
     models = [DeAR(clip, t.roles, settings(t.p), t.seed).to(fabric.device) for t in trials]
     runs = [TrainingRun(m, data, schedule(t.p), t.seed) for m, data, t in zip(models, sets, trials, strict=True)]
-    states, frozen = text_prefix(clip, texts, p.first_layer), clip.encode_text(texts)
+    states = text_prefix(clip, texts, p.first_layer)
+    frozen = frozen_text_features(clip, states, p.first_layer)
     return models, fit(runs, states, frozen, fabric, checkpoint, each_epoch)
 
 

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -26,7 +26,10 @@ from dearlib.datasets import Item, open_image
 from dearlib.datasets.transforms import draw_views, stack_views
 from dearlib.suffix import frozen_features
 
-BATCH = 64  # pictures that go through the frozen layers together
+MOST = 64  # pictures that go through the frozen layers together at most
+NEAR = (
+    20e6  # bytes of a batch's widest states (the MLP's, single precision) that a CPU's caches hold: beyond it every layer waits for memory
+)
 
 States = Float[Tensor, "picture token d_model"]
 Features = Float[Tensor, "picture d_embed"]
@@ -42,7 +45,10 @@ class Cache:
 
     def has_room(self, size: int) -> bool:
         """Whether `size` more bytes keep to the budget."""
-        used = sum(f.stat().st_size for f in self.folder.glob("*.safetensors"))
+        used = 0
+        for file in (*self.folder.glob("*.safetensors"), *self.folder.glob(".*.partial")):  # whole ones, and those being written
+            with suppress(FileNotFoundError):  # another process may just have renamed it
+                used += file.stat().st_size
         return used + size <= 1e9 * self.gigabytes
 
 
@@ -95,7 +101,7 @@ class Streamed:
     def rows(self, chosen: Int[Tensor, "batch"]) -> tuple[Float[Tensor, "batch token d_model"], Float[Tensor, "batch d_embed"]]:
         """See `Source`."""
         count = len(self.features) // self.views
-        pictures = _loaded(lambda n: self.picture(int(chosen[n]) % count)[int(chosen[n]) // count], len(chosen), BATCH)
+        pictures = _loaded(lambda n: self.picture(int(chosen[n]) % count)[int(chosen[n]) // count], len(chosen), together(self.clip))
         parts = [_states(self.clip, self.first_layer, batch) for batch in pictures]
         return torch.cat(parts), self.features[chosen]
 
@@ -116,6 +122,12 @@ def _loaded(picture: Callable[[int], Tensor], count: int, batch: int) -> Iterato
 
 def _place(clip: FrozenClip) -> torch.device:
     return clip.visual.class_embedding.device  # type: ignore[union-attr,return-value]
+
+
+def together(clip: FrozenClip) -> int:
+    """Pictures that go through the frozen layers together: on a CPU as many as its caches hold (8 of ViT-B/16, `MOST` of DeAR-Mini)."""
+    widest = 4 * 4 * clip.d_model * (clip.patches + 1)
+    return MOST if _place(clip).type != "cpu" else max(1, min(MOST, int(NEAR // widest)))
 
 
 @torch.no_grad()
@@ -139,9 +151,9 @@ def compute(
     states are computed in half precision as well.
     """
     half = states.dtype if states is not None and states.dtype != torch.float32 else None
-    together = max(1, BATCH // views)
+    batch = max(1, together(clip) // views)
     done = 0
-    for images in _loaded(picture, count, together):
+    for images in _loaded(picture, count, batch):
         at = (torch.arange(done, done + len(images))[:, None] + count * torch.arange(views)).flatten()
         done += len(images)
         with torch.autocast("cuda", dtype=half) if half and torch.cuda.is_available() else nullcontext():

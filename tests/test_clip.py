@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from dearlib import clip as module
 from dearlib.clip import check_cut, load, random_clip, run_layers, text_prefix
 from dearlib.errors import InputError
+from dearlib.suffix import frozen_text_features
 
 PROMPTS = ["a cup.", "a photo of a small green umbrella under the sea in dim light."]
 
@@ -77,14 +78,19 @@ def test_wrong_files_are_one_line(weights, tmp_path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_text_cut_after_the_longest_prompt_is_exact(clip) -> None:
-    """The 77 columns of open_clip against the cut ones, in float64, through all layers."""
+def test_text_cut_after_the_longest_prompt_is_exact(clip, monkeypatch) -> None:
+    """The 77 columns of open_clip against the cut ones, in float64, through all layers; and prompt by prompt."""
     cut = text_prefix(clip, PROMPTS, 9)
     assert cut.states.shape[1] == int(cut.end.max()) + 1 < 77
     length = cut.states.shape[1]
     x = run_layers(clip.model.transformer, cut.states, 9, 12, clip.model.attn_mask[:length, :length])
     features = clip.model.ln_final(x[torch.arange(2), cut.end]) @ clip.model.text_projection
     torch.testing.assert_close(features, clip.encode_text(PROMPTS))
+    torch.testing.assert_close(frozen_text_features(clip, cut, 9), features)
+    for cut_by in ("clip", "suffix"):
+        monkeypatch.setattr(f"dearlib.{cut_by}.TEXTS", 1)
+    torch.testing.assert_close(text_prefix(clip, PROMPTS, 9).states, cut.states)
+    torch.testing.assert_close(frozen_text_features(clip, cut, 9), features)
 
 
 def test_cut_beyond_the_layers_is_refused(clip) -> None:

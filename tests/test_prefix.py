@@ -1,5 +1,6 @@
 """The prefix cache: the cut is exact, entries are keyed by what they depend on, and views are what their names say."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 
 from dearlib import prefix
+from dearlib.checkpoint import filled_tensors
 from dearlib.clip import FrozenClip, image_suffix, random_clip
 from dearlib.datasets import Item
 from dearlib.errors import InputError
@@ -119,6 +121,26 @@ def test_beyond_the_budget_states_are_computed_when_asked_for(mini, items, tmp_p
         torch.testing.assert_close(torch.cat(list(one.chunks(2))), torch.cat(list(kept.chunks(4))), rtol=1e-4, atol=1e-5)
     deeper = [prefix.deepened(s, mini, 9, 11).rows(rows)[0] for s in (kept, streamed)]
     torch.testing.assert_close(*deeper, rtol=1e-4, atol=1e-5)
+
+
+def test_the_budget_counts_what_is_being_written(tmp_path) -> None:
+    """Entries, and files under a temporary name that take their space before they are filled; nothing else."""
+    cache = Cache(tmp_path, gigabytes=1e-6)
+    assert cache.has_room(1000)
+    (tmp_path / "a.safetensors").write_bytes(bytes(300))
+    (tmp_path / "note.txt").write_bytes(bytes(300))
+    with filled_tensors(tmp_path / "b.safetensors", {"x": (torch.float32, (50,))}, {}):
+        being_written = sum(f.stat().st_size for f in tmp_path.glob(".*.partial"))
+        assert being_written > 200
+        assert cache.has_room(700 - being_written)
+        assert not cache.has_room(701 - being_written)
+
+
+def test_pictures_go_together_as_a_cpus_caches_hold_them(mini) -> None:
+    assert prefix.together(mini) == prefix.MOST
+    vit = replace(mini)
+    vars(vit).update(d_model=768, patches=196)
+    assert prefix.together(vit) == 8
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

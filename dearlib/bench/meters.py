@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from dearlib.bench.ways import Bench, J, build, step
 from dearlib.clip import let_go_below, random_clip
 from dearlib.heads import head_contributions
-from dearlib.prefix import BATCH, Streamed
+from dearlib.prefix import MOST, Streamed
 from dearlib.textspan import textspan
 from dearlib.training import Schedule, TrainingRun, TrainingSet, fit
 
@@ -167,7 +167,7 @@ def _epoch_of_streamed(bench: Bench, batch: int, classes: int, steps: int = 4) -
     """An epoch of `fit` on pictures whose states are computed when asked for: `steps` steps, the peak is that of many."""
     clip, count, side = bench.model.clip, steps * batch, bench.images.shape[-1]
     pictures = Streamed(clip, J, lambda i: torch.randn(1, 3, side, side), 1, torch.randn(count, clip.d_embed))
-    data = TrainingSet(pictures, torch.arange(count) % classes, BATCH)
+    data = TrainingSet(pictures, torch.arange(count) % classes, MOST)
     run = TrainingRun(bench.model, data, Schedule(epochs=1, batch=batch, warmup_epochs=0), seed=0)
     fit([run], bench.text, bench.plain.frozen_text, Fabric(accelerator="cpu", devices=1))
 

@@ -12,7 +12,7 @@ from dearlib.clip import FrozenClip, TextStates, image_prefix, random_clip, run_
 from dearlib.model import DeAR, ImageFeatures, Losses, Settings, losses
 from dearlib.roles import HeadRole, HeadRoles, Role
 from dearlib.stack import Stack
-from dearlib.suffix import frozen_features
+from dearlib.suffix import frozen_features, frozen_text_features
 
 ATTRIBUTES = ("color", "shape", "texture", "object", "location")
 J = 9
@@ -39,10 +39,10 @@ class Straightforward:
     last layer computes every token. The losses are those of `model` to rounding.
     """
 
-    def __init__(self, model: DeAR, texts: Sequence[str]) -> None:
+    def __init__(self, model: DeAR, texts: Sequence[str], frozen_text: Float[Tensor, "class_ d_embed"]) -> None:
         self.model = model
         self.tokens = model.clip.tokenize(texts)
-        self.frozen_text = model.clip.encode_text(texts)
+        self.frozen_text = frozen_text
 
     def losses(self, images: Float[Tensor, "batch 3 side side"], labels: Int[Tensor, "batch"]) -> Losses:
         """The three losses of one batch of pictures."""
@@ -127,7 +127,8 @@ def build(name: str, batch: int, classes: int, k: int = 5, first_layer: int = J,
         states = image_prefix(clip.visual, images, first_layer)
         features = frozen_features(clip.visual, states, first_layer)
     text = text_prefix(clip, texts, first_layer)
-    return Bench(Stack(models), Straightforward(models[0], texts), images, labels, states, features, text)
+    plain = Straightforward(models[0], texts, frozen_text_features(clip, text, first_layer))
+    return Bench(Stack(models), plain, images, labels, states, features, text)
 
 
 def _words(count: int) -> list[str]:

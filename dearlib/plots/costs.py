@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from dearlib.plots.style import LINE_COLORS
 
@@ -59,5 +60,9 @@ def predicted_measured(ax: Axes, predicted: pd.Series, measured: pd.Series, grou
     for i, (name, at) in enumerate(predicted.groupby(groups, sort=False).groups.items()):
         ax.plot(predicted[at], measured[at], "osD^vP"[i % 6], color=LINE_COLORS[i % len(LINE_COLORS)], label=str(name), alpha=0.8)
     ax.set(xscale="log", yscale="log", xlabel=f"predicted {unit}", ylabel=f"measured {unit}")
+    for axis in (ax.xaxis, ax.yaxis):  # jobs of one profile often span less than a decade: 1, 2 and 5 of each are named
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
