@@ -133,6 +133,9 @@ class Measurer:
         return found
 
 
+LET_GO = "fast, lower layers let go"  # what training from a kept prefix needs at least; evaluating other pictures needs all layers
+
+
 def peak_of(name: str, way: str, batch: int, classes: int) -> float:
     """Peak memory in GB of a process that goes one way three times, weights and libraries included."""
     code = [sys.executable, "-m", "dearlib.bench", "--peak", json.dumps([name, way, batch, classes])]
@@ -144,17 +147,18 @@ def peak(name: str, way: str, batch: int, classes: int) -> float:
         inputs = textspan_input(name, "cpu")
         textspan(*inputs, rank=80, steps=20)
         return _most_memory()
-    bench = build(name, 1 if way == "fast" else batch, classes)  # the prefix is made elsewhere: one picture stands for it
+    bench = build(name, 1 if way.startswith("fast") else batch, classes)  # the prefix is made elsewhere: one picture stands for it
     ways: dict[str, Callable[[], object]] = {
         "plain encode_image": lambda: bench.model.clip.encode_image(bench.images),
         "head contributions": lambda: head_contributions(bench.model.clip.visual, bench.images, J),
         "straightforward": partial(step, bench.straightforward, bench.stack),
     }
-    if way == "fast":
-        let_go_below(bench.model.clip, J)
+    if way.startswith("fast"):
+        if way == LET_GO:
+            let_go_below(bench.model.clip, J)
         states, features, labels = (t.repeat_interleave(batch, dim=0) for t in (bench.states, bench.features, bench.labels))
         bench = replace(bench, states=states, features=features, labels=labels)
-        ways["fast"] = partial(step, bench.fast, bench.stack)
+        ways[way] = partial(step, bench.fast, bench.stack)
     if way == "streamed":
         _epoch_of_streamed(bench, batch, classes)
         return _most_memory()

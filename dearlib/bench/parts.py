@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dearlib.bench.meters import Measurer, Row, ceiling, count, peak_of, textspan_input
+from dearlib.bench.meters import LET_GO, Measurer, Row, ceiling, count, peak_of, textspan_input
 from dearlib.bench.ways import Bench, J, build, step, total
 from dearlib.clip import image_prefix
 from dearlib.heads import head_contributions
@@ -145,6 +145,9 @@ def measure(name: str, repeats: int, device: str, batches: Sequence[int] = (4, 3
     m = Measurer(name, ceiling(device), repeats, device)
     for batch in batches:
         yield pd.DataFrame(map(asdict, steps(m, batch, classes, memory=device == "cpu")))
+        if device == "cpu":
+            least = {"part": "memory", "way": LET_GO, "batch": batch, "classes": classes, "k": 5, "first_layer": J, "runs": 1}
+            yield pd.DataFrame([least | {"peak_gb": peak_of(name, LET_GO, batch, classes)}])
     yield pd.DataFrame(map(asdict, encoding(m, max(batches))))
     yield pd.DataFrame(map(asdict, spans(m)))
     if device == "cpu":
