@@ -23,6 +23,7 @@ from dearlib.weights import check_activation, pretrained_file, refuse_programs
 TEXTS = 128  # prompts that go through frozen layers together: a thousand at once would take gigabytes
 ASSETS = Path(str(files("dearlib") / "assets"))
 MINI = "DeAR-Mini"
+MINI_SHA256 = "8aa6394da33cd7c283b0466e5ec23a2ae3a88e082995e6c17396b8450e31819b"  # of the weights in the package
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def load(source: str, weights: str | Path | None = None, sha256: str | None = No
         source: 'DeAR-Mini', or 'NAME/TAG' as open_clip lists them, e.g. 'ViT-B-16-quickgelu/openai'.
         weights: a safetensors file to read instead of the packaged or the tagged weights. A file does not say which
             activation it was trained with, but the tag does: name it even where the file is given.
-        sha256: the expected hash of the weights file; anything else is refused.
+        sha256: the expected hash of the weights file; anything else is refused. The package's own weights are always checked.
 
     Raises:
         InputError: unknown name or tag, missing file, weights of another model or another activation, wrong hash, a ViT
@@ -127,14 +128,17 @@ def load(source: str, weights: str | Path | None = None, sha256: str | None = No
         raise InputError(f"clip: expected a model that open_clip knows, got {name!r}; see open_clip.list_models()")
     check_activation(name, tag)
     if name == MINI and weights is None:
-        weights = ASSETS / f"{MINI}.safetensors"
+        weights, sha256 = ASSETS / f"{MINI}.safetensors", sha256 or MINI_SHA256
     if weights is not None:
         path = Path(weights)
         if not path.is_file():
             raise InputError(f"clip: expected a weights file at {path}, found none; check clip_weights")
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if sha256 and digest != sha256:
-            raise InputError(f"clip: expected weights with SHA-256 {sha256[:12]}…, got {digest[:12]}… in {path.name}; fetch the file again")
+            raise InputError(
+                f"clip: expected weights with SHA-256 {sha256[:12]}…, got {digest[:12]}… in {path.name}; fetch the file again, "
+                "or name weights of your own as clip_weights"
+            )
         refuse_programs(path, digest)
         return _build(name, str(path), digest)
     pretrained_file(source)

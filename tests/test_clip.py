@@ -2,6 +2,7 @@
 
 import hashlib
 import socket
+from pathlib import Path
 
 import open_clip
 import pytest
@@ -49,6 +50,15 @@ def test_loads_like_any_other_open_clip_model(weights) -> None:
 def test_the_packaged_weights_are_small_enough() -> None:
     assert (module.ASSETS / "DeAR-Mini.safetensors").stat().st_size <= 20e6
     assert load("DeAR-Mini").layers == 12
+
+
+def test_packaged_weights_with_one_bit_changed_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    changed = bytearray((module.ASSETS / "DeAR-Mini.safetensors").read_bytes())
+    changed[-5] ^= 1
+    (tmp_path / "DeAR-Mini.safetensors").write_bytes(changed)
+    monkeypatch.setattr(module, "ASSETS", tmp_path)
+    with pytest.raises(InputError, match="fetch the file again"):
+        load("DeAR-Mini")
 
 
 @pytest.mark.parametrize(
