@@ -162,7 +162,7 @@ def _register() -> None:
 def _build(name: str, pretrained: str, digest: str | None) -> FrozenClip:
     try:
         model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=pretrained)
-    except (RuntimeError, KeyError, SafetensorError) as error:
+    except (RuntimeError, KeyError, AssertionError, SafetensorError) as error:  # open_clip asserts that the text is as wide
         reason = str(error).strip().splitlines()[0]
         got = f"a damaged file or another model's ({reason})"
         raise InputError(f"clip: expected weights of {name}, got {got}; check clip and clip_weights") from error

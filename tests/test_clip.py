@@ -82,7 +82,8 @@ def test_wrong_files_are_one_line(weights, tmp_path) -> None:
         load("DeAR-Mini", tmp_path / "missing.safetensors")
     save_file({"visual.proj": torch.zeros(3, 3)}, tmp_path / "other.safetensors")
     (tmp_path / "cut.safetensors").write_bytes(weights.read_bytes()[:1000])
-    for name in ("other", "cut"):
+    save_file({"positional_embedding": torch.zeros(77, 512)}, tmp_path / "wider.safetensors")
+    for name in ("other", "cut", "wider"):
         with pytest.raises(InputError, match="damaged file or another model") as caught:
             load("DeAR-Mini", tmp_path / f"{name}.safetensors")
         assert "\n" not in str(caught.value)
