@@ -25,7 +25,7 @@ READY := .venv/ready
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 # The caller's own environment must not leak into ours.
-unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 ONE := table2 table3 table4 table5 table6 claims audit figure1 figure2 figure3 figure4
 
