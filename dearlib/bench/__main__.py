@@ -44,10 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     told = provenance()
     where = {"hardware": hardware(device), "threads": told["hardware"]["threads"], "torch": told["versions"]["torch"], "model": args.model}
-    where |= {"ceiling": ceiling(device), "losses_differ": same_losses(args.model, 4, 50) if device == "cpu" else float("nan")}
+    top = ceiling(device)
+    where |= {"ceiling": top, "losses_differ": same_losses(args.model, 4, 50) if device == "cpu" else float("nan")}
     out = args.figures / str(where["hardware"]) / "bench.csv"
     tables: list[pd.DataFrame] = []
-    for table in measure(args.model, args.repeats, device):
+    for table in measure(args.model, args.repeats, device, top):
         print(table.drop(columns="model", errors="ignore").round(3).to_string(index=False, header=not tables), flush=True)
         tables.append(table)
         write_text(out, pd.concat(tables, ignore_index=True).assign(**where).to_csv(index=False, float_format="%.6g"))

@@ -82,7 +82,7 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def ceiling(device: str = "cpu", repeats: int = 7) -> float:
+def ceiling(device: str = "cpu", repeats: int = 20) -> float:
     """GFLOP/s of a plain matrix product on this machine, float32 on a CPU and bfloat16 on a GPU, the best of several."""
     size, dtype = (2048, torch.float32) if device == "cpu" else (8192, torch.bfloat16)
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dearlib.bench.meters import LET_GO, Measurer, Row, ceiling, count, peak_of, textspan_input
+from dearlib.bench.meters import LET_GO, Measurer, Row, count, peak_of, textspan_input
 from dearlib.bench.ways import Bench, J, build, step, total
 from dearlib.clip import image_prefix
 from dearlib.heads import head_contributions
@@ -140,9 +140,11 @@ GROWTH: tuple[dict[str, int], ...] = (
 )
 
 
-def measure(name: str, repeats: int, device: str, batches: Sequence[int] = (4, 32), classes: int = 50) -> Iterator[pd.DataFrame]:
-    """All parts, one after the other."""
-    m = Measurer(name, ceiling(device), repeats, device)
+def measure(
+    name: str, repeats: int, device: str, top: float, batches: Sequence[int] = (4, 32), classes: int = 50
+) -> Iterator[pd.DataFrame]:
+    """All parts, one after the other; `top` is the machine's ceiling in GFLOP/s."""
+    m = Measurer(name, top, repeats, device)
     for batch in batches:
         yield pd.DataFrame(map(asdict, steps(m, batch, classes, memory=device == "cpu")))
         if device == "cpu":
