@@ -5,9 +5,11 @@ picture (or per prompt) is a constant. open_clip's modules are used as they are,
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -31,7 +33,7 @@ class FrozenClip:
     """A CLIP whose parameters have no gradient.
 
     `preprocess` turns a PIL picture into the encoder's input [3, side, side]; `weights_sha256` identifies the
-    weights (of the file, or of the tensors where there is no file) and goes into every record.
+    weights (of the file, or of the tensors where they are random) and goes into every record.
     """
 
     name: str
@@ -126,23 +128,22 @@ def load(source: str, weights: str | Path | None = None, sha256: str | None = No
     _register()
     if name not in open_clip.list_models():
         raise InputError(f"clip: expected a model that open_clip knows, got {name!r}; see open_clip.list_models()")
+    _check_text(name, "hf_model_name" not in open_clip.get_model_config(name)["text_cfg"])  # before open_clip goes to fetch it
     check_activation(name, tag)
     if name == MINI and weights is None:
         weights, sha256 = ASSETS / f"{MINI}.safetensors", sha256 or MINI_SHA256
-    if weights is not None:
-        path = Path(weights)
-        if not path.is_file():
-            raise InputError(f"clip: expected a weights file at {path}, found none; check clip_weights")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if sha256 and digest != sha256:
-            raise InputError(
-                f"clip: expected weights with SHA-256 {sha256[:12]}…, got {digest[:12]}… in {path.name}; fetch the file again, "
-                "or name weights of your own as clip_weights"
-            )
-        refuse_programs(path, digest)
-        return _build(name, str(path), digest)
-    pretrained_file(source)
-    return _build(name, tag, None)
+    path = pretrained_file(source) if weights is None else Path(weights)
+    if not path.is_file():
+        raise InputError(f"clip: expected a weights file at {path}, found none; check clip_weights")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 and digest != sha256:
+        raise InputError(
+            f"clip: expected weights with SHA-256 {sha256[:12]}…, got {digest[:12]}… in {path.name}; fetch the file again, "
+            "or name weights of your own as clip_weights"
+        )
+    refuse_programs(path, digest)
+    return _build(name, path, tag if weights is None else None, digest)
 
 
 def random_clip(name: str = MINI, seed: int = 0) -> FrozenClip:
@@ -151,7 +152,12 @@ def random_clip(name: str = MINI, seed: int = 0) -> FrozenClip:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model, _, preprocess = open_clip.create_model_and_transforms(name)
-    return _freeze(name, model, preprocess, None)
+    _check_architecture(name, model)
+    hasher = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        hasher.update(key.encode())
+        hasher.update(value.contiguous().numpy())
+    return _freeze(name, model, preprocess, hasher.hexdigest())
 
 
 def _register() -> None:
@@ -159,27 +165,59 @@ def _register() -> None:
         open_clip.add_model_config(ASSETS)
 
 
-def _build(name: str, pretrained: str, digest: str | None) -> FrozenClip:
+def _build(name: str, path: Path, tag: str | None, digest: str) -> FrozenClip:
+    """The model around the weights in `path`; a tag says how its pictures were normalised.
+
+    The model is laid out without memory and the file's tensors become its parameters, mapped: no second copy while it loads,
+    and layers that nobody runs (those below J, on a kept prefix) never enter memory.
+    """
     try:
-        model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=pretrained)
+        with torch.device("meta"), _no_talk_of_random_weights():
+            model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=tag, load_weights=False, device="meta")
+        _check_architecture(name, model)
+        model.load_state_dict = partial(model.load_state_dict, assign=True)
+        open_clip.load_checkpoint(model, str(path))  # knows older layouts, and reads no pickled programs
+        del model.load_state_dict
     except (RuntimeError, KeyError, AssertionError, SafetensorError) as error:  # open_clip asserts that the text is as wide
         reason = str(error).strip().splitlines()[0]
         got = f"a damaged file or another model's ({reason})"
         raise InputError(f"clip: expected weights of {name}, got {got}; check clip and clip_weights") from error
-    return _freeze(name, model, preprocess, digest)
+    context = len(model.positional_embedding)
+    model.attn_mask = torch.full((context, context), float("-inf")).triu(1)  # the one buffer that no weights file holds
+    return _freeze(name, model.float(), preprocess, digest)
 
 
-def _freeze(name: str, model: nn.Module, preprocess: Callable[..., Tensor], digest: str | None) -> FrozenClip:
+@contextmanager
+def _no_talk_of_random_weights() -> Iterator[None]:
+    """open_clip warns of a model without weights, which here get theirs a moment later."""
+
+    def other(record: logging.LogRecord) -> bool:
+        return "initialized randomly" not in record.getMessage()
+
+    logging.root.addFilter(other)
+    try:
+        yield
+    finally:
+        logging.root.removeFilter(other)
+
+
+def _check_architecture(name: str, model: nn.Module) -> None:
+    """Refuses encoders that the method has no reading of."""
+    _check_text(name, isinstance(model, open_clip.CLIP) and model.attn_mask is not None and model.text_pool_type == "argmax")
     visual = model.visual
     if not isinstance(visual, open_clip.transformer.VisionTransformer) or visual.pool_type != "tok" or visual.attn_pool is not None:
         raise InputError(f"clip: expected a ViT that pools its [CLS] token, got {name}; choose a ViT without attention pooling")
+
+
+def _check_text(name: str, good: bool) -> None:
+    if not good:
+        raise InputError(
+            f"clip: expected a causal text encoder that is read at the end of text, got {name}; choose a CLIP such as OpenAI's"
+        )
+
+
+def _freeze(name: str, model: nn.Module, preprocess: Callable[..., Tensor], digest: str) -> FrozenClip:
     model.eval().requires_grad_(False)
-    if digest is None:
-        hasher = hashlib.sha256()
-        for key, value in sorted(model.state_dict().items()):
-            hasher.update(key.encode())
-            hasher.update(value.cpu().contiguous().numpy())
-        digest = hasher.hexdigest()
     return FrozenClip(name, model, preprocess, open_clip.get_tokenizer(name), digest)
 
 
@@ -188,16 +226,6 @@ def check_cut(clip: FrozenClip, first_layer: int) -> None:
     depth = min(clip.layers, len(clip.model.transformer.resblocks))  # type: ignore[union-attr,arg-type]
     if not 1 <= first_layer <= depth:
         raise InputError(f"first_layer: expected 1 to {depth} for {clip.name}, got {first_layer}; choose a layer the model has")
-
-
-def let_go_below(clip: FrozenClip, first_layer: int) -> None:
-    """Frees the memory of the layers below J and of the token embedding; `clip` is then good for what starts at layer J alone.
-
-    Training from a kept prefix never touches them, and they are most of the weights.
-    """
-    lower = (t.resblocks[: first_layer - 1] for t in (clip.visual.transformer, clip.model.transformer))  # type: ignore[union-attr,index]
-    for module in (*lower, clip.model.token_embedding):
-        module.to("meta")  # type: ignore[operator]
 
 
 def image_prefix(visual: nn.Module, images: Float[Tensor, "batch 3 side side"], first_layer: int) -> Float[Tensor, "batch token d_model"]:

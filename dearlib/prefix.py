@@ -130,6 +130,14 @@ def together(clip: FrozenClip) -> int:
     return MOST if _place(clip).type != "cpu" else max(1, min(MOST, int(NEAR // widest)))
 
 
+def multiplies_in(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether the device has instructions for products in this half precision; a processor has them for bfloat16 at most."""
+    if device.type != "cpu":
+        return True
+    able = torch.cpu.get_capabilities()
+    return dtype == torch.bfloat16 and any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
 @torch.no_grad()
 def _states(clip: FrozenClip, first_layer: int, images: Tensor) -> Tensor:
     return image_prefix(clip.visual, images.to(_place(clip)), first_layer)
@@ -147,16 +155,16 @@ def compute(
 ) -> None:
     """Runs layers 1 … J−1, and for the features the rest as well, over the `views` views of `count` pictures.
 
-    Rows go into `states` and `features`, where given: first view 0 of all pictures, then view 1, … On a GPU half-precision
-    states are computed in half precision as well.
+    Rows go into `states` and `features`, where given: first view 0 of all pictures, then view 1, … States kept in half precision
+    are computed in it as well where the machine multiplies faster so.
     """
-    half = states.dtype if states is not None and states.dtype != torch.float32 else None
+    half = states is not None and states.dtype != torch.float32 and multiplies_in(states.dtype, _place(clip))
     batch = max(1, together(clip) // views)
     done = 0
     for images in _loaded(picture, count, batch):
         at = (torch.arange(done, done + len(images))[:, None] + count * torch.arange(views)).flatten()
         done += len(images)
-        with torch.autocast("cuda", dtype=half) if half and torch.cuda.is_available() else nullcontext():
+        with torch.autocast(_place(clip).type, dtype=states.dtype) if half and states is not None else nullcontext():
             found = _states(clip, first_layer, images.flatten(0, 1))
             if features is not None:
                 features[at] = frozen_features(clip.visual, found, first_layer).to(features)

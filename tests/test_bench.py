@@ -53,11 +53,3 @@ def test_more_runs_cost_more_operations_in_proportion() -> None:
     (one,), (three,) = growth(m, classes=2), growth(m, classes=2, runs=3)
     assert three.runs == 3
     assert three.gflop == pytest.approx(3 * one.gflop, rel=0.01)
-
-
-def test_what_lies_below_layer_j_can_be_let_go() -> None:
-    made = ways.build(MINI, batch=2, classes=2)
-    before = ways.total(made.fast()).item()
-    meters.let_go_below(made.model.clip, ways.J)
-    assert ways.total(made.fast()).item() == before
-    assert made.model.clip.model.token_embedding.weight.is_meta

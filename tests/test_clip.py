@@ -1,7 +1,10 @@
 """The frozen CLIP: what is refused, what is frozen, and the cut of the text."""
 
 import hashlib
+import logging
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import open_clip
@@ -38,13 +41,49 @@ def test_random_clip_is_a_function_of_its_seed() -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_loads_like_any_other_open_clip_model(weights) -> None:
+def test_loads_like_any_other_open_clip_model(weights, caplog) -> None:
     loaded = load("DeAR-Mini", weights)
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING], "open_clip's word on random weights is not for these"
+    assert all(p.dtype == torch.float32 and not p.is_meta for p in (*loaded.model.parameters(), *loaded.model.buffers()))
+    assert torch.equal(loaded.model.attn_mask, random_clip().model.attn_mask)
     assert loaded.weights_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
     model, _, _ = open_clip.create_model_and_transforms("DeAR-Mini", pretrained=str(weights))
     image = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(loaded.encode_image(image), model.eval().encode_image(image))
+
+
+def test_weights_stay_on_the_disk_until_a_layer_reads_them(tmp_path) -> None:
+    """In a process of its own: bytes of the mapped file in memory, after loading and after one plain pass."""
+    if not Path("/proc/self/smaps").exists():
+        pytest.skip("only Linux tells what is in memory")
+    path = tmp_path / "whole.safetensors"
+    save_file(random_clip(seed=2).model.state_dict(), path)
+    code = """
+import re, sys, torch
+from pathlib import Path
+from dearlib.clip import load
+def held():
+    maps = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text(), flags=re.M)
+    return sum(1024 * int(re.search(r"^Rss: +([0-9]+)", m, re.M)[1]) for m in maps if sys.argv[1] in m.partition("\\n")[0])
+clip = load("DeAR-Mini", sys.argv[1])
+print(held())
+clip.encode_image(torch.zeros(1, 3, 64, 64)), clip.encode_text(["a cup."])
+print(held())
+"""
+    told = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True).stdout
+    loaded, used = (int(line) / path.stat().st_size for line in told.split())
+    assert 0 < loaded < used < 0.9  # of the words, most are never looked at
+
+
+def test_what_is_done_to_a_model_does_not_reach_its_file(tmp_path) -> None:
+    path = tmp_path / "whole.safetensors"
+    save_file(random_clip(seed=2).model.state_dict(), path)
+    before = path.read_bytes()
+    with torch.no_grad():
+        for parameter in load("DeAR-Mini", path).model.parameters():
+            parameter.add_(1)
+    assert path.read_bytes() == before
 
 
 def test_the_packaged_weights_are_small_enough() -> None:
@@ -72,6 +111,16 @@ def test_packaged_weights_with_one_bit_changed_are_refused(monkeypatch: pytest.M
 def test_unknown_models_are_one_line(source, message) -> None:
     with pytest.raises(InputError, match=message) as caught:
         load(source)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("xlm-roberta-base-ViT-B-32", "causal text encoder"), ("coca_ViT-B-32", "causal text encoder"), ("RN50", r"pools its \[CLS\]")],
+)
+def test_encoders_that_the_method_has_no_reading_of_are_one_line(weights, name, expected) -> None:
+    with pytest.raises(InputError, match=expected) as caught:
+        load(name, weights)
     assert "\n" not in str(caught.value)
 
 

@@ -144,13 +144,31 @@ def test_pictures_go_together_as_a_cpus_caches_hold_them(mini) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_halves_the_states_and_rounds_them_once(mini, items, tmp_path, dtype) -> None:
+def test_half_precision_halves_the_states_and_rounds_them_once(mini, items, tmp_path, dtype, monkeypatch) -> None:
+    monkeypatch.setattr(prefix, "multiplies_in", lambda *_: False)
     whole, half = (prefix.of_items(Cache(tmp_path, d), mini, 9, items) for d in (torch.float32, dtype))
     assert half.states.dtype == dtype
     assert half.states.nbytes * 2 == whole.states.nbytes
     assert torch.equal(half.states, whole.states.to(dtype))
     assert half.rows(torch.arange(3))[0].dtype == torch.float32
     assert torch.equal(half.features, whole.features)
+
+
+def test_where_the_machine_multiplies_in_bfloat16_states_are_computed_in_it(mini, items, tmp_path, monkeypatch) -> None:
+    """Eight bits a number: the states and the teacher's features stay within a hundredth; single precision is left alone."""
+    monkeypatch.setattr(prefix, "multiplies_in", lambda *_: True)
+    whole, half = (prefix.of_items(Cache(tmp_path, d), mini, 9, items) for d in (torch.float32, torch.bfloat16))
+    for exact, rounded in ((whole.states, half.states.float()), (whole.features, half.features)):
+        assert 1e-4 < (exact - rounded).norm() / exact.norm() < 1e-2
+    with torch.no_grad():
+        torch.testing.assert_close(image_suffix(mini.visual, whole.states, 9), whole.features)
+
+
+def test_a_processor_multiplies_in_bfloat16_or_in_no_half_precision(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    found = [prefix.multiplies_in(dtype, torch.device("cpu")) for dtype in (torch.float16, torch.bfloat16)]
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert [*found, prefix.multiplies_in(torch.bfloat16, torch.device("cpu"))] == [False, True, False]
 
 
 def test_entries_are_mapped_not_read(mini, tmp_path) -> None:

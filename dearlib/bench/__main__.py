@@ -2,8 +2,9 @@
 
 Weights are random, which changes no operation. Every pair of ways is first held to the same losses, then timed in turn,
 so that whatever else the machine does falls on both. Operations are counted by PyTorch's own counter while the code runs,
-and set against what a plain matrix product reaches on this machine. Memory is the peak of a process of its own. On a GPU the
-same command measures there, in bfloat16 and with what only a GPU has: `torch.compile` and CUDA graphs.
+and set against what a plain matrix product reaches on this machine. Memory is the peak of a process of its own, which loads
+its weights from a file as every run does. On a GPU the same command measures there, in bfloat16 and with what only a GPU has:
+`torch.compile` and CUDA graphs.
 """
 
 import argparse

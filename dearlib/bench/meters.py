@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -17,8 +17,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from dearlib.bench.ways import Bench, J, build, step
-from dearlib.clip import let_go_below, random_clip
+from dearlib.bench.ways import Bench, J, assembled, step
+from dearlib.clip import FrozenClip, load
 from dearlib.heads import head_contributions
 from dearlib.prefix import MOST, Streamed
 from dearlib.textspan import textspan
@@ -113,55 +113,58 @@ def interleaved(ways: Mapping[str, Callable[[], object]], repeats: int, device: 
 
 @dataclass(frozen=True)
 class Measurer:
-    """Times ways beside each other on one machine and says what they make of its ceiling (GFLOP/s)."""
+    """Times ways beside each other on one machine and says what they make of its ceiling (GFLOP/s).
+
+    `weights`: a file for the processes whose memory is measured; None, as on a GPU, measures none.
+    """
 
     name: str
     top: float
     repeats: int
     device: str = "cpu"
+    weights: Path | None = None
 
-    def rows(self, part: str, ways: Mapping[str, Callable[[], object]], peaks: Mapping[str, float] | None = None, **at: int) -> list[Row]:
+    def peaks(self, ways: Sequence[str], batch: int, classes: int) -> dict[str, float]:
+        """Peak memory of the named ways in GB."""
+        return {way: peak_of(self.name, self.weights, way, batch, classes) for way in ways} if self.weights else {}
+
+    def rows(self, part: str, ways: Mapping[str, Callable[[], object]], peaks: Mapping[str, float], **at: int) -> list[Row]:
         """Counts and times every way of one part; `at` says batch, classes and so on."""
         where = {"batch": 1, "classes": 0, "k": 0, "first_layer": J, "runs": 1} | at
         counted = {name: count(run) for name, run in ways.items()}
         found = []
         for way, seconds in interleaved(ways, self.repeats, self.device).items():
             typical = median(seconds)
-            rate, peak = counted[way] / typical, (peaks or {}).get(way)
+            rate, peak = counted[way] / typical, peaks.get(way)
             found.append(Row(part, way, **where, gflop=counted[way], seconds=typical, repeats=self.repeats,
                              gflop_per_second=rate, share_of_ceiling=rate / self.top, peak_gb=peak))  # fmt: skip
         return found
 
 
-LET_GO = "fast, lower layers let go"  # what training from a kept prefix needs at least; evaluating other pictures needs all layers
-
-
-def peak_of(name: str, way: str, batch: int, classes: int) -> float:
-    """Peak memory in GB of a process that goes one way three times, weights and libraries included."""
-    code = [sys.executable, "-m", "dearlib.bench", "--peak", json.dumps([name, way, batch, classes])]
+def peak_of(name: str, weights: Path, way: str, batch: int, classes: int) -> float:
+    """Peak memory in GB of a process that loads `weights` and goes one way three times, libraries included."""
+    code = [sys.executable, "-m", "dearlib.bench", "--peak", json.dumps([name, str(weights), way, batch, classes])]
     return float(subprocess.run(code, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
-def peak(name: str, way: str, batch: int, classes: int) -> float:
-    if way == "TextSpan":
-        inputs = textspan_input(name, "cpu")
+def peak(name: str, weights: str, way: str, batch: int, classes: int) -> float:
+    if way == "all heads at once":
+        inputs = textspan_input(load(name, weights), "cpu")
         textspan(*inputs, rank=80, steps=20)
         return _most_memory()
-    bench = build(name, 1 if way.startswith("fast") else batch, classes)  # the prefix is made elsewhere: one picture stands for it
-    ways: dict[str, Callable[[], object]] = {
-        "plain encode_image": lambda: bench.model.clip.encode_image(bench.images),
-        "head contributions": lambda: head_contributions(bench.model.clip.visual, bench.images, J),
-        "straightforward": partial(step, bench.straightforward, bench.stack),
-    }
-    if way.startswith("fast"):
-        if way == LET_GO:
-            let_go_below(bench.model.clip, J)
-        states, features, labels = (t.repeat_interleave(batch, dim=0) for t in (bench.states, bench.features, bench.labels))
-        bench = replace(bench, states=states, features=features, labels=labels)
-        ways[way] = partial(step, bench.fast, bench.stack)
-    if way == "streamed":
+    clip = load(name, weights)
+    side = clip.visual.image_size[0]  # type: ignore[index]
+    kept = torch.randn(batch, clip.patches + 1, clip.d_model), torch.randn(batch, clip.d_embed)  # a prefix that another process made
+    bench = assembled(clip, torch.randn(batch, 3, side, side), *kept, classes)
+    if way == "fast, streamed":
         _epoch_of_streamed(bench, batch, classes)
         return _most_memory()
+    ways: dict[str, Callable[[], object]] = {
+        "plain encode_image": lambda: clip.encode_image(bench.images),
+        "head contributions": lambda: head_contributions(clip.visual, bench.images, J),
+        "straightforward": partial(step, bench.straightforward, bench.stack),
+        "fast": partial(step, bench.fast, bench.stack),
+    }
     for _ in range(3):
         ways[way]()
     return _most_memory()
@@ -184,9 +187,8 @@ def _most_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
-def textspan_input(name: str, device: str, images: int = 5000, phrases: int = 3498) -> tuple[Tensor, Tensor]:
+def textspan_input(clip: FrozenClip, device: str, images: int = 5000, phrases: int = 3498) -> tuple[Tensor, Tensor]:
     """Random contributions of as many dimensions as a head has, and random texts."""
-    clip = random_clip(name)
     draw, d_head = torch.Generator().manual_seed(0), clip.d_model // clip.heads
     heads = (clip.layers - J + 1) * clip.heads
     spanned = torch.randn(heads, images, d_head, generator=draw) @ torch.randn(heads, d_head, clip.d_embed, generator=draw)

@@ -4,35 +4,37 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from dearlib.bench.meters import LET_GO, Measurer, Row, count, peak_of, textspan_input
+from dearlib.bench.meters import Measurer, Row, count, textspan_input
 from dearlib.bench.ways import Bench, J, build, step, total
-from dearlib.clip import image_prefix
+from dearlib.checkpoint import write_tensors
+from dearlib.clip import image_prefix, random_clip
 from dearlib.heads import head_contributions
 from dearlib.model import Losses
-from dearlib.prefix import together
+from dearlib.prefix import compute, multiplies_in, together
 from dearlib.suffix import frozen_features
 from dearlib.textspan import textspan
 
 
-def steps(m: Measurer, batch: int, classes: int, memory: bool = False) -> list[Row]:
+def steps(m: Measurer, batch: int, classes: int) -> list[Row]:
     """A training step both ways."""
     bench = build(m.name, batch, classes, device=m.device)
     ways: dict[str, Callable[[], object]] = {way: partial(step, getattr(bench, way), bench.stack) for way in ("straightforward", "fast")}
     if m.device != "cpu":
         ways |= gpu_ways(bench)
-    peaks = {way: peak_of(m.name, way, batch, classes) for way in ("straightforward", "fast")} if memory else None
-    return m.rows("training step", ways, peaks, batch=batch, classes=classes, k=5)
+    return m.rows("training step", ways, m.peaks(("straightforward", "fast"), batch, classes), batch=batch, classes=classes, k=5)
 
 
 def growth(m: Measurer, **at: int) -> list[Row]:
     """A fast training step somewhere else: other batch, classes, K, J or number of runs."""
     bench = build(m.name, device=m.device, **({"batch": 4, "classes": 50} | at))
-    return m.rows("growth", {"fast": partial(step, bench.fast, bench.stack)}, None, **({"batch": 4, "classes": 50, "k": 5} | at))
+    return m.rows("growth", {"fast": partial(step, bench.fast, bench.stack)}, {}, **({"batch": 4, "classes": 50, "k": 5} | at))
 
 
 def encoding(m: Measurer, batch: int) -> list[Row]:
@@ -49,7 +51,7 @@ def encoding(m: Measurer, batch: int) -> list[Row]:
         "head contributions": lambda: head_contributions(visual, images, J),
         "prefix and teacher": kept,
     }
-    peaks = {way: peak_of(m.name, way, batch, 2) for way in ("plain encode_image", "head contributions")} if m.device == "cpu" else {}
+    peaks = m.peaks(("plain encode_image", "head contributions"), batch, 2)
     with torch.no_grad():
         return m.rows("image encoding", ways, peaks, batch=batch)
 
@@ -63,15 +65,16 @@ def imagenet_size(m: Measurer, batch: int = 32, classes: int = 1000) -> list[Row
             states = image_prefix(bench.model.clip.visual, bench.images, J)
         return step(replace(bench, states=states).fast, bench.stack)
 
-    peaks = {"fast, streamed": peak_of(m.name, "streamed", batch, classes)}
-    return m.rows("ImageNet size", {"fast, streamed": streamed}, peaks, batch=batch, classes=classes, k=5)
+    return m.rows(
+        "ImageNet size", {"fast, streamed": streamed}, m.peaks(("fast, streamed",), batch, classes), batch=batch, classes=classes, k=5
+    )
 
 
 def spans(m: Measurer) -> list[Row]:
     """TextSpan of all late heads over 5,000 pictures and 3,498 phrases, 20 phrases each."""
-    inputs = textspan_input(m.name, m.device)
+    inputs = textspan_input(random_clip(m.name), m.device)
+    peaks = m.peaks(("all heads at once",), 1, 2)
     with torch.no_grad():
-        peaks = {"all heads at once": peak_of(m.name, "TextSpan", 1, 2)} if m.device == "cpu" else {}
         return m.rows("TextSpan", {"all heads at once": lambda: textspan(*inputs, rank=80, steps=20)}, peaks, batch=len(inputs[0]))
 
 
@@ -99,36 +102,46 @@ def whole_run(name: str, classes: int = 25, shots: int = 16, epochs: int = 10, s
     """A 16-shot run of 25 classes for 10 epochs, views = 10, of which one part in `share` is really run.
 
     Every cost of the run is proportional to its steps and views, so its seconds are `share` times those measured here. Ways:
-    the straightforward loop; the fast one with its prefix made first; a second run on the same prefix.
+    the straightforward loop; the fast one with its prefix made first; a second run on the same prefix; and, on a processor that
+    multiplies in bfloat16, with the prefix made and kept in it, which is not the same to rounding.
     """
     batch = 4
     steps = epochs * classes * shots // batch // share
     bench = build(name, batch, classes)
-    visual, images = bench.model.clip.visual, bench.images.repeat(steps, 1, 1, 1)
+    clip, images = bench.model.clip, bench.images.repeat(steps, 1, 1, 1)
     step(bench.fast, bench.stack)  # the first pays for what is made once
 
-    def make_prefix(pictures: Tensor) -> None:
-        with torch.no_grad():
-            for some in pictures.split(together(bench.model.clip)):
-                frozen_features(visual, image_prefix(visual, some, J), J)
+    def make_prefix(pictures: Tensor, dtype: torch.dtype = torch.float32) -> None:
+        states = torch.empty(len(pictures), clip.patches + 1, clip.d_model, dtype=dtype)
+        compute(clip, J, len(pictures), lambda i: pictures[i : i + 1], 1, states, torch.empty(len(pictures), clip.d_embed))
 
-    counted = {way: count(partial(step, getattr(bench, way), bench.stack)) for way in ("straightforward", "fast")}
-    counted["prefix"] = count(lambda: make_prefix(bench.images))
+    def train(way: str) -> None:
+        for _ in range(steps):
+            step(getattr(bench, way), bench.stack)
+
+    parts: dict[str, Callable[[], None]] = {
+        "straightforward": partial(train, "straightforward"),
+        "prefix": partial(make_prefix, images),
+        "fast": partial(train, "fast"),
+    }
+    ways = {"straightforward": ["straightforward"], "fast, prefix included": ["prefix", "fast"], "fast, on a kept prefix": ["fast"]}
+    if multiplies_in(torch.bfloat16, images.device):
+        parts["half"] = partial(make_prefix, images, torch.bfloat16)
+        ways["fast, prefix in bfloat16 included"] = ["half", "fast"]
+    seconds = {part: _seconds(run) for part, run in parts.items()}
+    gflop = {way: steps * count(partial(step, getattr(bench, way), bench.stack)) for way in ("straightforward", "fast")}
+    gflop["prefix"] = gflop["half"] = steps * count(partial(make_prefix, bench.images))
+    sums = [
+        {"way": way, **{c: share * sum(of[p] for p in own) for c, of in (("seconds", seconds), ("gflop", gflop))}}
+        for way, own in ways.items()
+    ]
+    return pd.DataFrame(sums).assign(part="whole run", batch=batch, classes=classes)
+
+
+def _seconds(run: Callable[[], object]) -> float:
     began = time.perf_counter()
-    for _ in range(steps):
-        step(bench.straightforward, bench.stack)
-    straightforward = time.perf_counter() - began
-    began = time.perf_counter()
-    make_prefix(images)
-    prefix = time.perf_counter() - began
-    began = time.perf_counter()
-    for _ in range(steps):
-        step(bench.fast, bench.stack)
-    fast = time.perf_counter() - began
-    ways = {"straightforward": straightforward, "fast, prefix included": prefix + fast, "fast, on a kept prefix": fast}
-    gflop = [counted["straightforward"], counted["prefix"] + counted["fast"], counted["fast"]]
-    rows = pd.DataFrame({"way": ways.keys(), "seconds": [share * s for s in ways.values()], "gflop": [share * steps * g for g in gflop]})
-    return rows.assign(part="whole run", batch=batch, classes=classes)
+    run()
+    return time.perf_counter() - began
 
 
 GROWTH: tuple[dict[str, int], ...] = (
@@ -144,16 +157,20 @@ def measure(
     name: str, repeats: int, device: str, top: float, batches: Sequence[int] = (4, 32), classes: int = 50
 ) -> Iterator[pd.DataFrame]:
     """All parts, one after the other; `top` is the machine's ceiling in GFLOP/s."""
-    m = Measurer(name, top, repeats, device)
+    with TemporaryDirectory() as folder:
+        weights = Path(folder) / f"{name}.safetensors" if device == "cpu" else None
+        if weights:
+            write_tensors(weights, random_clip(name).model.state_dict())
+        yield from _parts(Measurer(name, top, repeats, device, weights), batches, classes)
+
+
+def _parts(m: Measurer, batches: Sequence[int], classes: int) -> Iterator[pd.DataFrame]:
     for batch in batches:
-        yield pd.DataFrame(map(asdict, steps(m, batch, classes, memory=device == "cpu")))
-        if device == "cpu":
-            least = {"part": "memory", "way": LET_GO, "batch": batch, "classes": classes, "k": 5, "first_layer": J, "runs": 1}
-            yield pd.DataFrame([least | {"peak_gb": peak_of(name, LET_GO, batch, classes)}])
+        yield pd.DataFrame(map(asdict, steps(m, batch, classes)))
     yield pd.DataFrame(map(asdict, encoding(m, max(batches))))
     yield pd.DataFrame(map(asdict, spans(m)))
-    if device == "cpu":
-        yield whole_run(name)
+    if m.device == "cpu":
+        yield whole_run(m.name)
         yield pd.DataFrame(map(asdict, imagenet_size(replace(m, repeats=1))))
     for at in GROWTH:
         yield pd.DataFrame(map(asdict, growth(m, **at)))

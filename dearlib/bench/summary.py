@@ -9,13 +9,13 @@ def speedups(measured: pd.DataFrame) -> pd.DataFrame:
     steps = measured[measured["part"] == "training step"]
     for (batch, classes), own in steps.groupby(["batch", "classes"]):
         rows.append(_row(f"training step, batch {batch}, {classes} classes", own.set_index("way"), "straightforward", "fast"))
-        least = measured[(measured["part"] == "memory") & (measured["batch"] == batch) & (measured["classes"] == classes)]
-        rows += [{"": "    the lower layers let go", "peak, GB": f"{gb:.2f}"} for gb in least["peak_gb"]]
     run = measured[measured["part"] == "whole run"].set_index("way")
     if len(run):
         what = f"16-shot run of {int(run['classes'].iloc[0])} classes, 10 epochs"
         rows.append(_row(f"{what}, prefix included", run, "straightforward", "fast, prefix included"))
         rows.append(_row(f"{what}, on a kept prefix", run, "straightforward", "fast, on a kept prefix"))
+        if (half := "fast, prefix in bfloat16 included") in run.index:
+            rows.append(_row(f"{what}, prefix included and in bfloat16", run, "straightforward", half))
     encoding = measured[measured["part"] == "image encoding"].set_index("way")
     for way in ("head contributions", "DeAR image features"):
         rows.append(_row(f"{way}, beside plain encoding", encoding, "plain encode_image", way))

@@ -116,16 +116,22 @@ def build(name: str, batch: int, classes: int, k: int = 5, first_layer: int = J,
     """A batch of random pictures and `classes` prompts of the usual length."""
     clip = random_clip(name)
     clip.model.to(device)
-    settings = Settings(first_layer=first_layer, text_tokens=k)
-    models = [DeAR(clip, example_roles(clip, first_layer), settings, seed=i).to(device) for i in range(runs)]
-    texts = [f"a photo of a {word} {i}." for i, word in zip(range(classes), _words(classes), strict=True)]
-    draw = torch.Generator().manual_seed(0)
     side = clip.visual.image_size[0]  # type: ignore[index]
-    images = torch.randn(batch, 3, side, side, generator=draw).to(device)
-    labels = torch.randint(classes, (batch,), generator=draw).to(device)
+    images = torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     with torch.no_grad():
         states = image_prefix(clip.visual, images, first_layer)
         features = frozen_features(clip.visual, states, first_layer)
+    return assembled(clip, images, states, features, classes, k, first_layer, runs)
+
+
+def assembled(
+    clip: FrozenClip, images: Tensor, states: Tensor, features: Tensor, classes: int, k: int = 5, first_layer: int = J, runs: int = 1
+) -> Bench:
+    """The same around a kept prefix: `states` and `features` of the `images`."""
+    settings = Settings(first_layer=first_layer, text_tokens=k)
+    models = [DeAR(clip, example_roles(clip, first_layer), settings, seed=i).to(images.device) for i in range(runs)]
+    texts = [f"a photo of a {word} {i}." for i, word in zip(range(classes), _words(classes), strict=True)]
+    labels = torch.randint(classes, (len(images),), generator=torch.Generator().manual_seed(0)).to(images.device)
     text = text_prefix(clip, texts, first_layer)
     plain = Straightforward(models[0], texts, frozen_text_features(clip, text, first_layer))
     return Bench(Stack(models), plain, images, labels, states, features, text)
