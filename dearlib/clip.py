@@ -149,7 +149,7 @@ def load(source: str, weights: str | Path | None = None, sha256: str | None = No
 def random_clip(name: str = MINI, seed: int = 0) -> FrozenClip:
     """The architecture with random weights: for tests and timing."""
     _register()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), _no_talk_of_random_weights():
         torch.manual_seed(seed)
         model, _, preprocess = open_clip.create_model_and_transforms(name)
     _check_architecture(name, model)
@@ -189,7 +189,7 @@ def _build(name: str, path: Path, tag: str | None, digest: str) -> FrozenClip:
 
 @contextmanager
 def _no_talk_of_random_weights() -> Iterator[None]:
-    """open_clip warns of a model without weights, which here get theirs a moment later."""
+    """open_clip warns of a model without weights, which here is as meant, or gets them a moment later."""
 
     def other(record: logging.LogRecord) -> bool:
         return "initialized randomly" not in record.getMessage()
