@@ -140,7 +140,8 @@ print(text["base"][0], "·", len(test["base"].features), "base and", len(test["n
 
 
 # %% [markdown]
-# The cut must not change anything: layers $J \dots L$ on the kept states give the very feature that the whole encoder gives.
+# The cut must not change anything: layers $J \dots L$ on the kept states give the very feature that the whole encoder gives, up to the
+# rounding of the states, which half precision (`cache_dtype`) makes coarser.
 
 # %%
 from dearlib.clip import image_suffix
@@ -149,8 +150,9 @@ from dearlib.datasets import open_image
 some = torch.stack([frozen.preprocess(open_image(item.path)) for item in base.test[:4]]).to(fabric.device)
 whole = frozen.encode_image(some)
 resumed = image_suffix(frozen.visual, test["base"].rows(torch.arange(4))[0].to(fabric.device), p.first_layer)
-torch.testing.assert_close(resumed, whole, rtol=1e-4, atol=1e-5)
-print(f"largest difference: {(resumed - whole).abs().max().item():.0e}")
+apart = ((resumed - whole).norm(dim=-1) / whole.norm(dim=-1)).max().item()
+assert apart < {"float32": 1e-4, "float16": 1e-2, "bfloat16": 3e-2}[p.cache_dtype]
+print(f"largest distance: {apart:.0e} of a feature's length")
 
 # %% [markdown]
 # ## 3. Zero-shot CLIP

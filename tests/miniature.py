@@ -39,7 +39,6 @@ SMALL: dict[str, Any] = {
     "device": "cpu",
     "roles": "runs/miniature/02_head_roles/roles.json",
     "cache_root": "cache/miniature/prefix",
-    "cache_dtype": "float32",
     "cache_gb": 20.0,
     "seeds": [1],
     "shots": 2,
