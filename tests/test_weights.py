@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from dearlib import weights
-from dearlib.clip import load, random_clip
+from dearlib.clip import ASSETS, load, random_clip
 from dearlib.errors import InputError
 
 
@@ -99,3 +99,21 @@ def test_tagged_weights_come_from_the_cache(monkeypatch: pytest.MonkeyPatch, tmp
     assert weights.pretrained_file("DeAR-Mini/there") == tmp_path / "weights.safetensors"
     image = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(loaded.encode_image(image), made.encode_image(image))
+
+
+def test_a_tag_alone_loads_its_file_and_its_normalisation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No file is named: the hash is that of the cached file, and is checked; the tag says how pictures were normalised."""
+    (tmp_path / "Tiny.json").write_text((ASSETS / "DeAR-Mini.json").read_text())
+    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIG_PATHS", [*open_clip.factory._MODEL_CONFIG_PATHS])
+    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", {**open_clip.factory._MODEL_CONFIGS})
+    open_clip.add_model_config(tmp_path / "Tiny.json")
+    made, path = random_clip(seed=3), tmp_path / "weights.safetensors"
+    save_file(made.model.state_dict(), path)
+    config = {"file": str(path), "quick_gelu": False, "mean": (0.1, 0.2, 0.3)}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "Tiny", {"there": config})
+    loaded, image = load("Tiny/there"), torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(loaded.encode_image(image), made.encode_image(image))
+    assert loaded.weights_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert "mean=(0.1, 0.2, 0.3)" in str(loaded.preprocess)
+    with pytest.raises(InputError, match="SHA-256"):
+        load("Tiny/there", sha256="0" * 64)
