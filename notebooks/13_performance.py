@@ -156,8 +156,8 @@ _ = plots.save(fig, out, "13_roofline")
 # A point on the line is as fast as the machine multiplies matrices; its distance below the line is what memory, small products and
 # everything that is not a product cost.
 #
-# The peak is that of a whole process, PyTorch included, which by itself takes most of a gigabyte before a weight is loaded. Weights are
-# mapped from their file, not copied: the vision layers below J, which nothing runs once the prefix is kept, never enter memory.
+# The peak is that of a whole process, PyTorch's own libraries included. Weights are mapped from their file, not copied: the vision layers
+# below J, which nothing runs once the prefix is kept, never enter memory.
 #
 # ## 4. A whole run
 #

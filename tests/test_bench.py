@@ -1,11 +1,15 @@
 """What the benchmark times: two ways to the same losses, operations counted, a ceiling that is a rate."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from dearlib.bench import meters, ways
+from dearlib.bench import meters, parts, ways
 from dearlib.bench.parts import growth
-from dearlib.clip import MINI
+from dearlib.checkpoint import write_tensors
+from dearlib.clip import MINI, image_prefix, random_clip
+from dearlib.suffix import frozen_features
 
 
 def test_the_two_ways_are_the_same_training() -> None:
@@ -53,3 +57,33 @@ def test_more_runs_cost_more_operations_in_proportion() -> None:
     (one,), (three,) = growth(m, classes=2), growth(m, classes=2, runs=3)
     assert three.runs == 3
     assert three.gflop == pytest.approx(3 * one.gflop, rel=0.01)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_whole_run_is_its_prefix_and_its_steps(monkeypatch: pytest.MonkeyPatch, half: bool) -> None:
+    """200 views in 50 steps: 2 classes of 10 shots, 10 epochs.
+
+    A bfloat16 prefix is timed only where the processor multiplies in it, and counts the same.
+    """
+    monkeypatch.setattr(parts, "multiplies_in", lambda *_: half)
+    found = parts.whole_run(MINI, classes=2, shots=10, epochs=10, share=25).set_index("way")
+    made = ways.build(MINI, batch=4, classes=2)
+    fast = meters.count(lambda: ways.step(made.fast, made.stack))
+    with torch.no_grad():
+        views = meters.count(
+            lambda: frozen_features(made.model.clip.visual, image_prefix(made.model.clip.visual, made.images, ways.J), ways.J)
+        )
+    assert found.gflop["fast, on a kept prefix"] == pytest.approx(50 * fast)
+    assert found.gflop["fast, prefix included"] == pytest.approx(50 * (fast + views))
+    assert (found.seconds > 0).all()
+    assert ("fast, prefix in bfloat16 included" in found.index) == half
+    if half:
+        assert found.gflop["fast, prefix in bfloat16 included"] == found.gflop["fast, prefix included"]
+
+
+def test_memory_is_that_of_a_process_of_its_own(tmp_path: Path) -> None:
+    """The plain loop holds 77 text columns and every layer's activations."""
+    weights = tmp_path / "mini.safetensors"
+    write_tensors(weights, random_clip().model.state_dict())
+    fast, plain = (meters.peak_of(MINI, weights, way, 16, 50) for way in ("fast", "straightforward"))
+    assert 0 < fast < plain
