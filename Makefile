@@ -33,7 +33,7 @@ FROM := $(if $(DATA),--data "$(DATA)")
 
 .PHONY: reproduce quick fetch miniature $(ONE) plan report test lint lab doctor pairs tune bench lock clean
 
-REPRODUCE = $(PY) -m dearlib.reproduce --cores $(CORES) --executor $(EXECUTOR) $(FROM) --profile
+REPRODUCE = $(PY) -m dearlib.workflow.reproduce --cores $(CORES) --executor $(EXECUTOR) $(FROM) --profile
 
 reproduce: $(READY)
 	$(REPRODUCE) $(PROFILE)
@@ -45,11 +45,11 @@ $(ONE): $(READY)
 	$(REPRODUCE) $(PROFILE) --only $@
 
 fetch: $(READY)
-	HF_HUB_OFFLINE=0 $(PY) -m dearlib.inputs --profile $(PROFILE)
+	HF_HUB_OFFLINE=0 $(PY) -m dearlib.workflow.inputs --profile $(PROFILE)
 
 miniature: $(READY)
 	$(PY) tests/miniature.py
-	$(PY) -m dearlib.reproduce --profile miniature --cores $(CORES)
+	$(PY) -m dearlib.workflow.reproduce --profile miniature --cores $(CORES)
 
 plan: $(READY)
 	@$(REPRODUCE) $(PROFILE) --dry-run
@@ -58,7 +58,7 @@ report: $(READY)
 	$(REPRODUCE) $(PROFILE) --report runs/$(PROFILE)/report.html
 
 tune: $(READY)
-	OMP_NUM_THREADS=1 $(PY) -m dearlib.tuning params/$(PROFILE)/05_training.yaml params/$(PROFILE)/tuning.yaml --out params/$(PROFILE)/tuning.csv --cores $(CORES)
+	OMP_NUM_THREADS=1 $(PY) -m dearlib.study.tuning params/$(PROFILE)/05_training.yaml params/$(PROFILE)/tuning.yaml --out params/$(PROFILE)/tuning.csv --cores $(CORES)
 
 bench: $(READY)
 	$(PY) -m dearlib.bench
@@ -84,7 +84,7 @@ pairs: $(READY)
 	  step=$$(basename $$(dirname $$run)); name=$${step%%-*}; \
 	  case $$step in 05_training-objects | ablations-objects) ;; *-*) continue;; esac; \
 	  [ "$$name" = ablations ] && name=05_variants; \
-	  $(PY) -m dearlib.pairs notebooks/$$name.py $$run; echo "notebooks/$$name.ipynb <- $$run"; \
+	  $(PY) -m dearlib.workflow.pairs notebooks/$$name.py $$run; echo "notebooks/$$name.ipynb <- $$run"; \
 	done
 
 lock: $(UV)

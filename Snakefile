@@ -1,6 +1,6 @@
 # Parameter file → notebook (papermill) → runs/<profile>/ → figures/<profile>/. `make reproduce` runs it.
 #
-# Each notebook is one call of dearlib.runner, and runs again when the notebook, its parameter file, its inputs, the
+# Each notebook is one call of dearlib.workflow.runner, and runs again when the notebook, its parameter file, its inputs, the
 # weights or a module that it imports has changed. A step computes with one thread, however many run at once, so
 # results do not depend on the number of cores. Executed notebooks are logs: a failed one stays for reading.
 
@@ -9,9 +9,9 @@ import shlex
 from pathlib import Path
 
 from dearlib.datasets import SHIFTED_MINI, SOURCE_MINI, TARGETS_MINI, entry
-from dearlib.resources import gpus, load_resources, workers
-from dearlib.sources import sources
-from dearlib.yaml12 import read_yaml
+from dearlib.workflow.resources import gpus, load_resources, workers
+from dearlib.workflow.sources import sources
+from dearlib.params.yaml12 import read_yaml
 
 PROFILE = config.get("profile", "mini")
 PARAMS = f"params/{PROFILE}"
@@ -32,7 +32,7 @@ PLANNED = {plan: read_yaml(ROOT / PARAMS / f"{plan}.yaml") for plan in PLANS.val
 ASKED = sorted({v["roles"] for plan in PLANNED.values() for v in plan["variants"].values() if "roles" in v})
 SOURCE = f"{RUNS}/source-{TRANSFER['source']}/record.json"
 NEEDS = load_resources(ROOT / PARAMS / "resources.yaml")
-RUN = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m dearlib.runner {input.notebook} {input.params}"
+RUN = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m dearlib.workflow.runner {input.notebook} {input.params}"
 # The same for notebooks that read the data sets themselves.
 READ = RUN + (" -p " + shlex.quote(f"data_root={json.dumps(GIVEN)}") if GIVEN else "")
 
@@ -47,7 +47,7 @@ def step(name):
         "notebook": f"notebooks/{name}.py",
         "params": f"{PARAMS}/{name}.yaml",
         "modules": modules(f"notebooks/{name}.py"),
-        "weights": sorted(str(f.relative_to(ROOT)) for f in (ROOT / "dearlib/assets").iterdir()),
+        "weights": sorted(str(f.relative_to(ROOT)) for f in (ROOT / "dearlib/mini/assets").iterdir()),
     }
 
 
@@ -353,7 +353,7 @@ rule paper_audit:
     message: "12: do the paper's tables add up?"
     input:
         **step("12_paper_audit"),
-        reported=sorted(str(f.relative_to(ROOT)) for f in (ROOT / "dearlib/reported").iterdir() if f.suffix in (".csv", ".json")),
+        reported=sorted(str(f.relative_to(ROOT)) for f in (ROOT / "dearlib/paper/reported").iterdir() if f.suffix in (".csv", ".json")),
     output:
         reported(table("audit"), "tables"),
     log:

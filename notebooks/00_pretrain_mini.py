@@ -53,10 +53,11 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from dearlib import plots, pretraining
-from dearlib.clip import load, random_clip
+from dearlib import plots
+from dearlib.clip.loading import load, random_clip
 from dearlib.datasets.world import scene, vocabulary
-from dearlib.params import params_hash, validated
+from dearlib.mini import pretraining
+from dearlib.params.schemas import params_hash, validated
 
 p = validated("00_pretrain_mini", globals())
 recipe = pretraining.Recipe(**{f.name: getattr(p, f.name) for f in fields(pretraining.Recipe)})
@@ -210,7 +211,8 @@ print(f"{len(judged) - len(missed)} of {len(judged)} targets reached" + (f"; not
 #   repeated captions are not punished.
 # - The table above is what the frozen model knows. Later notebooks measure what DeAR adds, on styles that were not in training.
 #
-# To ship new weights, copy the exported file over `dearlib/assets/`; every record and role file made with other weights is then refused.
+# To ship new weights, copy the exported file over `dearlib/mini/assets/`; every record and role file made with other weights is then
+# refused.
 #
 # **Exercises.** (a) Which two values of a factor are confused most often? (b) Count equal captions in a batch of 128: what would the loss
 # be at best if they were negatives? (c) Move `masked_steps` to `full_steps`: what does masking cost, and what does it save?

@@ -37,12 +37,13 @@ import torch
 from einops import rearrange
 from IPython.display import Markdown, display
 
-from dearlib import attention, plots
-from dearlib.clip import check_cut, load
+from dearlib import plots
+from dearlib.clip import attention
+from dearlib.clip.loading import check_cut, load
 from dearlib.datasets import classnames, half, open_image, prompts, read_split
 from dearlib.errors import InputError
-from dearlib.heads import decompose
-from dearlib.params import validated
+from dearlib.params.schemas import validated
+from dearlib.roles.heads import decompose
 
 p = validated("01_vit_internals", globals())
 torch.manual_seed(p.seed)
@@ -138,7 +139,7 @@ for i in range(n_tokens):  # every token asks …
     read[i] = sum(weights[j] * value[j] for j in range(n_tokens))  # … and gets their weighted average
 
 # %% [markdown]
-# `dearlib.attention.reference` is the same formula for all heads and pictures at once. It also takes a *mask* that says who
+# `dearlib.clip.attention.reference` is the same formula for all heads and pictures at once. It also takes a *mask* that says who
 # may look at whom; here everyone may. The slow loop must agree with it.
 
 # %%

@@ -60,19 +60,20 @@ from sklearn.manifold import TSNE
 from torch.nn import functional
 from torch.nn.functional import normalize
 
-from dearlib import concepts as concept
-from dearlib import plots, textspan
-from dearlib import roles as role
-from dearlib.checkpoint import write_text
-from dearlib.clip import check_cut, load
+from dearlib import plots
+from dearlib.clip.loading import check_cut, load
+from dearlib.clip.prefix import contents
 from dearlib.datasets import entry, open_image, read_split
 from dearlib.datasets.world import vocabulary
 from dearlib.datasets.world.scene import scene
-from dearlib.heads import decompose, head_contributions, mean_ablate
-from dearlib.params import validated
-from dearlib.pool import read_pool
-from dearlib.prefix import contents
-from dearlib.rolemaps import role_counts, roles_by_loss
+from dearlib.files import write_text
+from dearlib.params.schemas import validated
+from dearlib.roles import concepts as concept
+from dearlib.roles import rolefile as role
+from dearlib.roles import textspan
+from dearlib.roles.controls import role_counts, roles_by_loss
+from dearlib.roles.heads import decompose, head_contributions, mean_ablate
+from dearlib.roles.phrases import read_pool
 
 # %%
 p = validated("02_head_roles", globals())

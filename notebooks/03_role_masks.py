@@ -29,12 +29,15 @@ import torch
 from einops import rearrange
 from IPython.display import Markdown, display
 
-from dearlib import attention, masks, plots, tables
-from dearlib.clip import image_prefix, image_suffix, load
+from dearlib import plots
+from dearlib.clip import attention
+from dearlib.clip.loading import image_prefix, image_suffix, load
 from dearlib.datasets.generated import note
-from dearlib.params import validated
-from dearlib.rolemaps import uniform_roles
-from dearlib.roles import HeadRoles
+from dearlib.methods import masks
+from dearlib.params.schemas import validated
+from dearlib.roles.controls import uniform_roles
+from dearlib.roles.rolefile import HeadRoles
+from dearlib.study import tables
 
 p = validated("03_role_masks", globals())
 torch.manual_seed(p.seed)
@@ -102,7 +105,7 @@ def attribute_mask(a: str) -> torch.Tensor:
 
 # %% [markdown]
 # **Mixed heads** see everything: the mask is all zeros, `may_attend` all True. Now every head of the role file, the loops
-# against `dearlib.masks`:
+# against `dearlib.methods.masks`:
 
 # %%
 shields = generalization_mask()

@@ -21,7 +21,7 @@
 # | Writes | `04_*.svg` and `.png` in the figures folder |
 # | Takes | under a minute on a laptop, no GPU; 1 GB of memory |
 #
-# The plain form below is slow and in view; `dearlib.model` is what runs the experiments. Each step asserts that the two agree,
+# The plain form below is slow and in view; `dearlib.methods.dear` is what runs the experiments. Each step asserts that the two agree,
 # in float64, so that a difference is a mistake and not rounding.
 
 # %% tags=["parameters"]
@@ -52,15 +52,17 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown, display
 
-from dearlib import attention, plots, tables
-from dearlib.clip import image_prefix, load, text_prefix
+from dearlib import plots
+from dearlib.clip import attention
+from dearlib.clip.loading import image_prefix, load, text_prefix
 from dearlib.datasets import classnames, half, open_image, prompts, read_split
 from dearlib.datasets.generated import note
-from dearlib.masks import layer_mask
-from dearlib.model import DeAR, Settings, losses
-from dearlib.params import validated
-from dearlib.rolemaps import uniform_roles
-from dearlib.roles import HeadRoles
+from dearlib.methods.dear import DeAR, Settings, losses
+from dearlib.methods.masks import layer_mask
+from dearlib.params.schemas import validated
+from dearlib.roles.controls import uniform_roles
+from dearlib.roles.rolefile import HeadRoles
+from dearlib.study import tables
 
 p = validated("04_dear_model", globals())
 frozen = load(p.clip, p.clip_weights)
@@ -218,7 +220,7 @@ with torch.no_grad():
 torch.testing.assert_close(fast.cls, f_cls)
 torch.testing.assert_close(fast.attribute, f_attribute)
 gap = (fast.cls - f_cls).abs().max()
-print(f"f_cls {tuple(f_cls.shape)}, f_a {tuple(f_attribute.shape)}: plain form and dearlib.model agree to {gap:.0e}")
+print(f"f_cls {tuple(f_cls.shape)}, f_a {tuple(f_attribute.shape)}: plain form and dearlib.methods.dear agree to {gap:.0e}")
 
 # %% [markdown]
 # **A fact worth a check.** If every head is Generalization, no original token ever sees an attribute token. The class feature

@@ -67,16 +67,19 @@ from collections import Counter
 import pandas as pd
 import torch
 
-from dearlib import experiment, plots, prefix, ranks
-from dearlib.clip import check_cut, load, text_prefix
+from dearlib import plots
+from dearlib.clip import prefix
+from dearlib.clip.loading import check_cut, load, text_prefix
 from dearlib.datasets import classnames, few_shot, half, prompts, read_split, split_sha256
-from dearlib.evaluation import evaluate, evaluate_together, harmonic_mean, zero_shot
-from dearlib.model import DeAR, Settings
-from dearlib.params import params_hash, plain, validated
-from dearlib.results import Metric, RunRecord, provenance
-from dearlib.roles import HeadRoles
-from dearlib.stack import Stack
-from dearlib.training import Schedule, TrainingRun, TrainingSet, fit
+from dearlib.methods.dear import DeAR, Settings
+from dearlib.methods.evaluation import evaluate, evaluate_together, harmonic_mean, zero_shot
+from dearlib.methods.stack import Stack
+from dearlib.methods.training import Schedule, TrainingRun, TrainingSet, fit
+from dearlib.params.schemas import params_hash, plain, validated
+from dearlib.roles.rolefile import HeadRoles
+from dearlib.study import experiment
+from dearlib.study.records import Metric, RunRecord, provenance
+from dearlib.workflow import processes as ranks
 
 began = time.monotonic()
 p = validated("05_training", globals())
@@ -144,7 +147,7 @@ print(text["base"][0], "·", len(test["base"].features), "base and", len(test["n
 # rounding of the states, which half precision (`cache_dtype`) makes coarser.
 
 # %%
-from dearlib.clip import image_suffix
+from dearlib.clip.loading import image_suffix
 from dearlib.datasets import open_image
 
 some = torch.stack([frozen.preprocess(open_image(item.path)) for item in base.test[:4]]).to(fabric.device)

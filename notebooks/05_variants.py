@@ -79,14 +79,17 @@ import time
 import pandas as pd
 from tqdm.auto import tqdm
 
-from dearlib import experiment, plots, prefix, ranks
-from dearlib.clip import check_cut, load, text_prefix
+from dearlib import plots
+from dearlib.clip import prefix
+from dearlib.clip.loading import check_cut, load, text_prefix
 from dearlib.datasets import classnames, few_shot, half, prompts, read_split, split_sha256
-from dearlib.evaluation import accuracy, evaluate_together, zero_shot
-from dearlib.params import params_hash, plain, validated
-from dearlib.results import Metric, RunRecord, provenance
-from dearlib.rolemaps import shielded
-from dearlib.roles import HeadRoles
+from dearlib.methods.evaluation import accuracy, evaluate_together, zero_shot
+from dearlib.params.schemas import params_hash, plain, validated
+from dearlib.roles.controls import shielded
+from dearlib.roles.rolefile import HeadRoles
+from dearlib.study import experiment
+from dearlib.study.records import Metric, RunRecord, provenance
+from dearlib.workflow import processes as ranks
 
 began = time.monotonic()
 p = validated("05_variants", globals())

@@ -31,12 +31,13 @@ datasets: list = ["objects", "shapes", "textures", "places", "colors", "colored_
 import numpy as np
 from IPython.display import Markdown
 
-from dearlib import plots, tables
-from dearlib.averages import base_to_novel, presentable
-from dearlib.evaluation import harmonic_mean
-from dearlib.params import validated
-from dearlib.reported import beside
-from dearlib.results import load_records, origin, tidy
+from dearlib import plots
+from dearlib.methods.evaluation import harmonic_mean
+from dearlib.paper.reported import beside
+from dearlib.params.schemas import validated
+from dearlib.study import tables
+from dearlib.study.averages import base_to_novel, presentable
+from dearlib.study.records import load_records, origin, tidy
 
 p = validated("06_base_to_novel", globals())
 records = load_records(p.runs_root / f"05_training-{name}" / "record.json" for name in p.datasets)

@@ -35,13 +35,14 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from dearlib import plots, tables
-from dearlib.averages import AVERAGE, accuracies, methods_by_datasets
-from dearlib.contrasts import Contrast, difference, paired
+from dearlib import plots
 from dearlib.datasets import classnames, open_image, read_split
-from dearlib.params import validated
-from dearlib.reported import beside, reported
-from dearlib.results import load_records, origin, tidy
+from dearlib.paper.reported import beside, reported
+from dearlib.params.schemas import validated
+from dearlib.study import tables
+from dearlib.study.averages import AVERAGE, accuracies, methods_by_datasets
+from dearlib.study.contrasts import Contrast, difference, paired
+from dearlib.study.records import load_records, origin, tidy
 
 p = validated("08_domain_generalization", globals())
 records = load_records([p.runs_root / f"source-{p.source}" / "record.json"])

@@ -32,12 +32,13 @@ datasets: list = ["objects", "shapes", "textures", "places", "colors", "colored_
 import pandas as pd
 from IPython.display import Markdown
 
-from dearlib import plots, tables
-from dearlib.averages import AVERAGE
-from dearlib.checkpoint import write_text
-from dearlib.contrasts import Contrast, difference, paired
-from dearlib.params import validated
-from dearlib.results import load_records, origin, tidy
+from dearlib import plots
+from dearlib.files import write_text
+from dearlib.params.schemas import validated
+from dearlib.study import tables
+from dearlib.study.averages import AVERAGE
+from dearlib.study.contrasts import Contrast, difference, paired
+from dearlib.study.records import load_records, origin, tidy
 
 p = validated("09_few_shot", globals())
 records = load_records(p.runs_root / f"few_shot-{name}" / "record.json" for name in p.datasets)

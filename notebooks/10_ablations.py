@@ -38,17 +38,18 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from dearlib import plots, tables
-from dearlib.averages import AVERAGE, base_to_novel, spread
-from dearlib.checkpoint import read_tensors
-from dearlib.claims import claims_table, verdicts
-from dearlib.contrasts import Contrast, difference, paired
-from dearlib.experiment import role_map
-from dearlib.params import load_values, validated
-from dearlib.reported import beside, reported
-from dearlib.results import load_records, origin, tidy, together
-from dearlib.rolemaps import role_counts, shielded
-from dearlib.roles import HeadRoles
+from dearlib import plots
+from dearlib.files import read_tensors
+from dearlib.paper.reported import beside, reported
+from dearlib.params.schemas import load_values, validated
+from dearlib.roles.controls import role_counts, shielded
+from dearlib.roles.rolefile import HeadRoles
+from dearlib.study import tables
+from dearlib.study.averages import AVERAGE, base_to_novel, spread
+from dearlib.study.claims import claims_table, verdicts
+from dearlib.study.contrasts import Contrast, difference, paired
+from dearlib.study.experiment import role_map
+from dearlib.study.records import load_records, origin, tidy, together
 
 p = validated("10_ablations", globals())
 

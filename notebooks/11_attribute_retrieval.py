@@ -43,16 +43,19 @@ import torch
 from IPython.display import Markdown
 from sklearn.manifold import TSNE
 
-from dearlib import experiment, plots, prefix, retrieval, tables
-from dearlib.checkpoint import write_text
-from dearlib.clip import load
-from dearlib.contrasts import Contrast, difference, paired
+from dearlib import plots
+from dearlib.clip import prefix
+from dearlib.clip.loading import load
 from dearlib.datasets import entry, open_image, read_split, split_sha256
 from dearlib.datasets.world import vocabulary
-from dearlib.model import DeAR
-from dearlib.params import accelerator, load_values, params_hash, plain, validated
-from dearlib.results import Metric, RunRecord, load_records, origin, provenance, tidy
-from dearlib.roles import HeadRoles
+from dearlib.files import write_text
+from dearlib.methods import retrieval
+from dearlib.methods.dear import DeAR
+from dearlib.params.schemas import accelerator, load_values, params_hash, plain, validated
+from dearlib.roles.rolefile import HeadRoles
+from dearlib.study import experiment, tables
+from dearlib.study.contrasts import Contrast, difference, paired
+from dearlib.study.records import Metric, RunRecord, load_records, origin, provenance, tidy
 
 began = time.monotonic()
 p = validated("11_attribute_retrieval", globals())

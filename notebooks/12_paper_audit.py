@@ -18,7 +18,7 @@
 # |---|---|
 # | Paper | Sections 4.1 and 4.2, Tables 2–6 |
 # | You will see | every check that fails, which cell is likely the wrong one, and whether it changes a conclusion |
-# | Reads | the transcribed tables and claims in `dearlib/reported/` |
+# | Reads | the transcribed tables and claims in `dearlib/paper/reported/` |
 # | Writes | `audit.csv`, `.md`, `.tex` and `.json`, `12_audit.svg` and `.png` in the figures folder |
 # | Takes | seconds: arithmetic on some six hundred numbers |
 #
@@ -37,10 +37,12 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from dearlib import audit, plots, tables
-from dearlib.evaluation import harmonic_mean
-from dearlib.params import validated
-from dearlib.reported import FOLDER, all_reported, reported_claims
+from dearlib import plots
+from dearlib.methods.evaluation import harmonic_mean
+from dearlib.paper import audit
+from dearlib.paper.reported import FOLDER, all_reported, reported_claims
+from dearlib.params.schemas import validated
+from dearlib.study import tables
 
 p = validated("12_paper_audit", globals())
 reported, claims = all_reported(), reported_claims()
@@ -255,7 +257,7 @@ print(f"mean over all data sets {ahead.mean():+.2f}, without these two {ahead.il
 #   it, does not follow from the table.
 # - Consistent is not the same as right. A check like this finds slips of the pen; whether a number can be reproduced takes a run.
 #
-# **Exercises.** (a) Change one digit of `dearlib/reported/table3.csv` and run this notebook: which checks notice, and which digit
+# **Exercises.** (a) Change one digit of `dearlib/paper/reported/table3.csv` and run this notebook: which checks notice, and which digit
 # could change unnoticed? (b) Which single DTD pair would restore ProVP's averages, and what HM would it have? (c) Published
 # accuracies are often means over three seeds, rounded before averaging. How wide would the intervals have to be to excuse DeAR's
 # StanfordCars?

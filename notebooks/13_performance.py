@@ -37,13 +37,14 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown, display
 
-from dearlib import attention, plots
+from dearlib import plots
 from dearlib.bench import meters, ways
-from dearlib.clip import MINI
+from dearlib.clip import attention
+from dearlib.clip.loading import MINI
 from dearlib.errors import InputError
-from dearlib.masks import layer_mask
-from dearlib.params import validated
-from dearlib.results import RunRecord
+from dearlib.methods.masks import layer_mask
+from dearlib.params.schemas import validated
+from dearlib.study.records import RunRecord
 
 p = validated("13_performance", globals())
 files = sorted(p.bench.glob("*/bench.csv"))

@@ -43,13 +43,13 @@ import torch
 
 from dearlib import plots
 from dearlib.bench import meters, ways
-from dearlib.clip import image_prefix, load
-from dearlib.cost import BYTES, Shape, Sizes, Work, layers_gflop, training_work, variants_work
+from dearlib.bench.cost import BYTES, Shape, Sizes, Work, layers_gflop, training_work, variants_work
+from dearlib.clip.loading import image_prefix, load
 from dearlib.datasets import classnames, entry, read_split
 from dearlib.errors import InputError
-from dearlib.params import load_params, validated
-from dearlib.results import RunRecord
-from dearlib.suffix import frozen_features
+from dearlib.methods.suffix import frozen_features
+from dearlib.params.schemas import load_params, validated
+from dearlib.study.records import RunRecord
 
 p = validated("14_cost", globals())
 files = sorted(p.bench.glob("*/bench.csv"))
@@ -66,7 +66,7 @@ print(f"rates of {hardware}, torch {rates.torch.iloc[0]}, {rates.model.iloc[0]}"
 #
 # A job makes prefixes (every view and every test picture once through all layers), trains (steps × what a step costs) and tests
 # (every picture through layers $J \dots L$ for every run). Prompts are taken to have 16 columns, five of them shared; class names
-# differ, but text is the smaller part. By hand for one job, and by `dearlib.cost`:
+# differ, but text is the smaller part. By hand for one job, and by `dearlib.bench.cost`:
 
 # %%
 vit = Shape(layers=12, tokens=197, width=768, text_layers=12, text_width=512)

@@ -12,8 +12,8 @@ install_import_hook("dearlib", "typechecker.check")
 import pytest
 import torch
 
-from dearlib.clip import FrozenClip, random_clip
-from dearlib.roles import HeadRole, HeadRoles
+from dearlib.clip.loading import FrozenClip, random_clip
+from dearlib.roles.rolefile import HeadRole, HeadRoles
 
 torch.set_num_threads(1)
 

@@ -1,4 +1,4 @@
-"""The paper profile in miniature: python tests/miniature.py, then python -m dearlib.reproduce --profile miniature.
+"""The paper profile in miniature: python tests/miniature.py, then python -m dearlib.workflow.reproduce --profile miniature.
 
 Writes what the paper profile needs and nobody can ship, so that its whole path runs on a CPU: the fifteen data sets in their
 real layout with generated pictures, a ViT-B/16 with random weights, and params/miniature, which is params/paper with smaller
@@ -18,7 +18,7 @@ from public_layout import build
 
 from dearlib.datasets import PUBLIC, SOURCE, entry
 from dearlib.datasets.generated import FILE, Declaration
-from dearlib.params import load_params, plain
+from dearlib.params.schemas import load_params, plain
 
 ROOT = Path(__file__).parents[1]
 DATA, WEIGHTS, PARAMS = Path("data/miniature"), Path("cache/miniature/ViT-B-16-random.safetensors"), Path("params/miniature")
@@ -70,7 +70,7 @@ def main() -> None:
     write_data()
     write_weights()
     write_params()
-    print(f"{DATA}, {WEIGHTS} and {PARAMS} are there; now: python -m dearlib.reproduce --profile miniature")
+    print(f"{DATA}, {WEIGHTS} and {PARAMS} are there; now: python -m dearlib.workflow.reproduce --profile miniature")
 
 
 def write_data() -> None:
@@ -143,8 +143,8 @@ def write_weights() -> None:
     """The architecture as it is before any training, in float16."""
     if WEIGHTS.exists():
         return
-    from dearlib.checkpoint import write_tensors
-    from dearlib.clip import random_clip
+    from dearlib.clip.loading import random_clip
+    from dearlib.files import write_tensors
 
     write_tensors(WEIGHTS, {k: v.half() for k, v in random_clip(MODEL, seed=1).model.state_dict().items()})
 

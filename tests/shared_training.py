@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from conftest import make_roles
 
-from dearlib.clip import image_prefix, image_suffix, random_clip, text_prefix
-from dearlib.model import DeAR, Settings
-from dearlib.prefix import Prefix
-from dearlib.ranks import fabric
-from dearlib.training import Schedule, TrainingRun, TrainingSet, fit
+from dearlib.clip.loading import image_prefix, image_suffix, random_clip, text_prefix
+from dearlib.clip.prefix import Prefix
+from dearlib.methods.dear import DeAR, Settings
+from dearlib.methods.training import Schedule, TrainingRun, TrainingSet, fit
+from dearlib.workflow.processes import fabric
 
 PROMPTS = ["a photo of a cup.", "a photo of a key.", "a photo of a ring."]
 

@@ -6,9 +6,9 @@ import pytest
 from conftest import make_roles
 from public_layout import build
 
-from dearlib import runner
-from dearlib.clip import load
+from dearlib.clip.loading import load
 from dearlib.datasets import PUBLIC
+from dearlib.workflow import runner
 
 ROOT = Path(__file__).parents[1]
 

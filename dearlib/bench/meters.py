@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from dearlib.bench.ways import Bench, J, assembled, step
-from dearlib.clip import FrozenClip, load
-from dearlib.heads import head_contributions
-from dearlib.prefix import MOST, Streamed
-from dearlib.textspan import textspan
-from dearlib.training import Schedule, TrainingRun, TrainingSet, fit
+from dearlib.clip.loading import FrozenClip, load
+from dearlib.clip.prefix import MOST, Streamed
+from dearlib.methods.training import Schedule, TrainingRun, TrainingSet, fit
+from dearlib.roles.heads import head_contributions
+from dearlib.roles.textspan import textspan
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from dearlib.bench.meters import Measurer, Row, count, textspan_input
 from dearlib.bench.ways import Bench, J, build, step, total
-from dearlib.checkpoint import write_tensors
-from dearlib.clip import image_prefix, random_clip
-from dearlib.heads import head_contributions
-from dearlib.model import Losses
-from dearlib.prefix import compute, multiplies_in, together
-from dearlib.suffix import frozen_features
-from dearlib.textspan import textspan
+from dearlib.clip.loading import image_prefix, random_clip
+from dearlib.clip.prefix import compute, multiplies_in, together
+from dearlib.files import write_tensors
+from dearlib.methods.dear import Losses
+from dearlib.methods.suffix import frozen_features
+from dearlib.roles.heads import head_contributions
+from dearlib.roles.textspan import textspan
 
 
 def steps(m: Measurer, batch: int, classes: int) -> list[Row]:

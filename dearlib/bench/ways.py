@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dearlib.attention import masked_layer
-from dearlib.clip import FrozenClip, TextStates, image_prefix, random_clip, run_layers, text_prefix
-from dearlib.model import DeAR, ImageFeatures, Losses, Settings, losses
-from dearlib.roles import HeadRole, HeadRoles, Role
-from dearlib.stack import Stack
-from dearlib.suffix import frozen_features, frozen_text_features
+from dearlib.clip.attention import masked_layer
+from dearlib.clip.loading import FrozenClip, TextStates, image_prefix, random_clip, run_layers, text_prefix
+from dearlib.methods.dear import DeAR, ImageFeatures, Losses, Settings, losses
+from dearlib.methods.stack import Stack
+from dearlib.methods.suffix import frozen_features, frozen_text_features
+from dearlib.roles.rolefile import HeadRole, HeadRoles, Role
 
 ATTRIBUTES = ("color", "shape", "texture", "object", "location")
 J = 9

@@ -3,9 +3,9 @@
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
-from dearlib.model import DeAR
+from dearlib.methods.dear import DeAR
 from dearlib.plots.style import LINE_COLORS
-from dearlib.rolemaps import role_counts
+from dearlib.roles.controls import role_counts
 
 FROZEN, TRAINED = "#DCE6F0", "#FBE3C8"
 

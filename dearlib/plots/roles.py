@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap, TwoSlopeNorm
 from matplotlib.patches import Patch
 
 from dearlib.plots.style import DIVERGING, LINE_COLORS, ROLE_COLORS, ROLE_NAMES, SEQUENTIAL, colorbar, layer_head_map
-from dearlib.roles import HeadRoles
+from dearlib.roles.rolefile import HeadRoles
 
 
 def role_map(ax: Axes, roles: HeadRoles, legend: bool = True) -> Axes:

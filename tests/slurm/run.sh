@@ -42,7 +42,7 @@ copy() {
   (cd "$repository" && git ls-files --cached --others --exclude-standard -z | xargs -0 cp -a --parents -t "$work/$1")
 }
 
-reproduce() { "$python" -m dearlib.reproduce --profile quick --only table2 "$@"; }
+reproduce() { "$python" -m dearlib.workflow.reproduce --profile quick --only table2 "$@"; }
 
 jobs_running() { squeue --noheader --states=PENDING,CONFIGURING,RUNNING,COMPLETING --format='%i %k'; }
 
@@ -77,7 +77,7 @@ if wait "$master"; then fail "a run whose job was cancelled must say so by its e
 [ ! -e figures/quick/table2.csv ] || fail "a table from half the records"
 
 say "rerun; its Snakemake is killed while the job runs on"
-setsid "$python" -m dearlib.reproduce --profile quick --only table2 --executor slurm >"$work/second.log" 2>&1 &
+setsid "$python" -m dearlib.workflow.reproduce --profile quick --only table2 --executor slurm >"$work/second.log" 2>&1 &
 master=$!
 until [ -n "$(job_of textures)" ]; do
   kill -0 "$master" 2>/dev/null || fail "the rerun ended without a job for textures"

@@ -1,0 +1,264 @@
+"""The frozen CLIP: loading, tokenising, and the cut at layer J into what is computed once and what is adapted.
+
+Layers are numbered from 1. The *prefix* is everything below layer J: it has no learnable part, so its output per
+picture (or per prompt) is a constant. open_clip's modules are used as they are, by composition.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from importlib.resources import files
+from pathlib import Path
+
+import open_clip
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from dearlib.clip.weights import check_activation, pretrained_file, refuse_programs
+from dearlib.errors import InputError
+
+TEXTS = 128  # prompts that go through frozen layers together: a thousand at once would take gigabytes
+ASSETS = Path(str(files("dearlib") / "mini" / "assets"))
+MINI = "DeAR-Mini"
+MINI_SHA256 = "8aa6394da33cd7c283b0466e5ec23a2ae3a88e082995e6c17396b8450e31819b"  # of the weights in the package
+
+
+@dataclass(frozen=True)
+class FrozenClip:
+    """A CLIP whose parameters have no gradient.
+
+    `preprocess` turns a PIL picture into the encoder's input [3, side, side]; `weights_sha256` identifies the
+    weights (of the file, or of the tensors where they are random) and goes into every record.
+    """
+
+    name: str
+    model: nn.Module
+    preprocess: Callable[..., Tensor]
+    tokenizer: Callable[..., Tensor]
+    weights_sha256: str
+
+    @property
+    def visual(self) -> nn.Module:
+        """The image encoder, an open_clip VisionTransformer."""
+        return self.model.visual  # type: ignore[return-value]
+
+    @cached_property
+    def layers(self) -> int:
+        """Number of vision layers (12 for ViT-B/16)."""
+        return len(self.visual.transformer.resblocks)  # type: ignore[union-attr,arg-type]
+
+    @cached_property
+    def heads(self) -> int:
+        """Attention heads per vision layer."""
+        return int(self.visual.transformer.resblocks[0].attn.num_heads)  # type: ignore[union-attr,index]
+
+    @cached_property
+    def d_model(self) -> int:
+        """Width of the vision layers, D_v."""
+        return int(self.visual.class_embedding.shape[0])  # type: ignore[union-attr,index]
+
+    @cached_property
+    def d_text(self) -> int:
+        """Width of the text layers, D_t."""
+        return int(self.model.ln_final.weight.shape[0])  # type: ignore[union-attr]
+
+    @cached_property
+    def d_embed(self) -> int:
+        """Dimension of the joint space."""
+        return int(self.visual.proj.shape[1])  # type: ignore[union-attr]
+
+    @cached_property
+    def patches(self) -> int:
+        """Number of patch tokens."""
+        return int(self.visual.positional_embedding.shape[0]) - 1  # type: ignore[union-attr]
+
+    @property
+    def scale(self) -> float:
+        """τ: the frozen temperature that multiplies cosine similarities."""
+        return float(self.model.logit_scale.exp())  # type: ignore[operator]
+
+    def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "text context"]:
+        """open_clip's tokens, start and end included, padded with zeros."""
+        return self.tokenizer(list(texts))
+
+    @torch.no_grad()
+    def encode_image(self, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch d_embed"]:
+        """open_clip's image feature before normalisation."""
+        return self.model.encode_image(images)  # type: ignore[operator]
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "text d_embed"]:
+        """open_clip's text feature before normalisation."""
+        return self.model.encode_text(self.tokenize(texts).to(self.model.positional_embedding.device))  # type: ignore[operator,union-attr,arg-type]
+
+
+@dataclass(frozen=True)
+class TextStates:
+    """Prompts on the verge of layer J: states [class, length, D_t] and each one's end-of-text position.
+
+    Columns after the longest end of text are cut: causal attention never looks at them, so the cut is exact. The first
+    `shared` columns (start of text and the template's words before the class name) are the same for every class, and stay
+    so in every later layer, because causal attention lets them see nothing else.
+    """
+
+    states: Float[Tensor, "class_ token d_text"]
+    end: Int[Tensor, "class_"]
+    shared: int
+
+
+def load(source: str, weights: str | Path | None = None, sha256: str | None = None) -> FrozenClip:
+    """A frozen CLIP by open_clip name.
+
+    Args:
+        source: 'DeAR-Mini', or 'NAME/TAG' as open_clip lists them, e.g. 'ViT-B-16-quickgelu/openai'.
+        weights: a safetensors file to read instead of the packaged or the tagged weights. A file does not say which
+            activation it was trained with, but the tag does: name it even where the file is given.
+        sha256: the expected hash of the weights file; anything else is refused. The package's own weights are always checked.
+
+    Raises:
+        InputError: unknown name or tag, missing file, weights of another model or another activation, wrong hash, a ViT
+            without [CLS], weights that are neither on this machine nor to be had.
+    """
+    name, _, tag = source.partition("/")
+    _register()
+    if name not in open_clip.list_models():
+        raise InputError(f"clip: expected a model that open_clip knows, got {name!r}; see open_clip.list_models()")
+    _check_text(name, "hf_model_name" not in open_clip.get_model_config(name)["text_cfg"])  # before open_clip goes to fetch it
+    check_activation(name, tag)
+    if name == MINI and weights is None:
+        weights, sha256 = ASSETS / f"{MINI}.safetensors", sha256 or MINI_SHA256
+    path = pretrained_file(source) if weights is None else Path(weights)
+    if not path.is_file():
+        raise InputError(f"clip: expected a weights file at {path}, found none; check clip_weights")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 and digest != sha256:
+        raise InputError(
+            f"clip: expected weights with SHA-256 {sha256[:12]}…, got {digest[:12]}… in {path.name}; fetch the file again, "
+            "or name weights of your own as clip_weights"
+        )
+    refuse_programs(path, digest)
+    return _build(name, path, tag if weights is None else None, digest)
+
+
+def random_clip(name: str = MINI, seed: int = 0) -> FrozenClip:
+    """The architecture with random weights: for tests and timing."""
+    _register()
+    with torch.random.fork_rng(), _no_talk_of_random_weights():
+        torch.manual_seed(seed)
+        model, _, preprocess = open_clip.create_model_and_transforms(name)
+    _check_architecture(name, model)
+    hasher = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        hasher.update(key.encode())
+        hasher.update(value.contiguous().numpy())
+    return _freeze(name, model, preprocess, hasher.hexdigest())
+
+
+def _register() -> None:
+    if MINI not in open_clip.list_models():
+        open_clip.add_model_config(ASSETS)
+
+
+def _build(name: str, path: Path, tag: str | None, digest: str) -> FrozenClip:
+    """The model around the weights in `path`; a tag says how its pictures were normalised.
+
+    The model is laid out without memory and the file's tensors become its parameters, mapped: no second copy while it loads,
+    and layers that nobody runs (those below J, on a kept prefix) never enter memory.
+    """
+    try:
+        with torch.device("meta"), _no_talk_of_random_weights():
+            model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=tag, load_weights=False, device="meta")
+        _check_architecture(name, model)
+        model.load_state_dict = partial(model.load_state_dict, assign=True)
+        open_clip.load_checkpoint(model, str(path))  # knows older layouts, and reads no pickled programs
+        del model.load_state_dict
+    except (RuntimeError, KeyError, AssertionError, SafetensorError) as error:  # open_clip asserts that the text is as wide
+        reason = str(error).strip().splitlines()[0]
+        got = f"a damaged file or another model's ({reason})"
+        raise InputError(f"clip: expected weights of {name}, got {got}; check clip and clip_weights") from error
+    context = len(model.positional_embedding)
+    model.attn_mask = torch.full((context, context), float("-inf")).triu(1)  # the one buffer that no weights file holds
+    return _freeze(name, model.float(), preprocess, digest)
+
+
+@contextmanager
+def _no_talk_of_random_weights() -> Iterator[None]:
+    """open_clip warns of a model without weights, which here is as meant, or gets them a moment later."""
+
+    def other(record: logging.LogRecord) -> bool:
+        return "initialized randomly" not in record.getMessage()
+
+    logging.root.addFilter(other)
+    try:
+        yield
+    finally:
+        logging.root.removeFilter(other)
+
+
+def _check_architecture(name: str, model: nn.Module) -> None:
+    """Refuses encoders that the method has no reading of."""
+    _check_text(name, isinstance(model, open_clip.CLIP) and model.attn_mask is not None and model.text_pool_type == "argmax")
+    visual = model.visual
+    if not isinstance(visual, open_clip.transformer.VisionTransformer) or visual.pool_type != "tok" or visual.attn_pool is not None:
+        raise InputError(f"clip: expected a ViT that pools its [CLS] token, got {name}; choose a ViT without attention pooling")
+
+
+def _check_text(name: str, good: bool) -> None:
+    if not good:
+        raise InputError(
+            f"clip: expected a causal text encoder that is read at the end of text, got {name}; choose a CLIP such as OpenAI's"
+        )
+
+
+def _freeze(name: str, model: nn.Module, preprocess: Callable[..., Tensor], digest: str) -> FrozenClip:
+    model.eval().requires_grad_(False)
+    return FrozenClip(name, model, preprocess, open_clip.get_tokenizer(name), digest)
+
+
+def check_cut(clip: FrozenClip, first_layer: int) -> None:
+    """Refuses a J that the encoders do not have."""
+    depth = min(clip.layers, len(clip.model.transformer.resblocks))  # type: ignore[union-attr,arg-type]
+    if not 1 <= first_layer <= depth:
+        raise InputError(f"first_layer: expected 1 to {depth} for {clip.name}, got {first_layer}; choose a layer the model has")
+
+
+def image_prefix(visual: nn.Module, images: Float[Tensor, "batch 3 side side"], first_layer: int) -> Float[Tensor, "batch token d_model"]:
+    """[CLS] and patch states on the verge of layer J: embedding, `ln_pre` and layers 1 … J−1."""
+    x = visual.conv1(images).flatten(2).transpose(1, 2)  # type: ignore[operator]
+    cls = visual.class_embedding.expand(len(x), 1, -1)  # type: ignore[operator]
+    x = visual.ln_pre(torch.cat([cls, x], dim=1) + visual.positional_embedding)  # type: ignore[operator]
+    return run_layers(visual.transformer, x, 1, first_layer - 1)  # type: ignore[arg-type]
+
+
+def image_suffix(visual: nn.Module, states: Float[Tensor, "batch token d_model"], first_layer: int) -> Float[Tensor, "batch d_embed"]:
+    """The frozen rest of the image encoder: layers J … L, `ln_post` of [CLS], projection."""
+    x = run_layers(visual.transformer, states, first_layer, len(visual.transformer.resblocks))  # type: ignore[arg-type,union-attr]
+    return visual.ln_post(x[:, 0]) @ visual.proj  # type: ignore[operator]
+
+
+def run_layers(transformer: nn.Module, x: Tensor, first: int, last: int, mask: Tensor | None = None) -> Tensor:
+    """Frozen layers `first` … `last` (1-based, both included)."""
+    for block in transformer.resblocks[first - 1 : last]:  # type: ignore[index,union-attr]
+        x = block(x, attn_mask=mask)
+    return x
+
+
+def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int) -> TextStates:
+    """Prompts on the verge of layer J, cut after the longest end of text (exact)."""
+    tokens = clip.tokenize(texts)
+    end = tokens.argmax(dim=1)
+    length = int(end.max()) + 1
+    model = clip.model
+    device = model.positional_embedding.device
+    x = model.token_embedding(tokens[:, :length].to(device)) + model.positional_embedding[:length]  # type: ignore[operator,index]
+    mask = model.attn_mask[:length, :length]  # type: ignore[index]
+    x = torch.cat([run_layers(model.transformer, some, 1, first_layer - 1, mask) for some in x.split(TEXTS)])  # type: ignore[arg-type]
+    same = (tokens[:, :length] == tokens[:1, :length]).all(dim=0)
+    shared = min(int(same.cumprod(dim=0).sum()), int(end.min()))  # an end of text is always a class's own
+    return TextStates(x, end.to(device), shared)

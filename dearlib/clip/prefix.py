@@ -1,0 +1,256 @@
+"""The prefix cache: what lies below layer J is frozen, so it is computed once per (weights, J, pictures, views).
+
+Entries are safetensors files named by a hash of everything they depend on, mapped into memory, written whole or not at
+all, their bytes checked when they are opened; two processes that make the same entry at once both write it whole, and
+the second rename wins. What the cache's budget has no room for is computed anew whenever it is asked for, in large batches.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dearlib.clip.loading import FrozenClip, image_prefix, run_layers
+from dearlib.datasets import Item, open_image
+from dearlib.datasets.transforms import draw_views, stack_views
+from dearlib.files import filled_tensors, mapped_tensors
+from dearlib.methods.suffix import frozen_features
+
+MOST = 64  # pictures that go through the frozen layers together at most
+NEAR = (
+    20e6  # bytes of a batch's widest states (the MLP's, single precision) that a CPU's caches hold: beyond it every layer waits for memory
+)
+
+States = Float[Tensor, "picture token d_model"]
+Features = Float[Tensor, "picture d_embed"]
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Where entries are kept, in which precision (states alone: features stay in single), and how large all may be together."""
+
+    folder: Path
+    dtype: torch.dtype = torch.float32
+    gigabytes: float = math.inf
+
+    def has_room(self, size: int) -> bool:
+        """Whether `size` more bytes keep to the budget."""
+        used = 0
+        for file in (*self.folder.glob("*.safetensors"), *self.folder.glob(".*.partial")):  # whole ones, and those being written
+            with suppress(FileNotFoundError):  # another process may just have renamed it
+                used += file.stat().st_size
+        return used + size <= 1e9 * self.gigabytes
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Pictures on the verge of layer J, kept or computed when asked for; `features` are the frozen model's, before normalisation."""
+
+    @property
+    def features(self) -> Features:
+        """[picture, d_embed]"""
+
+    def rows(self, chosen: Int[Tensor, "batch"]) -> tuple[Float[Tensor, "batch token d_model"], Float[Tensor, "batch d_embed"]]:
+        """States and features of some pictures."""
+
+    def chunks(self, size: int = 256) -> Iterator[States]:
+        """The states of all pictures, piece by piece."""
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """A kept `Source`.
+
+    `states` [picture, token, D_v] enter layer J; `features` [picture, d_embed] are the teacher of the regularisation, and
+    zero-shot's answer. `seconds`: what it took to compute, None where that is not known.
+    """
+
+    states: States
+    features: Features
+    seconds: float | None = None
+
+    def rows(self, chosen: Int[Tensor, "batch"]) -> tuple[Float[Tensor, "batch token d_model"], Float[Tensor, "batch d_embed"]]:
+        """See `Source`; in the features' precision."""
+        return self.states[chosen].to(self.features.dtype), self.features[chosen]
+
+    def chunks(self, size: int = 256) -> Iterator[States]:
+        """See `Source`."""
+        return (s.to(self.features.dtype) for s in self.states.split(size))
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A `Source` of which the features alone are kept. `picture(i)`: the views of picture i, [view, 3, side, side]."""
+
+    clip: FrozenClip
+    first_layer: int
+    picture: Callable[[int], Tensor]
+    views: int
+    features: Features
+
+    def rows(self, chosen: Int[Tensor, "batch"]) -> tuple[Float[Tensor, "batch token d_model"], Float[Tensor, "batch d_embed"]]:
+        """See `Source`."""
+        count = len(self.features) // self.views
+        pictures = _loaded(lambda n: self.picture(int(chosen[n]) % count)[int(chosen[n]) // count], len(chosen), together(self.clip))
+        parts = [_states(self.clip, self.first_layer, batch) for batch in pictures]
+        return torch.cat(parts), self.features[chosen]
+
+    def chunks(self, size: int = 256) -> Iterator[States]:
+        """See `Source`."""
+        return (self.rows(chosen)[0] for chosen in torch.arange(len(self.features)).split(size))
+
+
+def _loaded(picture: Callable[[int], Tensor], count: int, batch: int) -> Iterator[Tensor]:
+    """Pictures 0 … count − 1 in stacks of `batch`; the next ones are decoded while the caller computes."""
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        starts = list(range(0, count, batch))
+        ahead = [pool.submit(picture, i) for i in range(min(batch, count))]
+        for start in starts:
+            now, ahead = ahead, [pool.submit(picture, i) for i in range(start + batch, min(start + 2 * batch, count))]
+            yield torch.stack([f.result() for f in now])
+
+
+def _place(clip: FrozenClip) -> torch.device:
+    return clip.visual.class_embedding.device  # type: ignore[union-attr,return-value]
+
+
+def together(clip: FrozenClip) -> int:
+    """Pictures that go through the frozen layers together: on a CPU as many as its caches hold (8 of ViT-B/16, `MOST` of DeAR-Mini)."""
+    widest = 4 * 4 * clip.d_model * (clip.patches + 1)
+    return MOST if _place(clip).type != "cpu" else max(1, min(MOST, int(NEAR // widest)))
+
+
+def multiplies_in(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether the device has instructions for products in this half precision; a processor has them for bfloat16 at most."""
+    if device.type != "cpu":
+        return True
+    able = torch.cpu.get_capabilities()
+    return dtype == torch.bfloat16 and any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+@torch.no_grad()
+def _states(clip: FrozenClip, first_layer: int, images: Tensor) -> Tensor:
+    return image_prefix(clip.visual, images.to(_place(clip)), first_layer)
+
+
+@torch.no_grad()
+def compute(
+    clip: FrozenClip,
+    first_layer: int,
+    count: int,
+    picture: Callable[[int], Tensor],
+    views: int = 1,
+    states: Tensor | None = None,
+    features: Tensor | None = None,
+) -> None:
+    """Runs layers 1 … J−1, and for the features the rest as well, over the `views` views of `count` pictures.
+
+    Rows go into `states` and `features`, where given: first view 0 of all pictures, then view 1, … States kept in half precision
+    are computed in it as well where the machine multiplies faster so.
+    """
+    half = states is not None and states.dtype != torch.float32 and multiplies_in(states.dtype, _place(clip))
+    batch = max(1, together(clip) // views)
+    done = 0
+    for images in _loaded(picture, count, batch):
+        at = (torch.arange(done, done + len(images))[:, None] + count * torch.arange(views)).flatten()
+        done += len(images)
+        with torch.autocast(_place(clip).type, dtype=states.dtype) if half and states is not None else nullcontext():
+            found = _states(clip, first_layer, images.flatten(0, 1))
+            if features is not None:
+                features[at] = frozen_features(clip.visual, found, first_layer).to(features)
+        if states is not None:
+            states[at] = found.to(states)
+
+
+@torch.no_grad()
+def deepened(source: "Prefix | Streamed", clip: FrozenClip, start: int, stop: int) -> "Prefix | Streamed":
+    """From the verge of layer `start` to that of `stop`, a later one, through the frozen layers between."""
+    if stop == start:
+        return source
+    if isinstance(source, Streamed):
+        return replace(source, first_layer=stop)
+    run = [run_layers(clip.visual.transformer, s.to(_place(clip)), start, stop - 1).cpu() for s in source.chunks()]  # type: ignore[arg-type]
+    return Prefix(torch.cat(run), source.features)
+
+
+def entry(folder: Path, clip: FrozenClip, first_layer: int, identity: Any) -> Path:
+    """Where the entry for these weights, this J and these pictures lies; `identity` is any JSON-able description."""
+    text = json.dumps([clip.weights_sha256, first_layer, identity], sort_keys=True)
+    return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
+
+
+def cached(
+    cache: Cache, clip: FrozenClip, first_layer: int, identity: Any, count: int, picture: Callable[[int], Tensor], views: int = 1
+) -> Prefix | Streamed:
+    """The prefix from the cache, computed and stored where it is not there yet; streamed if there is no room for the states."""
+    path = entry(cache.folder, clip, first_layer, [identity, str(cache.dtype)])
+    alone = entry(cache.folder, clip, first_layer, [identity, "features alone"])
+    rows = views * count
+    shapes = {"features": (torch.float32, (rows, clip.d_embed)), "states": (cache.dtype, (rows, clip.patches + 1, clip.d_model))}
+    if not path.exists() and not alone.exists():
+        if not cache.has_room(rows * (clip.patches + 1) * clip.d_model * cache.dtype.itemsize):
+            path = alone
+            del shapes["states"]
+        began = time.monotonic()
+        with filled_tensors(path, shapes, {"identity": identity}) as tensors:
+            compute(clip, first_layer, count, picture, views, tensors.get("states"), tensors["features"])
+        seconds = time.monotonic() - began
+    else:
+        path, seconds = (path if path.exists() else alone), None
+    tensors, _ = mapped_tensors(path)
+    if "states" in tensors:
+        return Prefix(tensors["states"], tensors["features"], seconds)
+    return Streamed(clip, first_layer, picture, views, tensors["features"])
+
+
+def of_items(cache: Cache, clip: FrozenClip, first_layer: int, items: Sequence[Item]) -> Prefix | Streamed:
+    """The plain pictures, as CLIP's test transform shows them, in the order of `items`."""
+    return of_views(cache, clip, first_layer, items, seed=0, views=0, scale=(1.0, 1.0), flip=False)
+
+
+def of_views(
+    cache: Cache,
+    clip: FrozenClip,
+    first_layer: int,
+    items: Sequence[Item],
+    seed: int,
+    views: int,
+    scale: tuple[float, float],
+    flip: bool,
+) -> Prefix | Streamed:
+    """`views` augmented views of every picture: first view 0 of all `items`, then view 1, … With `views` 0, the plain one.
+
+    View v of picture i depends on (seed, i, v) alone; `flip` False takes the mirroring out. A picture is opened once for all
+    of its views.
+    """
+    side = clip.visual.image_size[0]  # type: ignore[union-attr,index]
+    drawn = [[replace(v, flip=v.flip and flip) for v in draw_views(seed, i, views, scale)] for i in range(len(items))]
+
+    def picture(i: int) -> Tensor:
+        return stack_views(open_image(items[i].path), drawn[i], side, clip.preprocess)
+
+    identity = ["views", contents(items), seed, views, list(scale), flip] if views else ["plain", contents(items)]
+    return cached(cache, clip, first_layer, identity, len(items), picture, max(1, views))
+
+
+def contents(items: Sequence[Item]) -> str:
+    """A hash of the pictures' bytes in order: a redrawn or refetched data set never meets an old entry."""
+    hasher = hashlib.sha256()
+    for item in items:
+        hasher.update(hashlib.sha256(item.path.read_bytes()).digest())
+    return hasher.hexdigest()[:32]
+
+
+def digest(parts: Sequence[str]) -> str:
+    """A short hash of several strings, for names of files that depend on all of them."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,78 @@
+"""Accuracy, the harmonic mean, and one evaluation of a trained DeAR."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dearlib.clip.loading import TextStates, run_layers
+from dearlib.methods.dear import DeAR
+
+
+def accuracy(logits: Float[Tensor, "picture class_"], labels: Int[Tensor, "picture"]) -> float:
+    """Top-1 accuracy in percent."""
+    return 100 * int((logits.argmax(dim=1) == labels).sum()) / len(labels)
+
+
+def harmonic_mean(base: float, novel: float) -> float:
+    """HM = 2BN / (B + N) in the unit of its arguments; 0 where both are 0."""
+    return 2 * base * novel / (base + novel) if base + novel > 0 else 0.0
+
+
+def zero_shot(images: Float[Tensor, "picture d_embed"], text: Float[Tensor, "class_ d_embed"], labels: Int[Tensor, "picture"]) -> float:
+    """Accuracy of the frozen features' cosine similarities."""
+    similarity = torch.nn.functional.normalize(images, dim=-1) @ torch.nn.functional.normalize(text, dim=-1).T
+    return accuracy(similarity, labels)
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Percent correct with the class feature alone and with the fused logits."""
+
+    class_feature: float
+    fused: float
+
+
+def evaluate(
+    model: DeAR,
+    states: Float[Tensor, "picture token d_model"],
+    text: TextStates,
+    labels: Int[Tensor, "picture"],
+    batch: int = 256,
+) -> Accuracies:
+    """Accuracy over pictures given as states on the verge of layer J."""
+    (found,) = evaluate_together([model], states.split(batch), model.settings.first_layer, {model.settings.first_layer: text}, labels)
+    return found
+
+
+@torch.no_grad()
+def evaluate_together(
+    models: Sequence[DeAR],
+    chunks: Iterable[Float[Tensor, "_ token d_model"]],
+    start: int,
+    texts: Mapping[int, TextStates],
+    labels: Int[Tensor, "picture"],
+) -> list[Accuracies]:
+    """Accuracy of several models of one CLIP; the pictures stream past once.
+
+    Args:
+        chunks: the pictures' states on the verge of layer `start`, piece by piece; nothing else of them is kept.
+        start: at or below every model's J; the frozen layers between are run once for all models of one J.
+        texts: the prompts on the verge of each J that occurs.
+        labels: of all pictures, in the chunks' order.
+    """
+    device = models[0].fusion.device
+    features = [m.text_features(texts[m.settings.first_layer]) for m in models]
+    right = torch.zeros(len(models), 2, dtype=torch.long, device=device)
+    seen, labels = 0, labels.to(device)
+    for chunk in chunks:
+        own, states = labels[seen : seen + len(chunk)], chunk.to(device, features[0].dtype)
+        seen += len(chunk)
+        entering = {j: run_layers(models[0].clip.visual.transformer, states, start, j - 1) for j in texts}  # type: ignore[arg-type]
+        for i, (model, text) in enumerate(zip(models, features, strict=True)):
+            similarity = model.similarities(model.image_features(entering[model.settings.first_layer]), text)
+            answers = torch.stack([similarity[:, 0], model.fuse(similarity)])
+            right[i] += (answers.argmax(dim=-1) == own).sum(dim=-1)
+    return [Accuracies(100 * cls / seen, 100 * fused / seen) for cls, fused in right.tolist()]

@@ -1,0 +1,1 @@
+"""dearlib.paper."""

@@ -1,0 +1,432 @@
+"""Parameter files: what every notebook may be told, checked before anything runs.
+
+One YAML file per notebook and profile, one pydantic model per notebook. An unknown key, a wrong type or an impossible
+value is one line that names file, key, what was expected and what came. A notebook's tagged parameters cell has
+exactly the fields of its model; `validated` checks that cell by the same model.
+"""
+
+import difflib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from dearlib.errors import InputError
+from dearlib.params.yaml12 import parse, read_yaml
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Layer = Annotated[int, Field(ge=1, description="1-based")]
+Head = Annotated[int, Field(ge=0, description="0-based")]
+Device = Literal["auto", "cpu", "mps", "cuda"]
+Devices = Literal["auto", "cpu", "mps", "cuda", "2 x cuda", "3 x cuda", "4 x cuda", "8 x cuda", "2 x cpu"]
+
+
+class Run(BaseModel):
+    """What every notebook is told: the profile it belongs to and where it writes. Relative paths start at the repository's root."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    profile: Name
+    runs_root: Path
+    figures_root: Path
+
+
+class OnClip(Run):
+    """A notebook that looks into a frozen CLIP. `clip` is "DeAR-Mini" or "<open_clip model>/<tag>"; `clip_weights` a file, or null."""
+
+    clip: Annotated[str, Field(min_length=1)]
+    clip_weights: Path | None
+    data_root: Path
+    seed: Seed
+    device: Device
+
+
+class PretrainMini(Run):
+    """00: contrastive pre-training of DeAR-Mini. `masked_steps` on a random `keep` of the patches, then `full_steps` on all."""
+
+    clip: Annotated[str, Field(min_length=1)]
+    cache_root: Path
+    seed: Seed
+    device: Device
+    images: Count
+    batch: Annotated[int, Field(ge=2)]
+    keep: Annotated[float, Field(gt=0, le=1)]
+    masked_steps: Annotated[int, Field(ge=0)]
+    full_steps: Count
+    warmup_steps: Count
+    lr_matrices: Positive
+    lr_others: Positive
+    weight_decay: NonNegative
+    checkpoint_every: Count
+    held_out: Count  # pictures of the zero-shot check
+
+
+class VitInternals(OnClip):
+    """01: one picture through the image encoder; the head to look at is L`layer`, H`head`."""
+
+    dataset: Name
+    images: Count
+    first_layer: Layer
+    layer: Layer
+    head: Head
+
+
+class HeadRolesParams(OnClip):
+    """02: contributions → TextSpan → concepts → Concept Entropy → roles.
+
+    `low` and `high` are fractions of log2 k: at or below `low` a head is specialised, at or above `high` generalised.
+    `rank` singular vectors and `steps` phrases per head (80 and 20 at d = 512). `pool`: a file with one phrase a line,
+    "published" for the phrases published with TextSpan, null for the Attribute World's.
+    """
+
+    dataset: Name
+    images: Count
+    first_layer: Layer
+    attributes: Annotated[tuple[str, ...], Field(min_length=1)]
+    pool: Literal["published"] | Path | None
+    rank: Count
+    steps: Count
+    low: Fraction
+    high: Fraction
+    concepts: Literal["all", "core"]
+    encoder: Annotated[str, Field(min_length=1)]
+    strip_carriers: bool
+    pca: Count
+    min_cluster_size: Annotated[int, Field(ge=2)]
+    min_samples: Count
+    selection: Literal["leaf", "eom"]
+    names: dict[str, str]
+    bootstrap: Annotated[int, Field(ge=0, description="resamples over images")]
+    null_draws: Annotated[int, Field(ge=0, description="shuffled-phrase draws")]
+    ablation_images: Count
+
+    @model_validator(mode="after")
+    def thresholds_in_order(self) -> "HeadRolesParams":
+        if self.low >= self.high:
+            raise PydanticCustomError("order", "low: expected less than high = {high}, got {low}", {"high": self.high, "low": self.low})
+        return self
+
+
+class RoleMasks(OnClip):
+    """03: roles → masks. `roles` is the file that 02 wrote."""
+
+    roles: Path
+    tokens_per_attribute: Count
+
+
+class Tokens(OnClip):
+    """What DeAR adds to the frozen CLIP and how it is weighted; the paper's letters in brackets."""
+
+    dataset: Name
+    roles: Path
+    first_layer: Layer  # J
+    text_tokens: Annotated[int, Field(ge=0)]  # K
+    tokens_per_attribute: Count
+    beta: Fraction  # β: share of the raw token at the entrance of every layer after J
+    alpha_cls: Annotated[float, Field(gt=0, lt=1)]  # α_cls before training
+    lambda_reg: NonNegative
+    lambda_fusion: NonNegative
+
+
+class DearModel(Tokens):
+    """04: one forward pass, the losses and a few steps of training on `images` pictures."""
+
+    images: Count
+    steps: Count
+    lr: Positive
+
+
+class Training(Tokens):
+    """05: DeAR trained on one data set with several seeds.
+
+    `views` augmented views per picture, 0 for the plain picture alone. States below layer J are kept in `cache_root`, as
+    `cache_dtype`, up to `cache_gb` gigabytes in all; beyond that they are computed whenever they are needed. At most
+    `together` runs are trained as one batch. `device` "2 x cuda": two processes with a GPU each share every batch.
+
+    `per_dataset`: values that one data set has in place of the file's, as {data set: {key: value}}. Reading the file puts
+    those of `dataset` in place, so a notebook and a record hold the values that are used, and an empty mapping.
+    """
+
+    device: Devices  # type: ignore[assignment]
+    cache_root: Path
+    cache_dtype: Literal["float32", "float16", "bfloat16"]
+    cache_gb: NonNegative
+    together: Count
+    shots: Count
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    epochs: Count
+    batch: Count
+    lr: Positive
+    warmup_epochs: Annotated[int, Field(ge=0)]
+    warmup_lr: Positive  # of the warm-up epochs
+    weight_decay: NonNegative
+    views: Annotated[int, Field(ge=0)]
+    crop_scale: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]]
+    flip: bool
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    per_dataset: dict[Name, dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def consistent(self) -> "Training":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise PydanticCustomError("distinct", "seeds: expected distinct seeds, got {seeds}", {"seeds": str(list(self.seeds))})
+        if self.warmup_epochs >= self.epochs:
+            told = {"epochs": self.epochs, "warmup": self.warmup_epochs}
+            raise PydanticCustomError("order", "warmup_epochs: expected less than epochs = {epochs}, got {warmup}", told)
+        if self.crop_scale[0] > self.crop_scale[1]:
+            raise PydanticCustomError(
+                "order", "crop_scale: expected [smallest, largest] share, got {scale}", {"scale": str(list(self.crop_scale))}
+            )
+        return self
+
+
+class Variant(Training):
+    """One variant of a training run: its settings, and the role map it is given in place of the one that was found.
+
+    `thresholds` [low, high] cut the found entropies anew; a shuffled map is dealt anew for each seed.
+    """
+
+    role_map: Literal["found", "all_generalization", "all_mixed", "shuffled"] = "found"
+    thresholds: tuple[Fraction, Fraction] | None = None
+
+
+class Variants(Training):
+    """05_variants: several variants of one training run, on one data set, on one prefix.
+
+    `group` names the record (`<group>-<dataset>`). `classes`: train on the base half and test both halves, or train and
+    test on all. A variant is a name and the keys of `Variant` that it changes. `targets`: other data sets to test on.
+    """
+
+    group: Name
+    classes: Literal["halves", "all"]
+    variants: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    targets: tuple[Name, ...]
+    linear_probe: bool
+
+    def variant(self, name: str) -> Variant:
+        """The settings of one variant, whole."""
+        own = {k: v for k, v in plain(self).items() if k in Training.model_fields}
+        return Variant.model_validate_json(json.dumps(own | self.variants[name]))
+
+    @model_validator(mode="after")
+    def variants_are_valid(self) -> "Variants":
+        for name in self.variants:
+            try:
+                self.variant(name)
+            except ValidationError as error:
+                first = next(iter(sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")))
+                raise PydanticCustomError("variant", "variants.{name}: {line}", {"name": name, "line": _line(first, Variant)}) from None
+        return self
+
+
+class BaseToNovel(Run):
+    """06: the base-to-novel table from the records of 05, one per data set."""
+
+    datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+class CrossDataset(Run):
+    """07: the source model on every target."""
+
+    source: Name
+    datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+class DomainGeneralization(Run):
+    """08: the source model on shifted versions of the source's test set."""
+
+    data_root: Path
+    source: Name
+    shifted: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+class FewShot(Run):
+    """09: accuracy against the number of pictures a class."""
+
+    datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
+class Ablations(Run):
+    """10: the paper's ablations and more on `datasets`, sweeps of single settings on `sweep_datasets`, and the claims.
+
+    `trained`: the data sets of Table 2 and Figure 4, which the claims on them are about.
+    `source`, `targets` and `shifted` are those of 07 and 08.
+    """
+
+    datasets: Annotated[tuple[Name, ...], Field(min_length=2)]
+    sweep_datasets: Annotated[tuple[Name, ...], Field(min_length=2)]
+    trained: Annotated[tuple[Name, ...], Field(min_length=2)]
+    source: Name
+    targets: Annotated[tuple[Name, ...], Field(min_length=2)]
+    shifted: Annotated[tuple[Name, ...], Field(min_length=2)]
+
+
+class AttributeRetrieval(Run):
+    """11: nearest neighbours by each token's feature among `gallery` test pictures of the source; null: all of them."""
+
+    data_root: Path
+    source: Name
+    gallery: Count | None
+    k: Count
+    shown: Count
+    projected: Annotated[int, Field(ge=10)]
+
+
+class PaperAudit(Run):
+    """12: the paper's reported tables recomputed; they are part of the package, so there is nothing to choose."""
+
+
+class Performance(Run):
+    """13: what `make bench` measured (a folder of `bench` for each hardware), and where the run records' time went."""
+
+    bench: Path
+    repeats: Count
+
+
+class Cost(Run):
+    """14: what the profile `predicted` will cost, by the rates that `make bench` measured (a folder of `bench` for each hardware).
+
+    `assumed_tflops`: a rate for a GPU of which there is no measurement, always shown as an assumption. `repeats`: of what the
+    notebook times itself.
+    """
+
+    data_root: Path
+    clip: Annotated[str, Field(min_length=1)]
+    predicted: Name
+    bench: Path
+    assumed_tflops: Positive
+    repeats: Count
+
+
+MODELS: dict[str, type[Run]] = {
+    "00_pretrain_mini": PretrainMini,
+    "01_vit_internals": VitInternals,
+    "02_head_roles": HeadRolesParams,
+    "03_role_masks": RoleMasks,
+    "04_dear_model": DearModel,
+    "05_training": Training,
+    "05_variants": Variants,
+    "06_base_to_novel": BaseToNovel,
+    "07_cross_dataset": CrossDataset,
+    "08_domain_generalization": DomainGeneralization,
+    "09_few_shot": FewShot,
+    "10_ablations": Ablations,
+    "11_attribute_retrieval": AttributeRetrieval,
+    "12_paper_audit": PaperAudit,
+    "13_performance": Performance,
+    "14_cost": Cost,
+}
+
+
+def load_params(notebook: str, path: Path | str, overrides: Mapping[str, str] | None = None) -> Run:
+    """The validated parameters of `notebook` (its stem, "05_training") from a file; `overrides` are YAML scalars as text."""
+    values = read_yaml(Path(path))
+    given = {key: parse(text, f"-p {key}={text}") for key, text in (overrides or {}).items()}
+    values |= given
+    if isinstance(special := values.get("per_dataset"), dict) and "per_dataset" not in given:  # what is given by hand wins
+        values["per_dataset"] = {
+            n: {k: v for k, v in own.items() if k not in given} if isinstance(own, dict) else own for n, own in special.items()
+        }
+    return _check(notebook, values, str(path))
+
+
+def load_values(notebook: str, values: Mapping[str, Any]) -> Any:
+    """The validated parameters of `notebook` from a run record's."""
+    return _check(notebook, dict(values), f"record of {notebook}")
+
+
+def validated(notebook: str, namespace: Mapping[str, Any]) -> Any:
+    """The parameters cell of `notebook`, checked by the model of its name: call it as `validated("05_training", globals())`.
+
+    Goes to the repository's root first, so that relative paths mean the same under Jupyter, which starts in
+    `notebooks/`, as under the runner.
+    """
+    os.chdir(repository(Path.cwd()))
+    fields = model_of(notebook).model_fields
+    return _check(notebook, {k: namespace[k] for k in fields if k in namespace}, f"notebooks/{notebook}.py")
+
+
+def repository(start: Path) -> Path:
+    """The nearest folder at or above `start` with `notebooks/` and `params/` in it; `start` itself if there is none."""
+    start = start.resolve()
+    return next((f for f in (start, *start.parents) if (f / "notebooks").is_dir() and (f / "params").is_dir()), start)
+
+
+def model_of(notebook: str) -> type[Run]:
+    if notebook not in MODELS:
+        raise InputError(f"{notebook}: expected a notebook with parameters, one of {', '.join(MODELS)}, got {notebook}")
+    return MODELS[notebook]
+
+
+def plain(params: Run) -> dict[str, Any]:
+    """Parameters as JSON values: what papermill passes on and what a record keeps."""
+    return params.model_dump(mode="json")
+
+
+def processes(device: str) -> int:
+    """How many processes share a notebook's training: 2 for "2 x cuda"."""
+    count = device.rpartition(" x ")[0]
+    return int(count) if count else 1
+
+
+def accelerator(device: str) -> str:
+    """What each of them computes on: "cuda" for "2 x cuda"."""
+    return device.rpartition(" x ")[2]
+
+
+def params_hash(params: Run) -> str:
+    """16 hex digits of the SHA-256 of the resolved parameters; the key of caches that depend on all of them."""
+    text = json.dumps({"model": type(params).__name__, **plain(params)}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _check(notebook: str, values: dict[str, Any], where: str) -> Run:
+    model = model_of(notebook)
+    special = values.get("per_dataset")
+    if not isinstance(special, dict) or not special:
+        return _one(model, values, where)
+    rest = {key: value for key, value in values.items() if key != "per_dataset"}
+    plain = _one(model, rest, where)
+    each = {}
+    for name, own in special.items():
+        if not isinstance(own, dict) or {"dataset", "per_dataset"} & set(own):
+            raise InputError(f"{where}: per_dataset.{name}: expected {{key: value}} of a run's settings, got {own}")
+        each[name] = _one(model, rest | own | {"dataset": name}, f"{where}: per_dataset.{name}")
+    return each.get(rest.get("dataset"), plain)
+
+
+def _one(model: type[Run], values: dict[str, Any], where: str) -> Run:
+    try:
+        return model.model_validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        errors = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise InputError(f"{where}: {_line(errors[0], model)}{more}") from None
+
+
+def _line(error: ErrorDetails, model: type[Run]) -> str:
+    """`key: expected …, got …` of one pydantic error."""
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, model.model_fields, n=1)
+        known = near[0] if near else f"one of {', '.join(model.model_fields)}"
+        return f"{key}: expected {known}, got an unknown key"
+    if error["type"] == "missing":
+        return f"{key}: expected a value, got none"
+    if not key:
+        return error["msg"]
+    if error["type"] == "string_pattern_mismatch":
+        return f"{key}: expected a name of letters, digits, '_', '-' and '.', got {error['input']!r}"
+    expected = re.sub(r"^Input should (be )?", "", error["msg"])
+    return f"{key}: expected {expected}, got {error['input']!r}"

@@ -1,0 +1,79 @@
+"""Role maps other than the one that was found: what the ablations compare it with.
+
+All-Generalization and All-Mixed are the paper's (Table 5). The others are [ours]: shuffled roles keep how many heads have
+each role but not which; other thresholds cut the same entropies elsewhere; roles by truth ask not what a head says but what
+the model loses without it.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dearlib.errors import InputError
+from dearlib.roles.rolefile import HeadRole, HeadRoles, assign_role, concept_entropy
+
+
+def uniform_roles(role: Literal["generalization", "mixed"], like: HeadRoles) -> HeadRoles:
+    """All heads of `like` with one role: the ablations All-Generalization and All-Mixed."""
+    return like.replaced({(e.layer, e.head): _copy(e, role=role) for e in like.entries})
+
+
+def shuffled_roles(like: HeadRoles, seed: int) -> HeadRoles:
+    """The roles of `like`, each with its concept, dealt out anew among all its heads.
+
+    As many heads are shielded and as many listen to each attribute as before, but not the heads that were found: what is
+    lost against `like` is what finding them was worth.
+    """
+    order = torch.randperm(len(like.entries), generator=torch.Generator().manual_seed(seed)).tolist()
+    dealt = zip(like.entries, (like.entries[i] for i in order), strict=True)
+    return like.replaced({(e.layer, e.head): _copy(e, role=from_.role, concept=from_.concept) for e, from_ in dealt})
+
+
+def rethresholded(like: HeadRoles, low: float, high: float) -> HeadRoles:
+    """The same entropies, cut at other fractions of log2 k."""
+    k = len(like.concepts)
+    roles = {(e.layer, e.head): assign_role(e.entropy, e.concept, k, low, high, like.attributes) for e in like.entries}
+    return like.replaced({(e.layer, e.head): _copy(e, role=roles[e.layer, e.head]) for e in like.entries})
+
+
+def roles_by_loss(like: HeadRoles, loss: Float[Tensor, "head attribute"], low: float, high: float) -> HeadRoles:
+    """Roles by what the model loses without a head, in place of what the head says.
+
+    Args:
+        like: says which heads there are.
+        loss: for each head, in order of `like.entries`, how much worse each of `like.attributes` is read with that head
+            mean-ablated (a rise of cross-entropy, in nats). What gets better counts as nothing.
+        low, high: thresholds on the entropy of the shares, fractions of log2 of the number of attributes. A head that
+            nothing needs has no share and is Mixed: it may as well listen to everything.
+    """
+    if loss.shape != (len(like.entries), len(like.attributes)):
+        raise InputError(f"loss: expected [{len(like.entries)}, {len(like.attributes)}] (heads, attributes), got {list(loss.shape)}")
+    harm = loss.double().clamp(min=0)
+    total = harm.sum(dim=1, keepdim=True)
+    share = harm / total.where(total > 0, 1.0)
+    entropy = concept_entropy(share)
+    new = {}
+    for e, p, bits, needed in zip(like.entries, share.tolist(), entropy.tolist(), (total > 0).flatten().tolist(), strict=True):
+        top = like.attributes[max(range(len(p)), key=p.__getitem__)]
+        role = assign_role(bits, top, len(like.attributes), low, high, like.attributes) if needed else "mixed"
+        distribution = dict(zip(like.attributes, p, strict=True))
+        new[e.layer, e.head] = _copy(e, role=role, concept=top, entropy=bits, interval=(bits, bits), distribution=distribution)
+    return like.model_copy(update={"concepts": like.attributes}).replaced(new)
+
+
+def shielded(roles: HeadRoles) -> int:
+    """How many heads never see an attribute token from an original one: Generalization and other-specialised."""
+    return sum(e.role in ("generalization", "other") for e in roles.entries)
+
+
+def _copy(entry: HeadRole, **changes: object) -> HeadRole:
+    return HeadRole.model_validate(entry.model_dump() | changes)
+
+
+def role_counts(roles: HeadRoles) -> dict[str, int]:
+    """Heads per role; attribute heads per attribute."""
+    names: Sequence[str] = [f"attribute ({e.concept})" if e.role == "attribute" else e.role for e in roles.entries]
+    return {name: names.count(name) for name in sorted(set(names))}

@@ -1,0 +1,138 @@
+"""One training run in one call: the steps of notebook 05, for notebooks and searches that need many runs.
+
+Everything below the role file's first layer is computed once per data set and shared by all runs; a run with a later J
+starts from the same kept states and puts them through the frozen layers between.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from sklearn.linear_model import LogisticRegression
+
+from dearlib.clip import prefix
+from dearlib.clip.loading import FrozenClip, text_prefix
+from dearlib.clip.prefix import Cache, Prefix, Streamed
+from dearlib.datasets import Item
+from dearlib.methods.dear import DeAR, Settings
+from dearlib.methods.evaluation import accuracy
+from dearlib.methods.suffix import frozen_text_features
+from dearlib.methods.training import Curve, Schedule, TrainingRun, TrainingSet, fit
+from dearlib.params.schemas import Training, Variant
+from dearlib.roles.controls import rethresholded, shuffled_roles, uniform_roles
+from dearlib.roles.rolefile import HeadRoles
+
+K = TypeVar("K", bound=Hashable)
+
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def cache(p: Training) -> Cache:
+    """Where the parameters keep what is frozen."""
+    return Cache(p.cache_root, DTYPES[p.cache_dtype], p.cache_gb)
+
+
+def plain(clip: FrozenClip, roles: HeadRoles, p: Training, items: Sequence[Item]) -> Prefix | Streamed:
+    """Plain pictures on the verge of layer J = `p.first_layer`."""
+    return prefix.deepened(prefix.of_items(cache(p), clip, roles.first_layer, items), clip, roles.first_layer, p.first_layer)
+
+
+def training_set(clip: FrozenClip, roles: HeadRoles, p: Training, items: Sequence[Item], seed: int) -> TrainingSet:
+    """`p.views` augmented views of every picture on the verge of layer J, with their labels."""
+    kept = prefix.of_views(cache(p), clip, roles.first_layer, items, seed, p.views, p.crop_scale, p.flip)
+    source = prefix.deepened(kept, clip, roles.first_layer, p.first_layer)
+    return TrainingSet(source, labels(items), prefix.MOST if isinstance(source, Streamed) else 1)
+
+
+def labels(items: Sequence[Item]) -> torch.Tensor:
+    """The pictures' labels as one tensor."""
+    return torch.tensor([item.label for item in items])
+
+
+def settings(p: Training) -> Settings:
+    """What the model is built with."""
+    return Settings(p.first_layer, p.text_tokens, p.tokens_per_attribute, p.beta, p.alpha_cls)
+
+
+def schedule(p: Training) -> Schedule:
+    """How it is trained."""
+    return Schedule(p.epochs, p.batch, p.lr, p.warmup_epochs, p.warmup_lr, p.weight_decay, p.lambda_reg, p.lambda_fusion)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run to be made: its settings, its role map, its training pictures and its seed."""
+
+    p: Training
+    roles: HeadRoles
+    items: Sequence[Item]
+    seed: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Trials of one shape can be trained as one batch (`training.fit`)."""
+        p = self.p
+        return p.first_layer, p.text_tokens, p.tokens_per_attribute, p.epochs, p.batch, len(self.items)
+
+
+def train(
+    clip: FrozenClip,
+    trials: Sequence[Trial],
+    texts: Sequence[str],
+    fabric: Fabric,
+    checkpoint: Path | None = None,
+    each_epoch: Callable[[list[DeAR]], list[dict[str, float]]] | None = None,
+) -> tuple[list[DeAR], list[Curve]]:
+    """DeAR trained once for each trial, all of one shape and on classes prompted by `texts`; the models and their curves."""
+    p = trials[0].p
+    with fabric.rank_zero_first():  # the others find the prefix in the cache
+        sets = [training_set(clip, t.roles, t.p, t.items, t.seed) for t in trials]
+    models = [DeAR(clip, t.roles, settings(t.p), t.seed).to(fabric.device) for t in trials]
+    runs = [TrainingRun(m, data, schedule(t.p), t.seed) for m, data, t in zip(models, sets, trials, strict=True)]
+    states = text_prefix(clip, texts, p.first_layer)
+    frozen = frozen_text_features(clip, states, p.first_layer)
+    return models, fit(runs, states, frozen, fabric, checkpoint, each_epoch)
+
+
+def of_one_shape(trials: Mapping[K, Trial], most: int) -> list[list[K]]:
+    """The trials' keys in groups that can be trained as one batch, in the order of their first members, at most `most` in each."""
+    groups: dict[tuple[int, ...], list[K]] = {}
+    for key, trial in trials.items():
+        groups.setdefault(trial.shape, []).append(key)
+    return [keys[i : i + most] for keys in groups.values() for i in range(0, len(keys), most)]
+
+
+def role_map(found: HeadRoles, v: Variant, seed: int) -> HeadRoles:
+    """The role map that a variant asks for; a shuffled one is dealt anew for each seed."""
+    if v.thresholds is not None:
+        found = rethresholded(found, *v.thresholds)
+    if v.role_map == "all_generalization":
+        return uniform_roles("generalization", found)
+    if v.role_map == "all_mixed":
+        return uniform_roles("mixed", found)
+    return shuffled_roles(found, seed) if v.role_map == "shuffled" else found
+
+
+PROBE_STRENGTHS = tuple(10.0**e for e in range(-2, 4))
+
+
+def linear_probe(train_set: tuple[torch.Tensor, torch.Tensor], val: tuple[torch.Tensor, torch.Tensor], test: torch.Tensor) -> torch.Tensor:
+    """Logits of a logistic regression on normalised frozen features, its strength chosen on the validation pictures.
+
+    Args: (features, labels) of the few shots and of the validation sample; features to be classified. Of equally good
+    inverse strengths C the smallest is taken, the most regularised one.
+    """
+    x, y = (torch.nn.functional.normalize(train_set[0], dim=-1).double().numpy(), train_set[1].numpy())
+    val_x = torch.nn.functional.normalize(val[0], dim=-1).double().numpy()
+    probes = [LogisticRegression(C=c, max_iter=2000).fit(x, y) for c in PROBE_STRENGTHS]
+    scores = [accuracy(_logits(probe, val_x), val[1]) for probe in probes]
+    return _logits(probes[scores.index(max(scores))], torch.nn.functional.normalize(test, dim=-1).double().numpy())
+
+
+def _logits(probe: LogisticRegression, x: "object") -> torch.Tensor:
+    decided = torch.as_tensor(probe.decision_function(x))
+    return torch.stack([-decided, decided], dim=1) if decided.ndim == 1 else decided

@@ -1,0 +1,139 @@
+"""Run records, and the tables made from them.
+
+A record is one JSON file: what was run, on what, with which hashes, and a tidy list of metrics (a row per data set,
+seed, split and method). Tables are functions of records alone.
+"""
+
+import platform
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dearlib.datasets.generated import note
+from dearlib.errors import InputError
+from dearlib.files import write_text
+from dearlib.params.schemas import Run
+from dearlib.study import tables
+
+PACKAGES = ("dearlib", "torch", "open_clip_torch", "numpy", "scikit-learn", "hdbscan", "sentence-transformers", "lightning-fabric")
+
+
+class Metric(BaseModel):
+    """One number: top-1 accuracy in percent of a method on one half of a data set's images, or on all of them.
+
+    `part`: tables are made of 'test' alone; 'val' is what hyper-parameters may be chosen on. `seed` is None where a
+    method has no randomness (zero-shot). `shots`: training pictures a class, None where there are none or the run has
+    one number of them. `trained_on`: the data set of the training pictures, None if it is `dataset` itself.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    dataset: str
+    split: Literal["base", "novel", "all"]
+    part: Literal["val", "test"]
+    method: str
+    seed: int | None
+    accuracy: float
+    shots: int | None = None
+    trained_on: str | None = None
+
+
+class RunRecord(BaseModel):
+    """Everything needed to find and to repeat a run. Times are in seconds.
+
+    `generated` is the data root's note where its pictures only stand in for a public data set, else None.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    notebook: str
+    parameters: dict[str, Any]
+    parameters_sha256: str
+    weights_sha256: str
+    roles_sha256: str
+    split_sha256: dict[str, str]
+    commit: str
+    versions: dict[str, str]
+    hardware: dict[str, str | int]
+    wall_seconds: float
+    metrics: tuple[Metric, ...]
+    curves: dict[str, list[dict[str, float]]] = {}
+    generated: str | None = None
+
+    def save(self, path: Path) -> None:
+        """Writes the record whole or not at all."""
+        write_text(path, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "RunRecord":
+        """Reads a record, or says in one line why not."""
+        try:
+            return cls.model_validate_json(path.read_text())
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: expected a run record, found none; run the training of {path.parent.name} first") from error
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: expected a run record, got something else; delete it and run again") from error
+
+
+def provenance(data_root: Path | None = None) -> dict[str, Any]:
+    """The commit, package versions and hardware of this process, as a record wants them, and the data root's note if it has one."""
+    hardware: dict[str, str | int] = {"processor": _processor(), "threads": torch.get_num_threads(), "system": platform.system()}
+    if torch.cuda.is_available():
+        hardware["gpu"] = torch.cuda.get_device_name()
+    said = note(data_root) if data_root else None
+    return {
+        "commit": tables.commit(),
+        "versions": {p: version(p) for p in PACKAGES},
+        "hardware": hardware,
+        **({"generated": said} if said else {}),
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [x.split(":", 1)[1].strip() for x in cpuinfo.read_text().splitlines() if x.startswith("model name")] if cpuinfo.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def load_records(paths: Iterable[Path]) -> list[RunRecord]:
+    """The records of these files, if they may stand in one table (`together`)."""
+    return together([RunRecord.load(p) for p in paths])
+
+
+def together(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The records themselves, if they may stand in one table: same weights and roles, and one split file per data set.
+
+    Raises:
+        InputError: naming what differs.
+    """
+    for name in ("weights_sha256", "roles_sha256"):
+        seen = sorted({str(getattr(r, name)) for r in records})
+        if len(seen) > 1:
+            raise InputError(f"records: expected one {name}, got {', '.join(s[:12] for s in seen)}; rerun the older runs")
+    splits: dict[str, str] = {}
+    for record in records:
+        for dataset, digest in record.split_sha256.items():
+            if splits.setdefault(dataset, digest) != digest:
+                two = f"{splits[dataset][:12]} and {digest[:12]}"
+                raise InputError(f"records: expected one split file of {dataset}, got {two}; rerun the older runs")
+    return list(records)
+
+
+def origin(notebook: str, params: Run, records: Sequence[RunRecord]) -> dict[str, Any]:
+    """The sidecar of what was made from records: notebook, parameters' hash, commit, weights, roles, and each record."""
+    first = records[0]
+    used = [
+        {k: r.parameters[k] for k in ("dataset", "group") if k in r.parameters}
+        | {"notebook": r.notebook, "parameters_sha256": r.parameters_sha256, "split_sha256": r.split_sha256, "commit": r.commit}
+        for r in records
+    ]
+    said = next((r.generated for r in records if r.generated), None)
+    return tables.origin(notebook, params, said, weights_sha256=first.weights_sha256, roles_sha256=first.roles_sha256, records=used)
+
+
+def tidy(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """All metrics, a row each: dataset, split, part, method, seed, accuracy."""
+    return pd.DataFrame([m.model_dump() for r in records for m in r.metrics])

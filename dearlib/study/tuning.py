@@ -1,0 +1,157 @@
+"""Choosing hyper-parameters without test pictures and without novel classes.
+
+Novel classes may not be looked at, and accuracy on base classes alone cannot see forgetting. So the *base* classes of
+a data set are halved once more [ours]: DeAR is trained on the first quarter's shots and judged by the harmonic mean of
+its accuracies on the validation pictures of both quarters. One setting is changed at a time; every row goes to a CSV.
+
+    python -m dearlib.study.tuning params/mini/05_training.yaml params/mini/tuning.yaml --out params/mini/tuning.csv
+"""
+
+import argparse
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from tqdm.auto import tqdm
+
+from dearlib.clip.loading import FrozenClip, load, text_prefix
+from dearlib.datasets import classnames, few_shot, half, prompts, read_split
+from dearlib.errors import InputError
+from dearlib.files import write_text
+from dearlib.methods.evaluation import evaluate_together, harmonic_mean, zero_shot
+from dearlib.params import yaml12
+from dearlib.params.schemas import Training, load_params
+from dearlib.roles.rolefile import HeadRoles
+from dearlib.study import experiment
+
+_shared: tuple[FrozenClip, HeadRoles, Fabric]
+
+
+class Plan(BaseModel):
+    """What to try: the data sets, the seeds, and alternatives per key of the training's parameter file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    datasets: Annotated[list[str], Field(min_length=1)]
+    seeds: Annotated[list[int], Field(min_length=1)]
+    alternatives: dict[str, list[Any]]
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan, or one line that says what is wrong with it."""
+    try:
+        plan = Plan.model_validate(yaml12.read_yaml(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}; correct the file") from error
+    unknown = set(plan.alternatives) - set(Training.model_fields)
+    if unknown:
+        raise InputError(f"{path}: alternatives: expected keys of the training's parameters, got {sorted(unknown)}; correct the file")
+    return plan
+
+
+def settings_of(start: Training, plan: Plan) -> Iterator[Training]:
+    """The starting point and every single change of it."""
+    yield start
+    for key, values in plan.alternatives.items():
+        for value in values:
+            if value != getattr(start, key):
+                yield Training.model_validate({**start.model_dump(), key: value})
+
+
+def trial(clip: FrozenClip, roles: HeadRoles, p: Training, seed: int, fabric: Fabric) -> dict[str, float]:
+    """Percent correct on the validation pictures of the first (base) and second (novel) quarter of the classes."""
+    split = read_split(p.data_root, p.dataset)
+    train = half(half(few_shot(split, p.shots, seed), "base"), "base").train
+    quarters = {name: half(half(split, "base"), name) for name in ("base", "novel")}
+    texts = {name: prompts(p.dataset, classnames(q)) for name, q in quarters.items()}
+    (model,), _ = experiment.train(clip, [experiment.Trial(p, roles, train, seed)], texts["base"], fabric)
+    row: dict[str, float] = {}
+    for name, quarter in quarters.items():
+        val, labels = experiment.plain(clip, roles, p, quarter.val), experiment.labels(quarter.val)
+        prompted = {p.first_layer: text_prefix(clip, texts[name], p.first_layer)}
+        (result,) = evaluate_together([model], val.chunks(), p.first_layer, prompted, labels)
+        row |= {name: result.fused, f"{name}_class_feature": result.class_feature}
+        row[f"{name}_clip"] = zero_shot(val.features, clip.encode_text(texts[name]).cpu(), labels)
+    return row
+
+
+def summary(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """A row per setting: mean base, novel and their harmonic mean over data sets and seeds, best first."""
+    mean = rows.groupby(list(keys))[["base", "novel"]].mean()
+    mean["hm"] = [harmonic_mean(b, n) for b, n in zip(mean["base"], mean["novel"], strict=True)]
+    return mean.sort_values("hm", ascending=False)
+
+
+def _start_worker(start: Training) -> None:
+    """What every trial of one worker shares; one thread each, so that results do not depend on their number."""
+    global _shared
+    torch.set_num_threads(1)
+    clip = load(start.clip, start.clip_weights)
+    roles = HeadRoles.load(start.roles).for_weights(clip.weights_sha256)
+    fabric = Fabric(accelerator="cpu" if start.device == "cpu" else "auto", devices=1, precision=start.precision)
+    clip.model.to(fabric.device)
+    _shared = (clip, roles, fabric)
+
+
+def _one(p: Training, seed: int) -> dict[str, float]:
+    clip, roles, fabric = _shared
+    return trial(clip, roles, p, seed, fabric)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the plan; rows that the CSV already has are kept, so that an interrupted search goes on."""
+    parser = argparse.ArgumentParser(prog="python -m dearlib.study.tuning", description="Choose hyper-parameters on validation pictures.")
+    parser.add_argument("params", type=Path, help="parameter file of 05_training: the starting point")
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--cores", type=int, default=2, help="trials at once; each computes with one thread")
+    args = parser.parse_args(argv)
+    try:
+        plan = read_plan(args.plan)
+        start = load_params("05_training", args.params, {})
+        assert isinstance(start, Training)
+        clip = load(start.clip, start.clip_weights)
+        roles = HeadRoles.load(start.roles).for_weights(clip.weights_sha256)
+        frame = _run(plan, start, {"weights": clip.weights_sha256[:12], "roles": roles.sha256[:12]}, args.out, args.cores)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(summary(frame, list(plan.alternatives)).round(2).to_string())
+    return 0
+
+
+def _run(plan: Plan, start: Training, belongs: dict[str, str], out: Path, cores: int) -> pd.DataFrame:
+    """All rows of the plan for these weights and roles, in the plan's order; those that `out` has are not run again."""
+    keys = list(plan.alternatives)
+    columns = [*belongs, *keys, "dataset", "seed"]
+    cases = {}
+    for p in settings_of(start, plan):
+        for dataset, seed in itertools.product(plan.datasets, plan.seeds):
+            case = {**belongs, **{k: getattr(p, k) for k in keys}, "dataset": dataset, "seed": seed}
+            cases[_name(case, columns)] = (case, p.model_copy(update={"dataset": dataset}), seed)
+    old = pd.read_csv(out).to_dict("records") if out.exists() else []
+    done = {_name(r, columns): r for r in old if set(columns) <= set(r)}
+    with ProcessPoolExecutor(cores, get_context("spawn"), _start_worker, (start,)) as pool:
+        waiting = {pool.submit(_one, p, seed): name for name, (_, p, seed) in cases.items() if name not in done}
+        for finished in tqdm(as_completed(waiting), total=len(waiting), desc="trials"):
+            name = waiting[finished]
+            done[name] = cases[name][0] | finished.result()
+            write_text(out, pd.DataFrame([done[n] for n in cases if n in done]).to_csv(index=False, float_format="%.6g"))
+    return pd.DataFrame([done[n] for n in cases])
+
+
+def _name(row: dict[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
+    """A row's identity; numbers as a CSV gives them back."""
+    return tuple(f"{v:g}" if isinstance(v := row[c], float | int) else str(v) for c in columns)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

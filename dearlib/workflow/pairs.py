@@ -1,0 +1,108 @@
+"""Pairs: `notebooks/NN_name.py` is the source, `NN_name.ipynb` the same cells with the outputs of one run.
+
+What is committed must not churn: two runs with equal results give equal bytes. So cells get the ids cell-000, cell-001,
+…, counts run from 1, and times, durations, standard error and papermill's own cells are left out.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+from dearlib.errors import InputError
+from dearlib.params.schemas import repository
+
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+PAIRED = {"formats": "ipynb,py:percent"}
+
+
+def update_pair(notebook: Path, executed: NotebookNode) -> Path:
+    """Writes the outputs of `executed` beside the cells of the `.py`, to its `.ipynb`. Raises InputError if they tell a machine's paths."""
+    node = paired(jupytext.read(notebook), executed)
+    for cell in node.cells:
+        for folder in (str(repository(notebook.parent)), str(Path.home())):
+            if any(folder in text for text in _texts(cell)):
+                raise InputError(f"{notebook.name}: {cell.id}: expected output without paths of this machine, got {folder}")
+    target = notebook.with_suffix(".ipynb")
+    partial = target.with_suffix(".partial")
+    partial.write_text(nbformat.writes(node) + "\n", encoding="utf-8")
+    os.replace(partial, target)
+    return target
+
+
+def paired(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
+    """The cells of `source` with the outputs of `executed`, free of what differs from run to run."""
+    ran = [c for c in executed.cells if not {"injected-parameters", "papermill-error-cell-tag"} & set(c.metadata.get("tags", []))]
+    if inputs(source) != [(c.cell_type, c.source, tags(c)) for c in ran]:
+        raise InputError("expected an executed notebook with the cells of the .py, got others; run it again")
+    node = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL, "jupytext": PAIRED, "language_info": {"name": "python"}})
+    count = 0
+    for index, (cell, done) in enumerate(zip(source.cells, ran, strict=True)):
+        metadata = {"tags": list(tags(cell))} if tags(cell) else {}
+        if cell.cell_type == "code":
+            count += 1
+            new = nbformat.v4.new_code_cell(
+                cell.source, metadata=metadata, execution_count=count, outputs=stable_outputs(done.outputs, count)
+            )
+        else:
+            new = nbformat.v4.new_markdown_cell(cell.source, metadata=metadata)
+        new.id = f"cell-{index:03d}"
+        node.cells.append(new)
+    return node
+
+
+def inputs(node: NotebookNode) -> list[tuple[str, str, tuple[str, ...]]]:
+    """What makes two notebooks the same: each cell's type, source and tags."""
+    return [(c.cell_type, c.source, tags(c)) for c in node.cells]
+
+
+def tags(cell: NotebookNode) -> tuple[str, ...]:
+    return tuple(cell.metadata.get("tags", ()))
+
+
+def stable_outputs(outputs: list[NotebookNode], count: int) -> list[NotebookNode]:
+    """Outputs without standard error, adjacent standard output joined, results numbered `count`."""
+    stable: list[NotebookNode] = []
+    for output in outputs:
+        if output.output_type == "stream":
+            if output.name == "stderr":
+                continue
+            if stable and stable[-1].output_type == "stream":
+                stable[-1].text += output.text
+                continue
+        new = nbformat.from_dict({k: v for k, v in output.items() if k != "transient"})
+        if new.output_type == "execute_result":
+            new.execution_count = count
+        stable.append(new)
+    return stable
+
+
+def _texts(cell: NotebookNode) -> list[str]:
+    """Everything in a code cell's outputs that a reader sees as text; pictures are left out, their base64 may hold any letters."""
+    texts = []
+    for output in cell.get("outputs", []):
+        texts += [output.get("text", ""), *output.get("traceback", [])]
+        texts += [str(data) for kind, data in output.get("data", {}).items() if kind.startswith("text/")]
+    return texts
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`python -m dearlib.workflow.pairs NOTEBOOK.py EXECUTED.ipynb`: commits the outputs of a run that is already there."""
+    parser = argparse.ArgumentParser(prog="python -m dearlib.workflow.pairs", description="Copy a run's outputs to a notebook's .ipynb.")
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("executed", type=Path)
+    args = parser.parse_args(argv)
+    try:
+        update_pair(args.notebook, nbformat.read(args.executed, as_version=4))
+    except (InputError, FileNotFoundError) as error:
+        print(f"pairs: {args.notebook.stem}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""Several processes that share each training batch, one GPU each, on one machine: `device: 2 x cuda` in a parameter file.
+
+`runner.start` starts the runner once per process as `torchrun --standalone` would; every process executes the notebook,
+`training.fit` splits the batches, and process 0 alone writes. Fabric finds its place by torchrun's environment, also inside a SLURM job,
+whose own variables would make it wait for processes that nobody starts.
+"""
+
+import os
+
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+
+from dearlib.params.schemas import accelerator
+
+
+class _Started(DDPStrategy):
+    """Processes that torchrun has started: nothing is left to launch, so a notebook's kernel, which Fabric takes for a prompt, will do."""
+
+    def _configure_launcher(self) -> None:
+        self._launcher = None
+
+
+def fabric(device: str, precision: str) -> Fabric:
+    """Fabric on this process's device, joined with the other processes if torchrun started several."""
+    count = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    strategy = _Started() if count > 1 else "auto"
+    made = Fabric(accelerator=accelerator(device), devices=count, strategy=strategy, precision=precision)
+    made.launch()
+    return made

@@ -1,0 +1,204 @@
+"""Runs one notebook with one parameter file: `python -m dearlib.workflow.runner NOTEBOOK.py PARAMS.yaml --out DIR [-p key=value ...]`.
+
+The parameters are validated before anything is written. The `.py` is executed by papermill in the kernel `python3`,
+from the repository's root. DIR/notebook.ipynb exists only if every code cell completed; a failed run leaves
+DIR/failed.ipynb for reading. Exit status: 0 done, 1 a cell failed, 2 the input was wrong.
+
+With a `device` such as "2 x cuda" the notebook runs in two processes that train together, as under
+`torchrun --standalone --nproc-per-node=2 -m dearlib.workflow.runner …`.
+"""
+
+import argparse
+import ast
+import errno
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import jupytext
+import nbformat
+import papermill
+from nbclient.exceptions import DeadKernelError
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
+
+from dearlib.errors import InputError
+from dearlib.params.schemas import load_params, model_of, plain, processes, repository
+from dearlib.workflow.pairs import KERNEL, update_pair
+
+RANK = os.environ.get("RANK")  # torchrun's; None if this is the only process
+
+
+class NotebookFailed(RuntimeError):
+    """A cell raised or the kernel died; the message names notebook, cell and error."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m dearlib.workflow.runner", description="Run one notebook with one parameter file.")
+    parser.add_argument("notebook", type=Path, help="notebooks/NN_name.py")
+    parser.add_argument("params", type=Path, help="params/PROFILE/NN_name.yaml")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the executed notebook")
+    parser.add_argument("-p", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="replace one value of the file")
+    parser.add_argument("--update-pair", action="store_true", help="write the outputs to the notebook's committed .ipynb")
+    args = parser.parse_args(argv)
+    try:
+        count = processes(getattr(load_params(args.notebook.stem, args.params, _overrides(args.overrides)), "device", ""))
+        if count > 1 and RANK is None:
+            return start(count, "dearlib.workflow.runner", argv if argv is not None else sys.argv[1:])
+        executed = run(args.notebook, args.params, args.out, _overrides(args.overrides))
+        if args.update_pair and RANK in (None, "0"):
+            update_pair(args.notebook, executed)
+    except InputError as error:
+        print(f"{args.notebook.stem}: {error}", file=sys.stderr)
+        return 2
+    except NotebookFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def start(count: int, module: str, arguments: Sequence[str]) -> int:
+    """Runs `python -m module arguments` in `count` processes that know of each other; the exit status of the first that failed, or 0."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # here, because torch takes seconds to import
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(1, 1, count, run_id=uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
+    try:
+        elastic_launch(config, sys.executable)("-m", module, *arguments)
+    except ChildFailedError as error:
+        return error.get_first_failure()[1].exitcode
+    return 0
+
+
+def run(notebook: Path, params: Path, out: Path, overrides: dict[str, str] | None = None) -> NotebookNode:
+    """Executes `notebook` and returns it; writes `out`/notebook.ipynb whole or not at all.
+
+    Raises InputError on bad parameters, on an InputError raised in a cell and on a full disk; NotebookFailed otherwise.
+    """
+    values = plain(load_params(notebook.stem, params, overrides))
+    node = read(notebook)
+    if RANK not in (None, "0"):
+        out = out / f"rank{RANK}"  # of the processes after the first only a failure is kept
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        partial = out.resolve() / "running.ipynb"
+        executed = _execute(node, partial, values, repository(notebook.parent), label=out.name)
+        os.replace(partial, out / "notebook.ipynb")
+        (out / "failed.ipynb").unlink(missing_ok=True)
+        if RANK not in (None, "0"):
+            shutil.rmtree(out)
+    except PapermillExecutionError as error:
+        os.replace(partial, out / "failed.ipynb")
+        if error.ename == "InputError":
+            raise InputError(error.evalue) from None
+        if f"[Errno {errno.ENOSPC}]" in error.evalue:
+            raise InputError(f"expected free disk space, got {error.evalue}; free some and run again") from None
+        raise NotebookFailed(f"{failure(out / 'failed.ipynb')}; it is kept in {out / 'failed.ipynb'}") from None
+    except DeadKernelError:
+        os.replace(partial, out / "failed.ipynb")
+        raise NotebookFailed(f"{failure(out / 'failed.ipynb')}; it is kept in {out / 'failed.ipynb'}") from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        partial.unlink(missing_ok=True)
+        raise InputError(f"{out}: expected free disk space, got a full disk; free some and run again") from None
+    return executed
+
+
+def read(notebook: Path) -> NotebookNode:
+    """The `.py` as a notebook whose parameters cell has exactly the keys of its model. Raises InputError otherwise."""
+    try:
+        node = jupytext.read(notebook)
+    except FileNotFoundError:
+        raise InputError(f"{notebook}: expected a notebook, got nothing there") from None
+    node.metadata["kernelspec"] = KERNEL
+    expected, got = set(model_of(notebook.stem).model_fields), set(parameters_cell(node))
+    if expected != got:
+        raise InputError(
+            f"{notebook}: expected one cell tagged `parameters` with the keys of {model_of(notebook.stem).__name__}, "
+            f"got without {sorted(expected - got)} and with {sorted(got - expected)}"
+        )
+    return node
+
+
+def parameters_cell(node: NotebookNode) -> dict[str, Any]:
+    """Names and literal values of the first cell tagged `parameters`; empty if there is none."""
+    cells = [c for c in node.cells if c.cell_type == "code" and "parameters" in c.metadata.get("tags", [])]
+    values = {}
+    for statement in ast.parse(cells[0].source).body if cells else []:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                values[name] = ast.literal_eval(value)
+    return values
+
+
+def failure(path: Path) -> str:
+    """One line on a notebook that failed: its folder, the cell that stopped it and why."""
+    node = nbformat.read(path, as_version=4)
+    cells = [c for c in node.cells if "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
+    for number, cell in enumerate(cells, start=1):
+        errors = [o for o in cell.get("outputs", []) if o.output_type == "error"]
+        if errors:
+            first = (errors[-1].evalue.splitlines() or [""])[0]
+            return f"{path.parent.name}: cell {number} of {len(cells)} ({_title(cells, number)}) failed: {errors[-1].ename}: {first}"
+    last = max((n for n, c in enumerate(cells, start=1) if c.metadata.get("papermill", {}).get("start_time")), default=0)
+    return f"{path.parent.name}: the kernel died in cell {last} of {len(cells)} ({_title(cells, last)}); not enough memory?"
+
+
+def _execute(node: NotebookNode, partial: Path, values: dict[str, Any], cwd: Path, label: str) -> NotebookNode:
+    with tempfile.TemporaryDirectory(prefix="dear") as folder:
+        # IPC sockets: no TCP ports for parallel runs to fight over. Their path must be short, so it is not Jupyter's.
+        kernel = {"transport": "ipc", "connection_file": f"{folder}/k.json"}
+        executed = papermill.execute_notebook(
+            node,
+            str(partial),
+            parameters=values,
+            kernel_name=KERNEL["name"],
+            progress_bar=False,
+            cwd=str(cwd),
+            config=Config({"KernelManager": kernel}),
+            on_cell_start=_progress(node, label),
+        )
+    unfinished = [i for i, c in enumerate(executed.cells, 1) if c.cell_type == "code" and c.metadata.papermill.status != "completed"]
+    if unfinished:
+        raise NotebookFailed(f"{label}: cells {unfinished} did not complete")
+    return executed
+
+
+def _progress(node: NotebookNode, label: str) -> Callable[..., None]:
+    """Prints one line whenever a new section of the notebook begins."""
+    began = time.monotonic()
+    shown: list[str] = []
+    total = len(node.cells) + 1  # papermill adds a cell with the values
+
+    def on_cell_start(cell: NotebookNode, cell_index: int) -> None:
+        title = _title([*node.cells], cell_index)
+        if cell.cell_type == "code" and title not in shown[-1:]:
+            shown.append(title)
+            print(f"[{label}] {time.monotonic() - began:5.0f} s  cell {cell_index + 1}/{total}  {title}", file=sys.stderr, flush=True)
+
+    return on_cell_start
+
+
+def _title(cells: list[NotebookNode], number: int) -> str:
+    """The last heading at or before cell `number` (1-based)."""
+    lines = [line for c in cells[:number] if c.cell_type == "markdown" for line in c.source.splitlines()]
+    return next((line.lstrip("# ") for line in reversed(lines) if line.startswith("#")), "no heading")
+
+
+def _overrides(pairs: list[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise InputError(f"-p {pair}: expected KEY=VALUE, got no '='")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

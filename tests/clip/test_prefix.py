@@ -1,0 +1,193 @@
+"""The prefix cache: the cut is exact, entries are keyed by what they depend on, and views are what their names say."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dearlib.clip import prefix
+from dearlib.clip.loading import FrozenClip, image_suffix, random_clip
+from dearlib.clip.prefix import Cache
+from dearlib.datasets import Item
+from dearlib.errors import InputError
+from dearlib.files import filled_tensors
+
+
+@pytest.fixture(scope="module")
+def mini() -> FrozenClip:
+    return random_clip()
+
+
+@pytest.fixture
+def items(tmp_path) -> list[Item]:
+    draw = np.random.default_rng(0)
+    for i in range(3):
+        Image.fromarray(draw.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    return [Item(tmp_path / f"{i}.png", i, f"class {i}") for i in range(3)]
+
+
+def test_cut_at_any_layer_gives_the_whole_encoders_feature(mini, items, tmp_path) -> None:
+    images = torch.stack([mini.preprocess(Image.open(i.path)) for i in items])
+    whole = mini.encode_image(images)
+    for first_layer in (1, 9, 12):
+        kept = prefix.of_items(Cache(tmp_path / "cache"), mini, first_layer, items)
+        torch.testing.assert_close(kept.features, whole, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(image_suffix(mini.visual, kept.states, first_layer), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_the_second_time_nothing_is_computed(mini, items, tmp_path) -> None:
+    first = prefix.cached(Cache(tmp_path / "cache"), mini, 9, "x", 2, lambda i: torch.full((1, 3, 64, 64), float(i)))
+    again = prefix.cached(Cache(tmp_path / "cache"), mini, 9, "x", 2, lambda i: pytest.fail("computed again"))
+    assert torch.equal(first.states, again.states)
+    assert torch.equal(first.features, again.features)
+
+
+def test_entries_differ_by_weights_layer_and_pictures(mini, items) -> None:
+    other = random_clip(seed=1)
+    assert other.weights_sha256 != mini.weights_sha256
+    at = {prefix.entry(Path("c"), c, j, i) for c in (mini, other) for j in (8, 9) for i in ("x", "y")}
+    assert len(at) == 8
+
+
+def test_a_picture_with_new_bytes_is_a_new_entry(items) -> None:
+    before = prefix.contents(items)
+    Image.new("RGB", (64, 64)).save(items[1].path)
+    assert prefix.contents(items) != before
+
+
+def test_views_come_view_by_view_and_depend_on_seed_and_place_alone(mini, items, tmp_path) -> None:
+    def views(n: int, seed: int = 1, flip: bool = False) -> torch.Tensor:
+        return prefix.of_views(Cache(tmp_path / "cache"), mini, 9, items, seed, n, (0.5, 1.0), flip).states
+
+    three, one = views(3), views(1)
+    assert len(three) == 9
+    torch.testing.assert_close(three[:3], one)
+    assert not torch.allclose(three[3:6], one)
+    assert not torch.allclose(views(1, seed=2), one)
+    assert not torch.allclose(views(3, flip=True), three)
+
+
+def black(i: int) -> torch.Tensor:
+    return torch.zeros(1, 3, 64, 64)
+
+
+def test_a_damaged_entry_is_one_line(mini, tmp_path) -> None:
+    """Half a file, and a whole one with a single other bit."""
+    path = prefix.entry(tmp_path, mini, 9, ["x", "torch.float32"])
+    path.write_bytes(b"half")
+    with pytest.raises(InputError, match="safetensors"):
+        prefix.cached(Cache(tmp_path), mini, 9, "x", 1, black)
+    path.unlink()
+    prefix.cached(Cache(tmp_path), mini, 9, "x", 1, black)
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="add up"):
+        prefix.cached(Cache(tmp_path), mini, 9, "x", 1, black)
+
+
+def test_an_unreadable_picture_leaves_nothing_behind(mini, items, tmp_path) -> None:
+    items[2].path.write_bytes(items[2].path.read_bytes()[:200])
+    with pytest.raises(InputError, match="expected a whole image"):
+        prefix.of_items(Cache(tmp_path / "cache"), mini, 9, items)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_cached_states_can_train(mini, items, tmp_path) -> None:
+    """Tensors made under inference mode could not be saved for backward."""
+    kept = prefix.cached(Cache(tmp_path), mini, 9, "x", 1, black)
+    weight = torch.ones(mini.d_model, requires_grad=True)
+    (next(kept.chunks()) * weight).sum().backward()
+    assert weight.grad is not None
+
+
+@pytest.mark.parametrize("views", [0, 3])
+def test_beyond_the_budget_states_are_computed_when_asked_for(mini, items, tmp_path, views) -> None:
+    """The same rows, in any order and piece by piece, from a file that holds features alone."""
+
+    def source(cache: Cache) -> prefix.Source:
+        return prefix.of_views(cache, mini, 9, items, 1, views, (0.5, 1.0), False)
+
+    kept, streamed, again = source(Cache(tmp_path / "a")), source(Cache(tmp_path / "b", gigabytes=1e-6)), source(Cache(tmp_path / "b"))
+    assert [type(s) for s in (kept, streamed, again)] == [prefix.Prefix, prefix.Streamed, prefix.Streamed]
+    assert len(list((tmp_path / "b").iterdir())) == 1
+    rows = torch.randperm(3 * max(1, views), generator=torch.Generator().manual_seed(0))
+    for one in (streamed, again):
+        for ours, theirs in zip(one.rows(rows), kept.rows(rows), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(torch.cat(list(one.chunks(2))), torch.cat(list(kept.chunks(4))), rtol=1e-4, atol=1e-5)
+    deeper = [prefix.deepened(s, mini, 9, 11).rows(rows)[0] for s in (kept, streamed)]
+    torch.testing.assert_close(*deeper, rtol=1e-4, atol=1e-5)
+
+
+def test_the_budget_counts_what_is_being_written(tmp_path) -> None:
+    """Entries, and files under a temporary name that take their space before they are filled; nothing else."""
+    cache = Cache(tmp_path, gigabytes=1e-6)
+    assert cache.has_room(1000)
+    (tmp_path / "a.safetensors").write_bytes(bytes(300))
+    (tmp_path / "note.txt").write_bytes(bytes(300))
+    with filled_tensors(tmp_path / "b.safetensors", {"x": (torch.float32, (50,))}, {}):
+        being_written = sum(f.stat().st_size for f in tmp_path.glob(".*.partial"))
+        assert being_written > 200
+        assert cache.has_room(700 - being_written)
+        assert not cache.has_room(701 - being_written)
+
+
+def test_pictures_go_together_as_a_cpus_caches_hold_them(mini) -> None:
+    assert prefix.together(mini) == prefix.MOST
+    vit = replace(mini)
+    vars(vit).update(d_model=768, patches=196)
+    assert prefix.together(vit) == 8
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_halves_the_states_and_rounds_them_once(mini, items, tmp_path, dtype, monkeypatch) -> None:
+    monkeypatch.setattr(prefix, "multiplies_in", lambda *_: False)
+    whole, half = (prefix.of_items(Cache(tmp_path, d), mini, 9, items) for d in (torch.float32, dtype))
+    assert half.states.dtype == dtype
+    assert half.states.nbytes * 2 == whole.states.nbytes
+    assert torch.equal(half.states, whole.states.to(dtype))
+    assert half.rows(torch.arange(3))[0].dtype == torch.float32
+    assert torch.equal(half.features, whole.features)
+
+
+def test_where_the_machine_multiplies_in_bfloat16_states_are_computed_in_it(mini, items, tmp_path, monkeypatch) -> None:
+    """Eight bits a number: the states and the teacher's features stay within a hundredth; single precision is left alone."""
+    monkeypatch.setattr(prefix, "multiplies_in", lambda *_: True)
+    whole, half = (prefix.of_items(Cache(tmp_path, d), mini, 9, items) for d in (torch.float32, torch.bfloat16))
+    for exact, rounded in ((whole.states, half.states.float()), (whole.features, half.features)):
+        assert 1e-4 < (exact - rounded).norm() / exact.norm() < 1e-2
+    with torch.no_grad():
+        torch.testing.assert_close(image_suffix(mini.visual, whole.states, 9), whole.features)
+
+
+def test_a_processor_multiplies_in_bfloat16_or_in_no_half_precision(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    found = [prefix.multiplies_in(dtype, torch.device("cpu")) for dtype in (torch.float16, torch.bfloat16)]
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert [*found, prefix.multiplies_in(torch.bfloat16, torch.device("cpu"))] == [False, True, False]
+
+
+def test_entries_are_mapped_not_read(mini, tmp_path) -> None:
+    """Rows that nobody asks for cost no memory: the tensor is a view of the file."""
+    kept = prefix.cached(Cache(tmp_path), mini, 9, "x", 1, black)
+    (file,) = tmp_path.iterdir()
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("only Linux tells what is mapped")
+    assert file.name in maps.read_text()
+    assert kept.seconds is not None
+
+
+def test_a_picture_that_breaks_in_the_middle_of_an_epoch_is_one_line(mini, items, tmp_path) -> None:
+    """Its states are not kept, so it is opened again for every epoch."""
+    source = prefix.of_items(Cache(tmp_path / "cache", gigabytes=0), mini, 9, items)
+    assert len(source.rows(torch.tensor([0, 1]))[0]) == 2
+    items[1].path.write_bytes(items[1].path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"1\.png: expected a whole image") as error:
+        source.rows(torch.tensor([0, 1]))
+    assert "\n" not in str(error.value)
+    assert [p.suffix for p in (tmp_path / "cache").iterdir()] == [".safetensors"], "the features, and nothing half-written"

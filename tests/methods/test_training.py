@@ -1,0 +1,188 @@
+"""`fit`: the schedule by hand; same seed, same numbers; the cache changes nothing; a killed run ends where it would have."""
+
+import math
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from dearlib.clip.loading import image_prefix, image_suffix, run_layers, text_prefix
+from dearlib.clip.prefix import Prefix, Streamed
+from dearlib.errors import InputError
+from dearlib.files import read_tensors
+from dearlib.methods.dear import DeAR, Settings
+from dearlib.methods.evaluation import accuracy, evaluate, evaluate_together, harmonic_mean, zero_shot
+from dearlib.methods.training import Schedule, TrainingRun, TrainingSet, fit
+from dearlib.roles.controls import shuffled_roles, uniform_roles
+
+PROMPTS = ["a photo of a cup.", "a photo of a key.", "a photo of a ring."]
+
+
+@pytest.fixture(scope="module")
+def pictures() -> torch.Tensor:
+    """[view, picture, 3, side, side]"""
+    return torch.randn(2, 6, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+
+
+@pytest.fixture(scope="module")
+def data(clip, pictures) -> TrainingSet:
+    states = image_prefix(clip.visual, pictures.flatten(0, 1), 9)
+    frozen = image_suffix(clip.visual, states, 9)
+    return TrainingSet(Prefix(states, frozen), torch.tensor([0, 0, 1, 1, 2, 2]))
+
+
+def one(clip, roles, data, *, seed=1, epochs=3, beta=0.5, **schedule) -> TrainingRun:
+    model = DeAR(clip, roles, Settings(text_tokens=2, beta=beta), seed=seed).double()
+    return TrainingRun(model, data, Schedule(epochs=epochs, batch=2, lr=1e-2, **schedule), seed)
+
+
+def fitted(clip, runs, checkpoint=None, each_epoch=None):
+    fabric = Fabric(accelerator="cpu", devices=1)
+    return fit(runs, text_prefix(clip, PROMPTS, 9), clip.encode_text(PROMPTS), fabric, checkpoint, each_epoch)
+
+
+def run(clip, roles, data, *, checkpoint=None, each_epoch=None, **settings):
+    made = one(clip, roles, data, **settings)
+    told = (lambda models: [each_epoch(m) for m in models]) if each_epoch else None
+    (curve,) = fitted(clip, [made], checkpoint, told)
+    return made.model, curve
+
+
+def test_runs_trained_together_are_the_runs_trained_apart(clip, roles, data) -> None:
+    """Other seeds, roles, β and λ in one batch: each run's curve and tokens are its own."""
+
+    def runs() -> list[TrainingRun]:
+        return [
+            one(clip, roles, data, seed=1),
+            one(clip, uniform_roles("mixed", roles), data, seed=2, beta=0.9),
+            one(clip, shuffled_roles(roles, 0), data, seed=1, lambda_reg=0.0, lambda_fusion=3.0),
+        ]
+
+    together, apart = runs(), runs()
+    curves = fitted(clip, together)
+    for i, alone in enumerate(apart):
+        (curve,) = fitted(clip, [alone])
+        assert [sorted(row) for row in curve] == [sorted(row) for row in curves[i]]
+        for a, b in zip(curve, curves[i], strict=True):
+            assert a == pytest.approx(b, rel=1e-5)  # means are kept in single precision
+        for a, b in zip(alone.model.parameters(), together[i].model.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-7)  # AdamW divides by gradients near 0
+
+
+def test_runs_of_other_shapes_are_refused(clip, roles, data) -> None:
+    with pytest.raises(InputError, match="same epochs"):
+        fitted(clip, [one(clip, roles, data), one(clip, roles, data, epochs=4)])
+    odd = TrainingRun(DeAR(clip, roles, Settings(text_tokens=3)).double(), data, Schedule(epochs=3, batch=2), 1)
+    with pytest.raises(InputError, match="one shape"):
+        fitted(clip, [one(clip, roles, data), odd])
+
+
+def test_more_processes_than_pictures_in_a_batch_are_refused(clip, roles, data) -> None:
+    """An empty share has no mean."""
+
+    class Three(Fabric):
+        world_size = 3
+
+    model = one(clip, roles, data)
+    with pytest.raises(InputError, match="expected at most 2 processes, one per picture of a batch, got 3"):
+        fit([model], text_prefix(clip, PROMPTS, 9), clip.encode_text(PROMPTS), Three(accelerator="cpu", devices=1))
+
+
+def test_schedule_by_hand() -> None:
+    """CoOp's: the warm-up epoch, then the whole cosine from its top, so that the last rate is above zero."""
+    schedule = Schedule(epochs=4, lr=8.0, warmup_epochs=1, warmup_lr=0.5)
+    assert [schedule.rate(e) for e in range(4)] == pytest.approx([0.5, 8.0, 4 * (1 + math.sqrt(0.5)), 4.0])
+    assert Schedule(epochs=2, lr=8.0, warmup_epochs=0).rate(0) == 8.0
+
+
+def test_the_same_seed_gives_the_same_run(clip, roles, data) -> None:
+    (one, curve), (two, again) = run(clip, roles, data), run(clip, roles, data)
+    assert curve == again
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert run(clip, roles, data, seed=2)[1] != curve
+
+
+def test_training_learns_and_leaves_clip_alone(clip, roles, data) -> None:
+    before = {k: v.clone() for k, v in clip.model.state_dict().items()}
+    model, curve = run(clip, roles, data, epochs=8)
+    assert curve[-1]["cross_entropy"] < curve[0]["cross_entropy"] - 0.1
+    assert curve[0]["alpha_cls"] < curve[-1]["alpha_cls"] < 1
+    assert all(torch.equal(before[k], v) for k, v in clip.model.state_dict().items())
+    assert all(p.grad is None for p in clip.model.parameters())
+    assert not model.training
+
+
+class Killed(Exception):
+    """Stands for a kill between two epochs."""
+
+
+@pytest.mark.parametrize("survived", [1, 2])
+def test_a_killed_run_ends_where_it_would_have(clip, roles, data, tmp_path, survived) -> None:
+    whole, curve = run(clip, roles, data)
+    path = tmp_path / "checkpoint.safetensors"
+
+    def kill(model: DeAR) -> dict[str, float]:
+        if path.exists() and len(read_tensors(path)[1]["curves"][0]) == survived:
+            raise Killed
+        return {}
+
+    with pytest.raises(Killed):
+        run(clip, roles, data, checkpoint=path, each_epoch=kill)
+    resumed, rest = run(clip, roles, data, checkpoint=path)
+    assert rest == curve
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+    assert run(clip, roles, data, checkpoint=path)[1] == curve  # a finished run is not trained further
+
+
+def test_the_cached_prefix_trains_like_the_whole_encoder(clip, roles, data, pictures) -> None:
+    """Without room in the cache the prefix is computed when it is needed, a block of pictures at a time."""
+    streamed = Streamed(clip, 9, lambda i: pictures[:, i], 2, data.source.features)
+    for block in (1, 4):
+        (one, curve), (two, again) = run(clip, roles, data), run(clip, roles, TrainingSet(streamed, data.labels, block))
+        for a, b in zip(curve, again, strict=True):
+            assert a == pytest.approx(b, rel=1e-5)
+        for a, b in zip(one.parameters(), two.parameters(), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_views_take_turns(clip, roles, data) -> None:
+    """Epoch e sees view e mod 2: spoiling view 1 changes nothing before epoch 1."""
+    states = data.source.states.clone()
+    states[6:] *= 0.5
+    spoiled = TrainingSet(Prefix(states, data.source.features), data.labels)
+    curve, other = run(clip, roles, data)[1], run(clip, roles, spoiled)[1]
+    assert curve[0] == other[0]
+    assert curve[1] != other[1]
+
+
+def test_accuracy_and_harmonic_mean_by_hand() -> None:
+    logits = torch.tensor([[3.0, 1.0, 2.0], [0.0, 1.0, 2.0], [0.0, 5.0, 2.0], [9.0, 5.0, 2.0]])
+    assert accuracy(logits, torch.tensor([0, 2, 1, 2])) == 75.0
+    assert harmonic_mean(60.0, 90.0) == pytest.approx(72)
+    assert harmonic_mean(100.0, 0.0) == harmonic_mean(0.0, 0.0) == 0.0
+
+
+def test_zero_shot_ignores_lengths() -> None:
+    text = torch.tensor([[100.0, 0.0], [0.0, 1.0]])
+    images = torch.tensor([[1.0, 2.0], [50.0, 1.0]])
+    assert zero_shot(images, text, torch.tensor([1, 0])) == 100.0
+
+
+def test_evaluate_does_not_depend_on_the_batch(clip, roles, data) -> None:
+    model, _ = run(clip, roles, data)
+    text, states = text_prefix(clip, PROMPTS, 9), data.source.states[:6]
+    whole = evaluate(model, states, text, data.labels)
+    assert evaluate(model, states, text, data.labels, batch=4) == whole
+    image, classes = model.image_features(states), model.text_features(text)
+    similarities = model.similarities(image, classes)
+    assert whole.class_feature == accuracy(similarities[:, 0], data.labels)
+    assert whole.fused == accuracy(model.fuse(similarities), data.labels)
+
+
+def test_models_of_several_first_layers_are_evaluated_on_one_stream(clip, roles, data) -> None:
+    states = data.source.states[:6]
+    models = [DeAR(clip, roles, Settings(first_layer=j, text_tokens=k), seed=j).double() for j, k in ((9, 2), (11, 0))]
+    texts = {j: text_prefix(clip, PROMPTS, j) for j in (9, 11)}
+    found = evaluate_together(models, states.split(4), 9, texts, data.labels)
+    deeper = run_layers(clip.visual.transformer, states, 9, 10)
+    assert found == [evaluate(models[0], states, texts[9], data.labels), evaluate(models[1], deeper, texts[11], data.labels)]

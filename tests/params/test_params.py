@@ -1,0 +1,191 @@
+"""Parameter files: every profile's files are valid, and every kind of mistake is one line that says what to mend."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dearlib.errors import InputError
+from dearlib.params import schemas as params
+from dearlib.params import yaml12
+
+ROOT = Path(__file__).parents[2]
+MINI = ROOT / "params" / "mini"
+TRAINING = MINI / "05_training.yaml"
+
+
+@pytest.mark.parametrize("notebook", params.MODELS)
+def test_mini_files_are_valid_and_belong_together(notebook: str) -> None:
+    loaded = params.load_params(notebook, MINI / f"{notebook}.yaml")
+    assert loaded.profile == "mini"
+    assert (loaded.runs_root, loaded.figures_root) == (Path("runs/mini"), Path("figures/mini"))
+
+
+def test_steps_agree_on_what_they_share() -> None:
+    loaded = {n: params.plain(params.load_params(n, MINI / f"{n}.yaml")) for n in params.MODELS}
+    for key in ("clip", "clip_weights", "data_root", "first_layer", "roles", "tokens_per_attribute"):
+        assert len({str(values[key]) for values in loaded.values() if key in values}) == 1, key
+    for key in set(params.Tokens.model_fields) - set(params.OnClip.model_fields):
+        assert loaded["04_dear_model"][key] == loaded["05_training"][key], key
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ({"lrr": "1e-3"}, "lrr: expected lr, got an unknown key"),
+        ({"lr": "fast"}, "lr: expected a valid number, got 'fast'"),
+        ({"lr": "0"}, "lr: expected greater than 0, got 0"),
+        ({"lr": ".inf"}, "lr: expected a valid number, got '.inf'"),
+        ({"shots": "1.5"}, "shots: expected a valid integer, got 1.5"),
+        ({"shots": "true"}, "shots: expected a valid integer, got True"),
+        ({"shots": "null"}, "shots: expected a valid integer, got None"),
+        ({"first_layer": "0"}, "first_layer: expected greater than or equal to 1, got 0"),
+        ({"flip": "yes"}, "flip: expected a valid boolean, got 'yes'"),
+        ({"beta": "1.01"}, "beta: expected less than or equal to 1, got 1.01"),
+        ({"dataset": "../objects"}, "dataset: expected a name of letters, digits, '_', '-' and '.', got '../objects'"),
+        ({"precision": "bf16"}, "precision: expected '32-true', 'bf16-mixed' or '16-mixed', got 'bf16'"),
+        ({"seeds": "[1, 2, 1]"}, "seeds: expected distinct seeds, got [1, 2, 1]"),
+        ({"seeds": "[]"}, "seeds: "),
+        ({"crop_scale": "[1.0, 0.5]"}, "crop_scale: expected [smallest, largest] share, got [1.0, 0.5]"),
+        ({"warmup_epochs": "20"}, "warmup_epochs: expected less than epochs = 20, got 20"),
+        ({"clip_weights": "3"}, "clip_weights: expected a valid string, got 3"),
+        ({"lr": "-1", "beta": "2"}, "(and 1 more)"),
+    ],
+)
+def test_a_mistake_is_one_line_with_file_key_expected_and_got(override: dict[str, str], line: str) -> None:
+    with pytest.raises(InputError) as caught:
+        params.load_params("05_training", TRAINING, override)
+    assert str(caught.value).startswith(f"{TRAINING}: ")
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "expected `key: value` lines, got NoneType"),
+        ("- 1", "expected `key: value` lines, got list"),
+        ("a: [1", "in line 1"),
+        ("a: 1\na: 2", "key a is given twice in line 1"),
+        ("a: \x00", "expected YAML"),
+    ],
+)
+def test_a_file_that_is_no_parameter_file(tmp_path: Path, text: str, line: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"p\.yaml: ") as caught:
+        params.load_params("05_training", path)
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_a_missing_file_and_an_unknown_notebook(tmp_path: Path) -> None:
+    values = yaml12.read_yaml(TRAINING)
+    del values["lr"]
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(InputError, match="lr: expected a value, got none"):
+        params.load_params("05_training", tmp_path / "p.yaml")
+    with pytest.raises(InputError, match="expected a parameter file, got nothing there"):
+        params.load_params("05_training", tmp_path / "q.yaml")
+    with pytest.raises(InputError, match="expected a notebook with parameters"):
+        params.load_params("99_nothing", TRAINING)
+
+
+def test_thresholds_must_be_in_order() -> None:
+    with pytest.raises(InputError, match=r"low: expected less than high = 0\.5, got 0\.5"):
+        params.load_params("02_head_roles", MINI / "02_head_roles.yaml", {"low": "0.5", "high": "0.5"})
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_way_python_writes_a_float_is_read_as_that_float(x: float) -> None:
+    assert yaml12.parse(repr(x), "") == x
+    assert yaml12.parse(f"{x:e}", "") == float(f"{x:e}")
+
+
+def test_scalars_are_those_of_yaml_1_2() -> None:
+    text = "[1e-4, 5E3, 010, no, on, 12:30, 2026-01-01, true, ~, '1e-4']"
+    assert yaml12.parse(text, "") == [1e-4, 5e3, 10, "no", "on", "12:30", "2026-01-01", True, None, "1e-4"]
+
+
+def test_the_hash_knows_values_and_not_how_they_were_written(tmp_path: Path) -> None:
+    loaded = params.load_params("05_training", TRAINING)
+    reordered = dict(reversed(list(params.plain(loaded).items())))
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump(reordered, sort_keys=False))
+    assert params.params_hash(params.load_params("05_training", tmp_path / "p.yaml")) == params.params_hash(loaded)
+    changed = params.load_params("05_training", TRAINING, {"lr": "2e-3"})
+    assert params.params_hash(changed) != params.params_hash(loaded)
+
+
+def test_a_notebook_checks_its_own_cell_from_the_repositorys_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "params").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    cell = params.plain(params.load_params("05_training", TRAINING))
+    assert params.validated("05_training", {**cell, "unrelated": object()}) == params.load_params("05_training", TRAINING)
+    assert Path.cwd() == tmp_path.resolve()
+    with pytest.raises(InputError, match=r"notebooks/05_training\.py: lr: expected a valid number, got '1e-3'"):
+        params.validated("05_training", {**cell, "lr": "1e-3"})
+
+
+def with_per_dataset(tmp_path: Path, lines: str) -> Path:
+    path = tmp_path / "05_training.yaml"
+    path.write_text(TRAINING.read_text() + f"per_dataset:\n{lines}")
+    return path
+
+
+def test_values_of_one_data_set_are_put_in_place(tmp_path: Path) -> None:
+    path = with_per_dataset(tmp_path, "  imagenet: {batch: 32, epochs: 5}\n  dtd: {lr: 2e-3}\n")
+    plain = params.load_params("05_training", path)
+    assert (plain.batch, plain.epochs, plain.lr, plain.per_dataset) == (4, 20, 1e-3, {})
+    special = params.load_params("05_training", path, {"dataset": "imagenet"})
+    assert (special.batch, special.epochs, special.lr, special.per_dataset) == (32, 5, 1e-3, {})
+    by_hand = params.load_params("05_training", path, {"dataset": "imagenet", "epochs": "3"})
+    assert (by_hand.batch, by_hand.epochs) == (32, 3), "what is given on the command line wins"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("  imagenet: {batches: 32}\n", "per_dataset.imagenet: batches: expected batch, got an unknown key"),
+        ("  dtd: {}\n  imagenet: {batch: 0}\n", "per_dataset.imagenet: batch: expected greater than or equal to 1, got 0"),
+        ("  imagenet: {epochs: 1}\n", "per_dataset.imagenet: warmup_epochs: expected less than epochs = 1, got 1"),
+        ("  imagenet: {dataset: dtd}\n", "per_dataset.imagenet: expected {key: value} of a run's settings, got {'dataset': 'dtd'}"),
+        ("  imagenet: 3\n", "per_dataset.imagenet: expected"),
+    ],
+)
+def test_values_of_every_data_set_are_checked(tmp_path: Path, lines: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        params.load_params("05_training", with_per_dataset(tmp_path, lines))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_wrong_without_them_is_told_without_them(tmp_path: Path) -> None:
+    path = with_per_dataset(tmp_path, "  imagenet: {batch: 32}\n")
+    path.write_text(path.read_text().replace("epochs: 20", "epochs: twenty"))
+    with pytest.raises(InputError, match=r"yaml: epochs: expected"):
+        params.load_params("05_training", path)
+
+
+def test_the_paper_profile_is_valid_and_says_where_each_value_is_from() -> None:
+    folder = ROOT / "params" / "paper"
+    steps = {p.name for p in MINI.glob("[0-9]*.yaml")} - {"00_pretrain_mini.yaml", "13_performance.yaml", "14_cost.yaml"}
+    assert {p.name for p in folder.glob("[0-9]*.yaml")} == steps
+    shared: dict[str, set[str]] = {}
+    for path in sorted(folder.glob("[0-9]*.yaml")):
+        loaded = params.plain(params.load_params(path.stem.partition("-")[0], path))
+        assert (loaded["profile"], loaded["runs_root"], loaded["figures_root"]) == ("paper", "runs/paper", "figures/paper")
+        for key in ("clip", "clip_weights", "data_root", "first_layer", "tokens_per_attribute", "text_tokens", "beta", "lr"):
+            shared.setdefault(key, set()).add(str(loaded.get(key, "")))
+        head = path.read_text().split("profile:")[0]
+        assert all(word in head for word in ("make reproduce PROFILE=paper DATA=DIR", "# Needs: ", "# Sources: "))
+    assert all(len(values - {""}) == 1 for values in shared.values()), shared
+
+
+def test_imagenet_s_own_values_in_the_paper_profile() -> None:
+    path = ROOT / "params" / "paper" / "05_training.yaml"
+    dtd, imagenet = (params.plain(params.load_params("05_training", path, {"dataset": name})) for name in ("dtd", "imagenet"))
+    assert {k for k in dtd if dtd[k] != imagenet[k]} == {"dataset", "batch", "epochs", "views", "together"}
+    assert (imagenet["batch"], imagenet["epochs"]) == (32, 5)

@@ -1,0 +1,124 @@
+"""Figures draw what they are given, keep one look, and are the same bytes twice."""
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from dearlib import plots
+from dearlib.methods import masks
+from dearlib.roles.rolefile import HeadRoles
+
+
+@pytest.fixture(autouse=True)
+def _close() -> None:
+    plt.close("all")
+
+
+def test_saved_figures_are_the_same_bytes_twice(tmp_path: Path, roles: HeadRoles) -> None:
+    for name in ("a", "b"):
+        fig, ax = plots.figure()
+        plots.role_map(ax, roles)
+        plots.save(fig, tmp_path / name, "map")
+    for kind in ("svg", "png"):
+        assert (tmp_path / "a" / f"map.{kind}").read_bytes() == (tmp_path / "b" / f"map.{kind}").read_bytes()
+    assert sorted(f.name for f in (tmp_path / "a").iterdir()) == ["map.png", "map.svg"]
+
+
+def test_role_map_has_the_colour_of_each_role_at_its_head(roles: HeadRoles) -> None:
+    fig, ax = plots.figure()
+    image = plots.role_map(ax, roles).images[0]
+    colors = image.to_rgba(image.get_array())
+    for entry in roles.entries:
+        drawn = colors[entry.layer - roles.first_layer, entry.head]
+        assert np.allclose(drawn, mpl.colors.to_rgba(plots.ROLE_COLORS[entry.role]), atol=1 / 255)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["L9", "L10", "L11", "L12"]
+    assert len(fig.legends) == 1
+
+
+@pytest.mark.parametrize("per", [1, 2])
+def test_mask_drawing_colours_what_may_be_seen(roles: HeadRoles, per: int) -> None:
+    head = next(e for e in roles.entries if e.role == "attribute")
+    may = masks.head_mask(head, roles.attributes, 7, per).numpy()
+    _, ax = plots.figure()
+    plots.mask_drawing(ax, may, 7, roles.attributes, "#E69F00")
+    values = np.asarray(ax.collections[0].get_array())
+    expected = np.delete(np.delete(may, range(2, 7), axis=0), range(2, 7), axis=1)  # one patch stands for all
+    assert np.array_equal(values.astype(bool), expected)
+
+
+def test_mask_drawing_refuses_patches_that_differ(roles: HeadRoles) -> None:
+    may = np.ones((12, 12), dtype=bool)
+    may[3, 4] = False
+    _, ax = plots.figure()
+    with pytest.raises(ValueError, match="one value for all patches"):
+        plots.mask_drawing(ax, may, 7, roles.attributes, "#E69F00")
+
+
+def test_ablation_matrix_says_where_no_head_is() -> None:
+    change = np.array([[-3.0, 0.5], [np.nan, np.nan]])
+    _, ax = plots.figure()
+    plots.ablation_matrix(ax, change, change - 1, change + 1, ["color", "shape"], ["color", "shape"])
+    assert [t.get_text() for t in ax.texts] == ["-3.0\n[-4.0, -2.0]", "+0.5\n[-0.5, +1.5]", "no head has this role"]
+
+
+def test_ablation_matrix_without_any_head() -> None:
+    nothing = np.full((2, 2), np.nan)
+    _, ax = plots.figure()
+    plots.ablation_matrix(ax, nothing, nothing, nothing, ["color", "shape"], ["color", "shape"])
+    assert [t.get_text() for t in ax.texts] == ["no head has this role"] * 2
+
+
+def test_the_other_figures_draw(tmp_path: Path, roles: HeadRoles) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.random((16, 16, 3))
+    fig, axes = plots.figure(3, 4, size=(12.0, 9.0))
+    draw = iter(axes.flat)
+    plots.patch_grid(next(draw), image, 4, marked=[0, 15])
+    plots.attention_overlay(next(draw), image, rng.random((4, 4)))
+    plots.contribution_map(next(draw), rng.normal(size=(3, 5)), 1, "share")
+    plots.stacked_parts(next(draw), {"a": rng.random(3), "b": rng.random(3)}, "length")
+    plots.entropy_map(next(draw), roles)
+    plots.cluster_scatter(next(draw), rng.random((6, 2)), np.array([0, 0, 1, 1, -1, -1]), ["color", "shape"])
+    plots.concept_bars(next(draw), {"color": 0.75, "shape": 0.25, "size": 0.0}, "L9 H0")
+    plots.entropy_intervals(next(draw), roles, rng.random(20))
+    plots.role_counts(next(draw), [0.1, 0.2], {"attribute": [1, 2], "mixed": [3, 2]}, 0.15, "low")
+    plots.token_flow(next(draw), np.ones((8, 8), dtype=bool), 3, roles.attributes, "#0072B2")
+    plots.loss_curve(next(draw), [[{"loss": 2.0}, {"loss": 1.0}], [{"loss": 3.0}, {"loss": 1.0}]], "loss", "loss")
+    table = pd.DataFrame({"dataset": ["a", "a"], "method": ["x", "y"], "hm": [50.0, 60.0], "hm_sd": [float("nan"), 1.0]})
+    plots.base_novel_chart(next(draw), table)
+    plots.save(fig, tmp_path, "all")
+    assert (tmp_path / "all.svg").stat().st_size > 10_000
+
+
+def test_intervals_without_a_null(roles: HeadRoles) -> None:
+    _, ax = plots.figure()
+    assert "shuffled" not in "".join(t.get_text() for t in plots.entropy_intervals(ax, roles, np.empty(0)).get_legend().get_texts())
+
+
+def test_difference_map_marks_what_fails_and_dots_what_passes() -> None:
+    difference = pd.DataFrame({"a": [-0.424, 0.004], "b": [float("nan"), 0.012]}, index=["x", "y"])
+    beyond = pd.DataFrame({"a": [0.414, 0.0], "b": [float("nan"), 0.002]}, index=["x", "y"])
+    _, ax = plots.figure()
+    plots.difference_map(ax, difference, beyond, "points")
+    assert [(t.get_position(), t.get_text()) for t in ax.texts] == [((0, 0), "−0.42"), ((1, 1), "+0.01")]
+    assert [tuple(line.get_xydata()[0]) for line in ax.lines] == [(0, 1)]
+
+
+def test_trade_off_has_every_method_at_its_numbers() -> None:
+    averages = pd.DataFrame({"base": [69.0, 85.0, 86.0], "novel": [74.0, 73.0, 80.0]}, index=["x", "y", "ours"])
+    moved = pd.DataFrame({"base": [83.0], "novel": [74.0]}, index=["y"])
+    _, ax = plots.figure()
+    plots.trade_off(ax, averages, "ours", moved, {"ours": ("right", "center")})
+    assert ax.collections[0].get_offsets().tolist() == averages.values.tolist()
+    assert tuple(ax.lines[-1].get_xydata()[0]) == (83.0, 74.0)
+    curves = [line.get_xydata() for line in ax.lines[:-1]]
+    means = [(2 * xy[:, 0] * xy[:, 1] / xy.sum(axis=1)) for xy in curves]
+    assert all(np.allclose(hm, hm[0]) for hm in means)
+    assert {f" HM {hm[0]:.0f}" for hm in means} < {t.get_text() for t in ax.texts}

@@ -1,0 +1,160 @@
+"""Table 2 by hand, and records that are whole or refused."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dearlib.errors import InputError
+from dearlib.params.schemas import BaseToNovel
+from dearlib.study import tables
+from dearlib.study.averages import AVERAGE, accuracies, base_to_novel, methods_by_datasets, presentable
+from dearlib.study.records import Metric, RunRecord, load_records, origin, provenance, tidy, together
+
+
+def record(dataset: str, metrics: list[tuple[str, str, int | None, float]], **changes: object) -> RunRecord:
+    """`metrics`: (split, method, seed, accuracy), all of the test part."""
+    values = {
+        "notebook": "05_training",
+        "parameters": {"dataset": dataset},
+        "parameters_sha256": "p",
+        "weights_sha256": "w" * 64,
+        "roles_sha256": "r" * 64,
+        "split_sha256": {dataset: "s" * 64},
+        "wall_seconds": 1.0,
+        "metrics": tuple(
+            Metric(dataset=dataset, split=s, part="test", method=m, seed=seed, accuracy=a)  # type: ignore[arg-type]
+            for s, m, seed, a in metrics
+        ),
+        **provenance(),
+    }
+    return RunRecord(**{**values, **changes})
+
+
+@pytest.fixture
+def records() -> list[RunRecord]:
+    one = [("base", "CLIP", None, 50.0), ("novel", "CLIP", None, 60.0)]
+    one += [("base", "DeAR", 1, 80.0), ("novel", "DeAR", 1, 60.0), ("base", "DeAR", 2, 84.0), ("novel", "DeAR", 2, 62.0)]
+    two = [("base", "CLIP", None, 70.0), ("novel", "CLIP", None, 40.0)]
+    two += [("base", "DeAR", 1, 90.0), ("novel", "DeAR", 1, 50.0), ("base", "DeAR", 2, 92.0), ("novel", "DeAR", 2, 54.0)]
+    return [record("cups", one), record("keys", two)]
+
+
+def test_table_by_hand(records) -> None:
+    table = base_to_novel(tidy(records), ["cups", "keys"], ["CLIP", "DeAR"]).set_index(["dataset", "method"])
+    cups = table.loc[("cups", "DeAR")]
+    assert (cups["base"], cups["novel"], cups["n"]) == (82, 61, 2)
+    assert cups["hm"] == pytest.approx(2 * 82 * 61 / 143)  # of the means, not the mean of 68.57 and 71.34
+    assert cups["base_sd"] == pytest.approx(math.sqrt(8))  # ddof = 1
+    average = table.loc[("average", "DeAR")]
+    assert (average["base"], average["novel"]) == (86.5, 56.5)
+    assert average["base_sd"] == pytest.approx(math.sqrt(4.5))  # of 85 and 88, the seeds' averages
+    assert average["hm"] == pytest.approx(2 * 86.5 * 56.5 / 143)
+    clip = table.loc[("average", "CLIP")]
+    assert (clip["base"], clip["novel"], clip["n"]) == (60, 50, 1)
+    assert math.isnan(clip["base_sd"])
+
+
+def test_validation_never_enters_the_table(records) -> None:
+    metrics = tidy(records)
+    before = base_to_novel(metrics, ["cups", "keys"], ["DeAR"])
+    metrics.loc[len(metrics)] = ["cups", "base", "val", "DeAR", 1, 0.0, None, None]
+    pd.testing.assert_frame_equal(base_to_novel(metrics, ["cups", "keys"], ["DeAR"]), before)
+
+
+@pytest.mark.parametrize("lost", ["dataset", "half", "seed"])
+def test_a_gap_is_an_error_not_a_smaller_mean(records, lost) -> None:
+    metrics = tidy(records)
+    keys = (metrics.dataset == "keys") & (metrics.method == "DeAR")
+    gap = {"dataset": keys, "half": keys & (metrics.split == "novel"), "seed": keys & (metrics.seed == 2)}[lost]
+    with pytest.raises(InputError, match="table 2"):
+        base_to_novel(metrics[~gap], ["cups", "keys"], ["DeAR"])
+
+
+def test_files(records, tmp_path) -> None:
+    table = base_to_novel(tidy(records), ["cups", "keys"], ["CLIP", "DeAR"])
+    tables.write(table, presentable(table), tmp_path / "table2", {"why": "test"})
+    back = pd.read_csv(tmp_path / "table2.csv")
+    pd.testing.assert_frame_equal(back, table.round(4), check_dtype=False)
+    assert "82.00 ± 2.83" in (tmp_path / "table2.md").read_text()
+    assert r"82.00 $\pm$ 2.83" in (tmp_path / "table2.tex").read_text()
+    assert presentable(table)["Base"].tolist()[0] == "50.00"
+    assert {p.name for p in tmp_path.iterdir()} == {f"table2.{kind}" for kind in ("csv", "md", "tex", "json")}
+
+
+def test_records_round_trip(records, tmp_path) -> None:
+    for r in records:
+        r.save(tmp_path / f"{r.parameters['dataset']}.json")
+    assert load_records(sorted(tmp_path.iterdir())) == records
+
+
+def test_records_that_do_not_belong_together(records, tmp_path) -> None:
+    changed = {"weights_sha256": "v" * 64, "roles_sha256": "q" * 64, "split_sha256": {"cups": "t" * 64}}
+    records[0].save(tmp_path / "a.json")
+    for name, value in changed.items():
+        records[1].model_copy(update={name: value}).save(tmp_path / "b.json")
+        with pytest.raises(InputError, match="records: expected one"):
+            load_records([tmp_path / "a.json", tmp_path / "b.json"])
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", '{"notebook": '])
+def test_a_bad_record_is_one_line(tmp_path, content) -> None:
+    path = tmp_path / "record.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match="expected a run record") as caught:
+        RunRecord.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def transfer(*rows: tuple[str, str, int | None, float, str | None]) -> pd.DataFrame:
+    """Metrics on all classes: data set, method, seed, accuracy, what it was trained on."""
+    return pd.DataFrame(
+        [
+            Metric(dataset=d, split="all", part="test", method=m, seed=s, accuracy=a, trained_on=t).model_dump()  # type: ignore[arg-type]
+            for d, m, s, a, t in rows
+        ]
+    )
+
+
+AWAY = transfer(
+    ("cups", "CLIP", None, 50.0, None), ("keys", "CLIP", None, 60.0, None),
+    ("cups", "DeAR", 1, 54.0, "source"), ("keys", "DeAR", 1, 60.0, "source"),
+    ("cups", "DeAR", 2, 56.0, "source"), ("keys", "DeAR", 2, 64.0, "source"),
+    ("cups", "DeAR", 1, 99.0, None), ("cups", "DeAR", 2, 99.0, None), ("keys", "DeAR", 1, 99.0, None), ("keys", "DeAR", 2, 99.0, None),
+)  # fmt: skip
+
+
+def test_transfer_by_hand() -> None:
+    """The average is over data sets first; runs trained on a target itself are another table's."""
+    table = accuracies(AWAY, ["cups", "keys"], ["CLIP", "DeAR"], trained_on="source").set_index(["dataset", "method"])
+    assert table.loc[("cups", "DeAR"), "accuracy"] == 55
+    assert table.loc[(AVERAGE, "DeAR"), "accuracy"] == 58.5
+    assert table.loc[(AVERAGE, "DeAR"), "accuracy_sd"] == pytest.approx(math.sqrt(4.5))  # of 57 and 60
+    assert table.loc[(AVERAGE, "CLIP"), "accuracy"] == 55
+    assert math.isnan(table.loc[(AVERAGE, "CLIP"), "accuracy_sd"])
+
+
+def test_wide_tables_print_the_best_in_bold() -> None:
+    wide = methods_by_datasets(accuracies(AWAY, ["cups", "keys"], ["CLIP", "DeAR"], "source"), [AVERAGE, "cups"])
+    assert wide.to_numpy().tolist() == [["CLIP", 1, "55.00", "50.00"], ["DeAR", 2, "**58.50 ± 2.12**", "**55.00 ± 1.41**"]]
+
+
+@pytest.mark.parametrize("gap", [("cups", 1), ("cups", None)])
+def test_a_gap_in_transfer_is_an_error(gap) -> None:
+    kept = AWAY[~((AWAY.dataset == gap[0]) & (AWAY.trained_on == "source") & ((AWAY.seed == gap[1]) | (gap[1] is None)))]
+    with pytest.raises(InputError, match="table: expected"):
+        accuracies(kept, ["cups", "keys"], ["DeAR"], "source")
+
+
+def test_records_of_different_roles_do_not_stand_together(records) -> None:
+    other = records[1].model_copy(update={"roles_sha256": "q" * 64})
+    with pytest.raises(InputError, match="expected one roles_sha256, got qqq"):
+        together([records[0], other])
+
+
+def test_the_sidecar_names_its_records(records) -> None:
+    told = origin("06_base_to_novel", BaseToNovel(profile="x", runs_root=Path("r"), figures_root=Path("f"), datasets=("cups",)), records)
+    assert [r["dataset"] for r in told["records"]] == ["cups", "keys"]
+    assert told["weights_sha256"] == records[0].weights_sha256

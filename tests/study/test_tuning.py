@@ -1,0 +1,70 @@
+"""The search for hyper-parameters: what it tries, how it ranks, what it refuses."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dearlib.errors import InputError
+from dearlib.params.schemas import Training, load_params
+from dearlib.study import tuning
+from dearlib.study.tuning import Plan, read_plan, settings_of, summary
+
+MINI = Path(__file__).parents[2] / "params" / "mini"
+
+
+def start() -> Training:
+    params = load_params("05_training", MINI / "05_training.yaml")
+    assert isinstance(params, Training)
+    return params
+
+
+def test_one_key_changes_at_a_time() -> None:
+    plan = Plan(datasets=["objects"], seeds=[1], alternatives={"beta": [start().beta, 0.11, 0.22], "lambda_reg": [0.033]})
+    tried = list(settings_of(start(), plan))
+    assert tried[0] == start()
+    assert [(p.beta, p.lambda_reg) for p in tried[1:]] == [
+        (0.11, start().lambda_reg),
+        (0.22, start().lambda_reg),
+        (start().beta, 0.033),
+    ]
+
+
+def test_the_best_setting_has_the_best_harmonic_mean_of_means() -> None:
+    rows = pd.DataFrame(
+        {"beta": [0.1, 0.1, 0.2, 0.2], "base": [90.0, 70.0, 60.0, 60.0], "novel": [20.0, 40.0, 60.0, 50.0]},
+    )
+    table = summary(rows, ["beta"])
+    assert list(table.index) == [0.2, 0.1]
+    assert table.loc[0.1, "hm"] == pytest.approx(2 * 80 * 30 / 110)
+
+
+def test_the_committed_plan_is_valid_and_a_wrong_one_is_one_line(tmp_path) -> None:
+    assert read_plan(MINI / "tuning.yaml").alternatives
+    (tmp_path / "plan.yaml").write_text("datasets: [a]\nseeds: [1]\nalternatives: {bet: [1]}\n")
+    with pytest.raises(InputError, match=r"plan.yaml: alternatives: .*'bet'") as caught:
+        read_plan(tmp_path / "plan.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_finished_trials_are_not_run_again(tmp_path) -> None:
+    """All rows are there, also as a CSV gives numbers back, so no trial (which would need data and roles) starts."""
+    plan = Plan(datasets=["objects", "digits"], seeds=[1], alternatives={"beta": [0.25], "epochs": [3]})
+    belongs = {"weights": "w" * 12, "roles": "r" * 12}
+    rows = [
+        {**belongs, "beta": p.beta, "epochs": p.epochs, "dataset": d, "seed": 1, "base": 50.0, "novel": 40.0}
+        for p in settings_of(start(), plan)
+        for d in plan.datasets
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    frame = tuning._run(plan, start(), belongs, tmp_path / "t.csv", cores=1)
+    assert len(frame) == len(rows) == 6
+    assert frame["base"].eq(50).all()
+
+
+def test_the_committed_trials_chose_the_committed_settings() -> None:
+    """Among single changes of one round, the setting in 05_training.yaml has the best harmonic mean on validation pictures."""
+    trials = pd.read_csv(MINI / "tuning.csv")
+    keys = [k for k in trials.columns if k in Training.model_fields and k not in ("dataset", "seed", "roles")]
+    best = summary(trials, keys).index[0]
+    assert list(best) == [getattr(start(), k) for k in keys]

@@ -1,0 +1,106 @@
+"""Files written whole or not at all: on a full disk, and by two writers at once."""
+
+import os
+import resource
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from dearlib.clip import prefix
+from dearlib.clip.loading import FrozenClip, random_clip
+from dearlib.clip.prefix import Cache
+from dearlib.errors import InputError
+from dearlib.files import filled_tensors, mapped_tensors, read_tensors, write_tensors, write_text
+
+
+@pytest.fixture(scope="module")
+def mini() -> FrozenClip:
+    return random_clip()
+
+
+@pytest.fixture
+def _little_room() -> Iterator[None]:
+    """No file may grow beyond 100 kB: a write that really fails, as on a full disk or over a quota."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def fill(path: Path) -> None:
+    with filled_tensors(path, {"a": (torch.float32, (100_000,))}, {}) as tensors:
+        tensors["a"].fill_(1.0)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [lambda p: write_text(p, "x" * 400_000), lambda p: write_tensors(p, {"a": torch.zeros(100_000)}), fill],
+    ids=["text", "tensors", "filled in place"],
+)
+@pytest.mark.usefixtures("_little_room")
+def test_a_failed_write_is_one_line_and_leaves_the_old_file(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    path = tmp_path / "kept"
+    path.write_text("old")
+    with pytest.raises(InputError, match=r"kept: could not be written \(.*\); make room or choose another folder$"):
+        write(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+    assert path.read_text() == "old"
+
+
+@pytest.mark.usefixtures("_little_room")
+def test_a_prefix_that_does_not_fit_on_the_disk_is_refused_before_it_is_computed(mini: FrozenClip, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="make room or choose another folder"):
+        prefix.cached(Cache(tmp_path), mini, 9, "x", 50, lambda i: pytest.fail("computed for nothing"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
+def test_a_full_device_is_the_same_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENOSPC itself, at the moment when the buffer is written out."""
+    monkeypatch.setattr("dearlib.files._partial", lambda path: Path("/dev/full"))
+    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
+    with pytest.raises(InputError, match="No space left on device"):
+        write_text(tmp_path / "x", "some text")
+
+
+def test_two_jobs_that_make_one_prefix_at_once(mini: FrozenClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both find it missing and both compute; neither harms the other, although on two nodes they may have the same process number."""
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    both_there = threading.Barrier(2, timeout=60)
+    compute = prefix.compute
+    made: list[prefix.Prefix] = []
+
+    def compute_when_both_are_there(*args: object) -> None:
+        both_there.wait()
+        compute(*args)  # type: ignore[arg-type]
+
+    def job() -> None:
+        made.append(prefix.cached(Cache(tmp_path), mini, 9, "x", 3, lambda i: torch.full((1, 3, 64, 64), i / 4)))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(prefix, "compute", compute_when_both_are_there)
+    jobs = [threading.Thread(target=job) for _ in range(2)]
+    for thread in jobs:
+        thread.start()
+    for thread in jobs:
+        thread.join()
+    monkeypatch.undo()
+    (entry,) = tmp_path.iterdir()
+    alone = prefix.cached(Cache(tmp_path / "alone"), mini, 9, "x", 3, lambda i: torch.full((1, 3, 64, 64), i / 4))
+    for one in (*made, prefix.Prefix(**mapped_tensors(entry)[0])):
+        assert torch.equal(one.states, alone.states)  # type: ignore[union-attr]
+        assert torch.equal(one.features, alone.features)
+    assert len(made) == 2
+
+
+def test_a_kill_midway_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(KeyboardInterrupt), filled_tensors(path, {"a": (torch.float32, (3,))}, {}):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+    write_tensors(path, {"a": torch.ones(3)}, {"n": 1})
+    tensors, notes = read_tensors(path)
+    assert tensors["a"].tolist() == [1, 1, 1]
+    assert notes == {"n": 1}
