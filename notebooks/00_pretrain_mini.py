@@ -57,7 +57,7 @@ from dearlib import plots
 from dearlib.clip.loading import load, random_clip
 from dearlib.datasets.world import scene, vocabulary
 from dearlib.mini import pretraining
-from dearlib.params.schemas import params_hash, validated
+from dearlib.params.reading import params_hash, validated
 
 p = validated("00_pretrain_mini", globals())
 recipe = pretraining.Recipe(**{f.name: getattr(p, f.name) for f in fields(pretraining.Recipe)})

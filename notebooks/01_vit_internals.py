@@ -39,10 +39,11 @@ from IPython.display import Markdown, display
 
 from dearlib import plots
 from dearlib.clip import attention
-from dearlib.clip.loading import check_cut, load
+from dearlib.clip.cut import check_cut
+from dearlib.clip.loading import load
 from dearlib.datasets import classnames, half, open_image, prompts, read_split
 from dearlib.errors import InputError
-from dearlib.params.schemas import validated
+from dearlib.params.reading import validated
 from dearlib.roles.heads import decompose
 
 p = validated("01_vit_internals", globals())

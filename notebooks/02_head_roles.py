@@ -61,16 +61,16 @@ from torch.nn import functional
 from torch.nn.functional import normalize
 
 from dearlib import plots
-from dearlib.clip.loading import check_cut, load
-from dearlib.clip.prefix import contents
+from dearlib.clip.cache import contents
+from dearlib.clip.cut import check_cut
+from dearlib.clip.loading import load
 from dearlib.datasets import entry, open_image, read_split
 from dearlib.datasets.world import vocabulary
 from dearlib.datasets.world.scene import scene
 from dearlib.files import write_text
-from dearlib.params.schemas import validated
+from dearlib.params.reading import validated
 from dearlib.roles import concepts as concept
-from dearlib.roles import rolefile as role
-from dearlib.roles import textspan
+from dearlib.roles import entropy, textspan, uncertainty
 from dearlib.roles.controls import role_counts, roles_by_loss
 from dearlib.roles.heads import decompose, head_contributions, mean_ablate
 from dearlib.roles.phrases import read_pool
@@ -294,8 +294,8 @@ said = [known.names[i] for i in assigned[shown].tolist() if i >= 0]
 share = {c: said.count(c) / len(said) for c in known.names}
 bits = sum(v * math.log2(1 / v) for v in share.values() if v > 0)  # 0 · log 0 = 0
 sum_ = " + ".join(f"{v:.2f}·{math.log2(1 / v):.2f}" for v in share.values() if v > 0)
-p_head = role.concept_distribution(assigned[shown], len(known.names))
-assert abs(bits - role.concept_entropy(p_head).item()) < 1e-9
+p_head = entropy.concept_distribution(assigned[shown], len(known.names))
+assert abs(bits - entropy.concept_entropy(p_head).item()) < 1e-9
 display(Markdown(f"{name[shown]}: " + ", ".join(f"{c} {said.count(c)}" for c in share if said.count(c)) + f" of {len(said)} "
     f"phrases, so "
                  f"H = {sum_} = **{bits:.2f} bits** of at most log2 {len(known.names)} = "
@@ -309,13 +309,13 @@ display(Markdown(f"{name[shown]}: " + ", ".join(f"{c} {said.count(c)}" for c in 
 # in between **Mixed**.
 
 # %%
-resampled = role.bootstrap_entropy(spoken, text, known.assignment, p.rank, p.steps, p.bootstrap, p.seed)
-null = role.null_entropy(known.assignment, int(length.median()), p.null_draws, p.seed) if p.null_draws else torch.empty(0)
+resampled = uncertainty.bootstrap_entropy(spoken, text, known.assignment, p.rank, p.steps, p.bootstrap, p.seed)
+null = uncertainty.null_entropy(known.assignment, int(length.median()), p.null_draws, p.seed) if p.null_draws else torch.empty(0)
 elsewhere = {"profile", "runs_root", "figures_root", "data_root", "clip", "clip_weights", "device"}  # decides no role
-roles = role.find_roles(
+roles = entropy.find_roles(
     result.indices, pool, known, model=model.name, weights_sha256=model.weights_sha256, first_layer=p.first_layer, heads=model.heads,
     attributes=p.attributes, low=p.low, high=p.high, settings=p.model_dump(mode="json", exclude=elsewhere),
-    intervals=role.entropy_intervals(resampled) if p.bootstrap else None,
+    intervals=uncertainty.entropy_intervals(resampled) if p.bootstrap else None,
 )  # fmt: skip
 roles.save(Path(p.runs_root) / "02_head_roles" / "roles.json")
 columns = ["layer", "head", "role", "concept", "entropy"]
@@ -386,7 +386,7 @@ grid = np.linspace(0.05, 0.95, 19)
 
 def count(low: float, high: float) -> dict[str, int]:
     """Heads per role under other thresholds."""
-    given = [role.assign_role(e.entropy, e.concept, len(known.names), low, high, p.attributes) for e in roles.entries]
+    given = [entropy.assign_role(e.entropy, e.concept, len(known.names), low, high, p.attributes) for e in roles.entries]
     return {r: given.count(r) for r in plots.ROLE_NAMES}
 
 

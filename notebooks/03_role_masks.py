@@ -31,10 +31,11 @@ from IPython.display import Markdown, display
 
 from dearlib import plots
 from dearlib.clip import attention
-from dearlib.clip.loading import image_prefix, image_suffix, load
+from dearlib.clip.cut import image_prefix, image_suffix
+from dearlib.clip.loading import load
 from dearlib.datasets.generated import note
 from dearlib.methods import masks
-from dearlib.params.schemas import validated
+from dearlib.params.reading import validated
 from dearlib.roles.controls import uniform_roles
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import tables

@@ -54,12 +54,14 @@ from IPython.display import Markdown, display
 
 from dearlib import plots
 from dearlib.clip import attention
-from dearlib.clip.loading import image_prefix, load, text_prefix
+from dearlib.clip.cut import image_prefix, text_prefix
+from dearlib.clip.loading import load
 from dearlib.datasets import classnames, half, open_image, prompts, read_split
 from dearlib.datasets.generated import note
-from dearlib.methods.dear import DeAR, Settings, losses
+from dearlib.methods.dear import DeAR, Settings
+from dearlib.methods.losses import losses
 from dearlib.methods.masks import layer_mask
-from dearlib.params.schemas import validated
+from dearlib.params.reading import validated
 from dearlib.roles.controls import uniform_roles
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import tables

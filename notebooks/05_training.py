@@ -68,14 +68,16 @@ import pandas as pd
 import torch
 
 from dearlib import plots
-from dearlib.clip import prefix
-from dearlib.clip.loading import check_cut, load, text_prefix
+from dearlib.clip import cache as kept_states
+from dearlib.clip.cut import check_cut, text_prefix
+from dearlib.clip.loading import load
 from dearlib.datasets import classnames, few_shot, half, prompts, read_split, split_sha256
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.evaluation import evaluate, evaluate_together, harmonic_mean, zero_shot
 from dearlib.methods.stack import Stack
 from dearlib.methods.training import Schedule, TrainingRun, TrainingSet, fit
-from dearlib.params.schemas import params_hash, plain, validated
+from dearlib.params.reading import params_hash, validated
+from dearlib.params.schemas import plain
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import experiment
 from dearlib.study.records import Metric, RunRecord, provenance
@@ -131,7 +133,7 @@ cache = experiment.cache(p)
 def kept(items):
     """States on the verge of layer J and frozen features of plain pictures."""
     with fabric.rank_zero_first():  # of several processes the others find it in the cache
-        return prefix.of_items(cache, frozen, p.first_layer, items)
+        return kept_states.of_items(cache, frozen, p.first_layer, items)
 
 
 test = {"base": kept(base.test), "novel": kept(novel.test)}
@@ -147,7 +149,7 @@ print(text["base"][0], "·", len(test["base"].features), "base and", len(test["n
 # rounding of the states, which half precision (`cache_dtype`) makes coarser.
 
 # %%
-from dearlib.clip.loading import image_suffix
+from dearlib.clip.cut import image_suffix
 from dearlib.datasets import open_image
 
 some = torch.stack([frozen.preprocess(open_image(item.path)) for item in base.test[:4]]).to(fabric.device)
@@ -213,7 +215,7 @@ _ = ax.set(xlabel="epoch", ylabel="learning rate")
 def views_of(sample, s):
     """The training set of one seed: `views` views of every picture, on the verge of layer J."""
     with fabric.rank_zero_first():
-        kept_views = prefix.of_views(cache, frozen, p.first_layer, sample.train, s, p.views, p.crop_scale, p.flip)
+        kept_views = kept_states.of_views(cache, frozen, p.first_layer, sample.train, s, p.views, p.crop_scale, p.flip)
     return TrainingSet(kept_views, torch.tensor([item.label for item in sample.train]))
 
 
@@ -235,7 +237,7 @@ print(f"{len(runs)} runs × {p.batch} pictures: a step has {len(runs) * p.batch}
 
 # %%
 split_file = split_sha256(p.data_root, p.dataset)
-key = prefix.digest([params_hash(p), frozen.weights_sha256, head_roles.sha256, split_file, prefix.contents(split.train)])
+key = kept_states.digest([params_hash(p), frozen.weights_sha256, head_roles.sha256, split_file, kept_states.contents(split.train)])
 validation = [(kept(few[s].val), torch.tensor([item.label for item in few[s].val])) for s in p.seeds]
 
 

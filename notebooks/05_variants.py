@@ -80,11 +80,13 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from dearlib import plots
-from dearlib.clip import prefix
-from dearlib.clip.loading import check_cut, load, text_prefix
+from dearlib.clip import cache as kept_states
+from dearlib.clip.cut import check_cut, text_prefix
+from dearlib.clip.loading import load
 from dearlib.datasets import classnames, few_shot, half, prompts, read_split, split_sha256
 from dearlib.methods.evaluation import accuracy, evaluate_together, zero_shot
-from dearlib.params.schemas import params_hash, plain, validated
+from dearlib.params.reading import params_hash, validated
+from dearlib.params.schemas import plain
 from dearlib.roles.controls import shielded
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import experiment
@@ -133,7 +135,7 @@ texts = {key: prompts(key[0], classnames(part)) for key, part in tests.items()}
 start = time.monotonic()
 cache = experiment.cache(p)
 with fabric.rank_zero_first():  # of several processes the others find it in the cache
-    shared = {key: prefix.of_items(cache, frozen, found.first_layer, part.test) for key, part in tests.items()}
+    shared = {key: kept_states.of_items(cache, frozen, found.first_layer, part.test) for key, part in tests.items()}
 size = sum(len(s.features) for s in shared.values())
 gigabytes = size * (frozen.patches + 1) * frozen.d_model * cache.dtype.itemsize / 1e9
 print(f"{size:,} test pictures through layers 1 to {found.first_layer - 1}: {gigabytes:.2f} GB of states")
@@ -177,8 +179,8 @@ print(f"{len(trials)} runs in {len(groups)} batches of {', '.join(str(len(g)) fo
 trained = {}
 for group in tqdm(groups, desc="batches of runs", mininterval=5):
     own = [trials[key] for key in group]
-    depends = [part for t in own for part in (params_hash(t.p), t.roles.sha256, prefix.contents(t.items), str(t.seed))]
-    checkpoint = run_folder / f"checkpoint-{prefix.digest([frozen.weights_sha256, *depends])}.safetensors"
+    depends = [part for t in own for part in (params_hash(t.p), t.roles.sha256, kept_states.contents(t.items), str(t.seed))]
+    checkpoint = run_folder / f"checkpoint-{kept_states.digest([frozen.weights_sha256, *depends])}.safetensors"
     models, _ = experiment.train(frozen, own, texts[p.dataset, learned], fabric, checkpoint)
     trained |= dict(zip(group, models, strict=True))
 
@@ -202,7 +204,7 @@ if p.linear_probe:
         for s in p.seeds:
             few = half(few_shot(split, shots, s), learned)
             sets = [
-                (prefix.of_items(cache, frozen, found.first_layer, i).features, experiment.labels(i)) for i in (few.train, few.val)
+                (kept_states.of_items(cache, frozen, found.first_layer, i).features, experiment.labels(i)) for i in (few.train, few.val)
             ]
             logits = experiment.linear_probe(*sets, shared[home].features)
             note(home, "test", "linear probe", s, accuracy(logits, label[home]), shots)

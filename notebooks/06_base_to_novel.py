@@ -34,7 +34,7 @@ from IPython.display import Markdown
 from dearlib import plots
 from dearlib.methods.evaluation import harmonic_mean
 from dearlib.paper.reported import beside
-from dearlib.params.schemas import validated
+from dearlib.params.reading import validated
 from dearlib.study import tables
 from dearlib.study.averages import base_to_novel, presentable
 from dearlib.study.records import load_records, origin, tidy

@@ -38,7 +38,7 @@ from IPython.display import Markdown
 from dearlib import plots
 from dearlib.datasets import classnames, open_image, read_split
 from dearlib.paper.reported import beside, reported
-from dearlib.params.schemas import validated
+from dearlib.params.reading import validated
 from dearlib.study import tables
 from dearlib.study.averages import AVERAGE, accuracies, methods_by_datasets
 from dearlib.study.contrasts import Contrast, difference, paired

@@ -34,7 +34,7 @@ from IPython.display import Markdown
 
 from dearlib import plots
 from dearlib.files import write_text
-from dearlib.params.schemas import validated
+from dearlib.params.reading import validated
 from dearlib.study import tables
 from dearlib.study.averages import AVERAGE
 from dearlib.study.contrasts import Contrast, difference, paired

@@ -41,7 +41,7 @@ from IPython.display import Markdown
 from dearlib import plots
 from dearlib.files import read_tensors
 from dearlib.paper.reported import beside, reported
-from dearlib.params.schemas import load_values, validated
+from dearlib.params.reading import load_values, validated
 from dearlib.roles.controls import role_counts, shielded
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import tables

@@ -44,14 +44,15 @@ from IPython.display import Markdown
 from sklearn.manifold import TSNE
 
 from dearlib import plots
-from dearlib.clip import prefix
+from dearlib.clip import cache as kept_states
 from dearlib.clip.loading import load
 from dearlib.datasets import entry, open_image, read_split, split_sha256
 from dearlib.datasets.world import vocabulary
 from dearlib.files import write_text
 from dearlib.methods import retrieval
 from dearlib.methods.dear import DeAR
-from dearlib.params.schemas import accelerator, load_values, params_hash, plain, validated
+from dearlib.params.reading import accelerator, load_values, params_hash, validated
+from dearlib.params.schemas import plain
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import experiment, tables
 from dearlib.study.contrasts import Contrast, difference, paired
@@ -80,7 +81,7 @@ print(f"{len(tokens)} models trained on {p.source} · weights {frozen.weights_sh
 test = read_split(p.data_root, p.source).test
 count = min(p.gallery or len(test), len(test))
 gallery = [test[i] for i in sorted(np.random.default_rng(0).choice(len(test), size=count, replace=False))]
-kept = prefix.of_items(experiment.cache(trained_with), frozen, roles.first_layer, gallery)
+kept = kept_states.of_items(experiment.cache(trained_with), frozen, roles.first_layer, gallery)
 models = [DeAR.load(path, frozen, roles).to(where) for path in tokens]
 by_model = [retrieval.features_by_token(model, kept.chunks()) for model in models]
 unit = torch.nn.functional.normalize(kept.features, dim=-1)

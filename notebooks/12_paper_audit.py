@@ -41,7 +41,7 @@ from dearlib import plots
 from dearlib.methods.evaluation import harmonic_mean
 from dearlib.paper import audit
 from dearlib.paper.reported import FOLDER, all_reported, reported_claims
-from dearlib.params.schemas import validated
+from dearlib.params.reading import validated
 from dearlib.study import tables
 
 p = validated("12_paper_audit", globals())

@@ -43,7 +43,7 @@ from dearlib.clip import attention
 from dearlib.clip.loading import MINI
 from dearlib.errors import InputError
 from dearlib.methods.masks import layer_mask
-from dearlib.params.schemas import validated
+from dearlib.params.reading import validated
 from dearlib.study.records import RunRecord
 
 p = validated("13_performance", globals())

@@ -44,11 +44,11 @@ import torch
 from dearlib import plots
 from dearlib.bench import meters, ways
 from dearlib.bench.cost import BYTES, Shape, Sizes, Work, layers_gflop, training_work, variants_work
-from dearlib.clip.loading import image_prefix, load
+from dearlib.clip.cut import frozen_features, image_prefix
+from dearlib.clip.loading import load
 from dearlib.datasets import classnames, entry, read_split
 from dearlib.errors import InputError
-from dearlib.methods.suffix import frozen_features
-from dearlib.params.schemas import load_params, validated
+from dearlib.params.reading import load_params, validated
 from dearlib.study.records import RunRecord
 
 p = validated("14_cost", globals())

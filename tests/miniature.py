@@ -18,7 +18,8 @@ from public_layout import build
 
 from dearlib.datasets import PUBLIC, SOURCE, entry
 from dearlib.datasets.generated import FILE, Declaration
-from dearlib.params.schemas import load_params, plain
+from dearlib.params.reading import load_params
+from dearlib.params.schemas import plain
 
 ROOT = Path(__file__).parents[1]
 DATA, WEIGHTS, PARAMS = Path("data/miniature"), Path("cache/miniature/ViT-B-16-random.safetensors"), Path("params/miniature")

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from conftest import make_roles
 
-from dearlib.clip.loading import image_prefix, image_suffix, random_clip, text_prefix
+from dearlib.clip.cut import image_prefix, image_suffix, text_prefix
+from dearlib.clip.loading import random_clip
 from dearlib.clip.prefix import Prefix
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.training import Schedule, TrainingRun, TrainingSet, fit

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dearlib.clip import prefix
+from dearlib.clip import cache, prefix
+from dearlib.clip.cache import Cache
 from dearlib.clip.loading import FrozenClip, random_clip
-from dearlib.clip.prefix import Cache
 from dearlib.errors import InputError
 from dearlib.files import filled_tensors, mapped_tensors, read_tensors, write_tensors, write_text
 
@@ -53,7 +53,7 @@ def test_a_failed_write_is_one_line_and_leaves_the_old_file(tmp_path: Path, writ
 @pytest.mark.usefixtures("_little_room")
 def test_a_prefix_that_does_not_fit_on_the_disk_is_refused_before_it_is_computed(mini: FrozenClip, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="make room or choose another folder"):
-        prefix.cached(Cache(tmp_path), mini, 9, "x", 50, lambda i: pytest.fail("computed for nothing"))
+        cache.cached(Cache(tmp_path), mini, 9, "x", 50, lambda i: pytest.fail("computed for nothing"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -78,9 +78,9 @@ def test_two_jobs_that_make_one_prefix_at_once(mini: FrozenClip, tmp_path: Path,
         compute(*args)  # type: ignore[arg-type]
 
     def job() -> None:
-        made.append(prefix.cached(Cache(tmp_path), mini, 9, "x", 3, lambda i: torch.full((1, 3, 64, 64), i / 4)))  # type: ignore[arg-type]
+        made.append(cache.cached(Cache(tmp_path), mini, 9, "x", 3, lambda i: torch.full((1, 3, 64, 64), i / 4)))  # type: ignore[arg-type]
 
-    monkeypatch.setattr(prefix, "compute", compute_when_both_are_there)
+    monkeypatch.setattr(cache, "compute", compute_when_both_are_there)
     jobs = [threading.Thread(target=job) for _ in range(2)]
     for thread in jobs:
         thread.start()
@@ -88,7 +88,7 @@ def test_two_jobs_that_make_one_prefix_at_once(mini: FrozenClip, tmp_path: Path,
         thread.join()
     monkeypatch.undo()
     (entry,) = tmp_path.iterdir()
-    alone = prefix.cached(Cache(tmp_path / "alone"), mini, 9, "x", 3, lambda i: torch.full((1, 3, 64, 64), i / 4))
+    alone = cache.cached(Cache(tmp_path / "alone"), mini, 9, "x", 3, lambda i: torch.full((1, 3, 64, 64), i / 4))
     for one in (*made, prefix.Prefix(**mapped_tensors(entry)[0])):
         assert torch.equal(one.states, alone.states)  # type: ignore[union-attr]
         assert torch.equal(one.features, alone.features)

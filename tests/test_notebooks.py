@@ -9,6 +9,7 @@ import papermill
 import pytest
 from nbformat import NotebookNode
 
+from dearlib.params import reading
 from dearlib.params import schemas as params
 from dearlib.workflow import pairs, runner
 
@@ -51,7 +52,7 @@ def test_committed_notebooks_do_not_churn(notebook: Path, committed: NotebookNod
 def test_the_parameters_cell_is_the_mini_profile(notebook: Path) -> None:
     """Its keys are the model's, and its values those of params/mini: what a reader sees is what was run."""
     cell = json.loads(json.dumps(runner.parameters_cell(runner.read(notebook))))
-    mini = params.plain(params.load_params(notebook.stem, ROOT / "params" / "mini" / f"{notebook.stem}.yaml"))
+    mini = params.plain(reading.load_params(notebook.stem, ROOT / "params" / "mini" / f"{notebook.stem}.yaml"))
     assert list(cell) == list(mini)
     assert cell == mini
 
@@ -60,7 +61,7 @@ def test_papermill_finds_the_same_parameters(notebook: Path, tmp_path: Path) -> 
     """Its reader trips over annotations such as `int | None` and over a second `=` on a line."""
     nbformat.write(runner.read(notebook), tmp_path / "inputs.ipynb")
     found = papermill.inspect_notebook(str(tmp_path / "inputs.ipynb"))
-    assert set(found) == set(params.model_of(notebook.stem).model_fields)
+    assert set(found) == set(reading.model_of(notebook.stem).model_fields)
 
 
 def test_a_notebook_opens_with_its_card_and_checks_its_parameters(notebook: Path) -> None:

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from dearlib.bench.meters import Measurer, Row, count, textspan_input
 from dearlib.bench.ways import Bench, J, build, step, total
-from dearlib.clip.loading import image_prefix, random_clip
+from dearlib.clip.cut import frozen_features, image_prefix
+from dearlib.clip.loading import random_clip
 from dearlib.clip.prefix import compute, multiplies_in, together
 from dearlib.files import write_tensors
-from dearlib.methods.dear import Losses
-from dearlib.methods.suffix import frozen_features
+from dearlib.methods.losses import Losses
 from dearlib.roles.heads import head_contributions
 from dearlib.roles.textspan import textspan
 

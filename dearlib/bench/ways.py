@@ -8,10 +8,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dearlib.clip.attention import masked_layer
-from dearlib.clip.loading import FrozenClip, TextStates, image_prefix, random_clip, run_layers, text_prefix
-from dearlib.methods.dear import DeAR, ImageFeatures, Losses, Settings, losses
+from dearlib.clip.cut import TextStates, frozen_features, frozen_text_features, image_prefix, run_layers, text_prefix
+from dearlib.clip.loading import FrozenClip, random_clip
+from dearlib.methods.dear import DeAR, Settings
+from dearlib.methods.fusion import ImageFeatures
+from dearlib.methods.losses import Losses, losses
 from dearlib.methods.stack import Stack
-from dearlib.methods.suffix import frozen_features, frozen_text_features
 from dearlib.roles.rolefile import HeadRole, HeadRoles, Role
 
 ATTRIBUTES = ("color", "shape", "texture", "object", "location")

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from dearlib.clip.weights import check_activation, pretrained_file, refuse_programs
 from dearlib.errors import InputError
 
-TEXTS = 128  # prompts that go through frozen layers together: a thousand at once would take gigabytes
 ASSETS = Path(str(files("dearlib") / "mini" / "assets"))
 MINI = "DeAR-Mini"
 MINI_SHA256 = "8aa6394da33cd7c283b0466e5ec23a2ae3a88e082995e6c17396b8450e31819b"  # of the weights in the package
@@ -95,20 +94,6 @@ class FrozenClip:
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "text d_embed"]:
         """open_clip's text feature before normalisation."""
         return self.model.encode_text(self.tokenize(texts).to(self.model.positional_embedding.device))  # type: ignore[operator,union-attr,arg-type]
-
-
-@dataclass(frozen=True)
-class TextStates:
-    """Prompts on the verge of layer J: states [class, length, D_t] and each one's end-of-text position.
-
-    Columns after the longest end of text are cut: causal attention never looks at them, so the cut is exact. The first
-    `shared` columns (start of text and the template's words before the class name) are the same for every class, and stay
-    so in every later layer, because causal attention lets them see nothing else.
-    """
-
-    states: Float[Tensor, "class_ token d_text"]
-    end: Int[Tensor, "class_"]
-    shared: int
 
 
 def load(source: str, weights: str | Path | None = None, sha256: str | None = None) -> FrozenClip:
@@ -219,46 +204,3 @@ def _check_text(name: str, good: bool) -> None:
 def _freeze(name: str, model: nn.Module, preprocess: Callable[..., Tensor], digest: str) -> FrozenClip:
     model.eval().requires_grad_(False)
     return FrozenClip(name, model, preprocess, open_clip.get_tokenizer(name), digest)
-
-
-def check_cut(clip: FrozenClip, first_layer: int) -> None:
-    """Refuses a J that the encoders do not have."""
-    depth = min(clip.layers, len(clip.model.transformer.resblocks))  # type: ignore[union-attr,arg-type]
-    if not 1 <= first_layer <= depth:
-        raise InputError(f"first_layer: expected 1 to {depth} for {clip.name}, got {first_layer}; choose a layer the model has")
-
-
-def image_prefix(visual: nn.Module, images: Float[Tensor, "batch 3 side side"], first_layer: int) -> Float[Tensor, "batch token d_model"]:
-    """[CLS] and patch states on the verge of layer J: embedding, `ln_pre` and layers 1 … J−1."""
-    x = visual.conv1(images).flatten(2).transpose(1, 2)  # type: ignore[operator]
-    cls = visual.class_embedding.expand(len(x), 1, -1)  # type: ignore[operator]
-    x = visual.ln_pre(torch.cat([cls, x], dim=1) + visual.positional_embedding)  # type: ignore[operator]
-    return run_layers(visual.transformer, x, 1, first_layer - 1)  # type: ignore[arg-type]
-
-
-def image_suffix(visual: nn.Module, states: Float[Tensor, "batch token d_model"], first_layer: int) -> Float[Tensor, "batch d_embed"]:
-    """The frozen rest of the image encoder: layers J … L, `ln_post` of [CLS], projection."""
-    x = run_layers(visual.transformer, states, first_layer, len(visual.transformer.resblocks))  # type: ignore[arg-type,union-attr]
-    return visual.ln_post(x[:, 0]) @ visual.proj  # type: ignore[operator]
-
-
-def run_layers(transformer: nn.Module, x: Tensor, first: int, last: int, mask: Tensor | None = None) -> Tensor:
-    """Frozen layers `first` … `last` (1-based, both included)."""
-    for block in transformer.resblocks[first - 1 : last]:  # type: ignore[index,union-attr]
-        x = block(x, attn_mask=mask)
-    return x
-
-
-def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int) -> TextStates:
-    """Prompts on the verge of layer J, cut after the longest end of text (exact)."""
-    tokens = clip.tokenize(texts)
-    end = tokens.argmax(dim=1)
-    length = int(end.max()) + 1
-    model = clip.model
-    device = model.positional_embedding.device
-    x = model.token_embedding(tokens[:, :length].to(device)) + model.positional_embedding[:length]  # type: ignore[operator,index]
-    mask = model.attn_mask[:length, :length]  # type: ignore[index]
-    x = torch.cat([run_layers(model.transformer, some, 1, first_layer - 1, mask) for some in x.split(TEXTS)])  # type: ignore[arg-type]
-    same = (tokens[:, :length] == tokens[:1, :length]).all(dim=0)
-    shared = min(int(same.cumprod(dim=0).sum()), int(end.min()))  # an end of text is always a class's own
-    return TextStates(x, end.to(device), shared)

@@ -8,16 +8,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from dearlib.clip.attention import additive
-from dearlib.clip.loading import FrozenClip, TextStates, check_cut
+from dearlib.clip.cut import TextStates, check_cut
+from dearlib.clip.loading import FrozenClip
 from dearlib.errors import InputError
 from dearlib.files import read_tensors, write_tensors
-from dearlib.methods import suffix
+from dearlib.methods.fusion import ImageFeatures, read_out, similarities
 from dearlib.methods.masks import layer_mask
+from dearlib.methods.tokens import image_states, text_features
 from dearlib.roles.rolefile import HeadRoles
 
 
@@ -35,14 +36,6 @@ class Settings:
     tokens_per_attribute: int = 1
     beta: float = 0.5
     alpha_cls: float = 0.5
-
-
-@dataclass(frozen=True)
-class ImageFeatures:
-    """f_cls and the f_a of a batch, before normalisation; of several runs' batches with an axis `run` in front."""
-
-    cls: Float[Tensor, "*run batch d_embed"]
-    attribute: Float[Tensor, "*run batch attribute d_embed"]
 
 
 class DeAR(nn.Module):
@@ -89,12 +82,12 @@ class DeAR(nn.Module):
         """
         raw = self.attribute_tokens.expand(len(states), -1, -1)
         biases = [additive(mask[None], states.dtype) for mask in self.masks]
-        read = suffix.image_states(self.clip, states, raw, biases, self.settings.beta)
+        read = image_states(self.clip, states, raw, biases, self.settings.beta)
         return read_out(self.clip, read, self.projection, len(self.roles.attributes))
 
     def text_features(self, text: TextStates) -> Float[Tensor, "class_ d_embed"]:
         """f_t from prompts on the verge of layer J (Eq. 6): the K tokens go in after the start token, causally."""
-        return suffix.text_features(self.clip, text, self.text_tokens[None], self.settings.first_layer, self.settings.beta)[0]
+        return text_features(self.clip, text, self.text_tokens[None], self.settings.first_layer, self.settings.beta)[0]
 
     def similarities(self, image: ImageFeatures, text: Float[Tensor, "class_ d_embed"]) -> Float[Tensor, "batch feature class_"]:
         """s_cls and the s_a: τ times the cosine of every feature with every class (Eq. 17, 18)."""
@@ -120,70 +113,3 @@ class DeAR(nn.Module):
         model = cls(clip, roles, Settings(**notes["settings"]))
         model.load_state_dict(tensors)
         return model
-
-
-def read_out(
-    clip: FrozenClip,
-    read: Float[Tensor, "*run batch read d_model"],
-    projection: Float[Tensor, "*run d_model d_embed"],
-    attributes: int,
-) -> ImageFeatures:
-    """f_cls by CLIP's own projection, f_a by the trained one, averaged over an attribute's tokens (Eq. 10, 11)."""
-    x = clip.visual.ln_post(read)  # type: ignore[operator]
-    own = (x[..., 1:, :] @ projection.unsqueeze(-3)).unflatten(-2, (attributes, -1)).mean(dim=-2)
-    return ImageFeatures(x[..., 0, :] @ clip.visual.proj, own)  # type: ignore[operator]
-
-
-def similarities(
-    image: ImageFeatures, text: Float[Tensor, "*run class_ d_embed"], scale: float
-) -> Float[Tensor, "*run batch feature class_"]:
-    """s_cls and the s_a: `scale` (τ) times the cosine of every feature with every class (Eq. 17, 18).
-
-    Never in half precision: times τ = 100, eight bits of a cosine would be whole units of a logit.
-    """
-    with torch.autocast(text.device.type, enabled=False):
-        features = torch.cat([image.cls.unsqueeze(-2), image.attribute], dim=-2)
-        return scale * F.normalize(_full(features), dim=-1) @ F.normalize(_full(text), dim=-1).mT.unsqueeze(-3)
-
-
-def _full(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-@dataclass(frozen=True)
-class Losses:
-    """The terms of Eq. 12 for one batch, unweighted; of several runs' batches, one of each a run."""
-
-    cross_entropy: Float[Tensor, "*run"]
-    regularisation: Float[Tensor, "*run"]
-    fusion: Float[Tensor, "*run"]
-
-
-def losses(
-    model: DeAR,
-    image: ImageFeatures,
-    text: Float[Tensor, "class_ d_embed"],
-    frozen_image: Float[Tensor, "batch d_embed"],
-    frozen_text: Float[Tensor, "class_ d_embed"],
-    labels: Int[Tensor, "batch"],
-) -> Losses:
-    """Eq. 12–16: cross-entropy of ŷ; 1 − cos to the frozen features of the same view and of the prompts; −log α_cls."""
-    return terms(model.alpha, model.clip.scale, image, text, frozen_image, frozen_text, labels)
-
-
-def terms(
-    alpha: Float[Tensor, "*run feature"],
-    scale: float,
-    image: ImageFeatures,
-    text: Float[Tensor, "*run class_ d_embed"],
-    frozen_image: Float[Tensor, "*run batch d_embed"],
-    frozen_text: Float[Tensor, "class_ d_embed"],
-    labels: Int[Tensor, "*run batch"],
-) -> Losses:
-    """`losses` of one run or of several, from their fusion weights and features; means are taken within a run."""
-    with torch.autocast(text.device.type, enabled=False):
-        fused_logits = torch.einsum("...f,...bfc->...bc", alpha, similarities(image, text, scale))
-        each = F.cross_entropy(fused_logits.flatten(0, -2), labels.flatten(), reduction="none").view_as(labels)
-        away_image = (1 - F.cosine_similarity(_full(image.cls), frozen_image, dim=-1)).mean(dim=-1)
-        away_text = (1 - F.cosine_similarity(_full(text), frozen_text, dim=-1)).mean(dim=-1)
-        return Losses(each.mean(dim=-1), away_image + away_text, -alpha[..., 0].log())

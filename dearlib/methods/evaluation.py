@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dearlib.clip.loading import TextStates, run_layers
+from dearlib.clip.cut import TextStates, run_layers
 from dearlib.methods.dear import DeAR
 
 

@@ -13,10 +13,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dearlib.clip.attention import additive
-from dearlib.clip.loading import TextStates
+from dearlib.clip.cut import TextStates
 from dearlib.errors import InputError
-from dearlib.methods import suffix
-from dearlib.methods.dear import DeAR, ImageFeatures, Losses, read_out, terms
+from dearlib.methods.dear import DeAR
+from dearlib.methods.fusion import ImageFeatures, read_out
+from dearlib.methods.losses import Losses, terms
+from dearlib.methods.tokens import image_states, text_features
 
 
 class Stack:
@@ -59,7 +61,7 @@ class Stack:
         first = self.models[0]
         tokens = torch.stack([m.attribute_tokens for m in self.models]).repeat_interleave(batch, dim=0)
         biases = [b if len(b) == 1 else b.repeat_interleave(batch, dim=0) for b in self._biases]
-        read = suffix.image_states(first.clip, states.flatten(0, 1), tokens, biases, self._beta(batch))
+        read = image_states(first.clip, states.flatten(0, 1), tokens, biases, self._beta(batch))
         projections = torch.stack([m.projection for m in self.models])
         return read_out(first.clip, read.unflatten(0, (runs, batch)), projections, len(first.roles.attributes))
 
@@ -67,7 +69,7 @@ class Stack:
         """f_t of the same prompts for each run."""
         first = self.models[0]
         tokens = torch.stack([m.text_tokens for m in self.models])
-        return suffix.text_features(first.clip, text, tokens, first.settings.first_layer, self._beta(1))
+        return text_features(first.clip, text, tokens, first.settings.first_layer, self._beta(1))
 
     def losses(
         self,

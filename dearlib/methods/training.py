@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
-from dearlib.clip.loading import TextStates
+from dearlib.clip.cut import TextStates
 from dearlib.clip.prefix import Source
 from dearlib.errors import InputError
 from dearlib.files import load_optimiser, optimiser_tensors, read_tensors, write_tensors

@@ -1,0 +1,1 @@
+"""Where DeAR-Mini comes from: its pre-training, and the weights that ship with the package."""

@@ -1,1 +1,1 @@
-"""dearlib.paper."""
+"""What the authors report: their tables as CSV with sources, and the audit that recomputes them."""

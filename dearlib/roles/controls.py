@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dearlib.errors import InputError
-from dearlib.roles.rolefile import HeadRole, HeadRoles, assign_role, concept_entropy
+from dearlib.roles.entropy import assign_role, concept_entropy
+from dearlib.roles.rolefile import HeadRole, HeadRoles
 
 
 def uniform_roles(role: Literal["generalization", "mixed"], like: HeadRoles) -> HeadRoles:

@@ -13,13 +13,15 @@ import torch
 from lightning_fabric import Fabric
 from sklearn.linear_model import LogisticRegression
 
+from dearlib.clip import cache as kept
 from dearlib.clip import prefix
-from dearlib.clip.loading import FrozenClip, text_prefix
-from dearlib.clip.prefix import Cache, Prefix, Streamed
+from dearlib.clip.cache import Cache
+from dearlib.clip.cut import frozen_text_features, text_prefix
+from dearlib.clip.loading import FrozenClip
+from dearlib.clip.prefix import Prefix, Streamed
 from dearlib.datasets import Item
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.evaluation import accuracy
-from dearlib.methods.suffix import frozen_text_features
 from dearlib.methods.training import Curve, Schedule, TrainingRun, TrainingSet, fit
 from dearlib.params.schemas import Training, Variant
 from dearlib.roles.controls import rethresholded, shuffled_roles, uniform_roles
@@ -38,13 +40,13 @@ def cache(p: Training) -> Cache:
 
 def plain(clip: FrozenClip, roles: HeadRoles, p: Training, items: Sequence[Item]) -> Prefix | Streamed:
     """Plain pictures on the verge of layer J = `p.first_layer`."""
-    return prefix.deepened(prefix.of_items(cache(p), clip, roles.first_layer, items), clip, roles.first_layer, p.first_layer)
+    return prefix.deepened(kept.of_items(cache(p), clip, roles.first_layer, items), clip, roles.first_layer, p.first_layer)
 
 
 def training_set(clip: FrozenClip, roles: HeadRoles, p: Training, items: Sequence[Item], seed: int) -> TrainingSet:
     """`p.views` augmented views of every picture on the verge of layer J, with their labels."""
-    kept = prefix.of_views(cache(p), clip, roles.first_layer, items, seed, p.views, p.crop_scale, p.flip)
-    source = prefix.deepened(kept, clip, roles.first_layer, p.first_layer)
+    views = kept.of_views(cache(p), clip, roles.first_layer, items, seed, p.views, p.crop_scale, p.flip)
+    source = prefix.deepened(views, clip, roles.first_layer, p.first_layer)
     return TrainingSet(source, labels(items), prefix.MOST if isinstance(source, Streamed) else 1)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from dearlib.files import write_text
-from dearlib.params.schemas import Run, params_hash
+from dearlib.params.reading import params_hash
+from dearlib.params.schemas import Run
 
 GENERATED = "Generated input, no result"
 # A character that LaTeX reads as a command → what sets it.

@@ -22,13 +22,15 @@ from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tqdm.auto import tqdm
 
-from dearlib.clip.loading import FrozenClip, load, text_prefix
+from dearlib.clip.cut import text_prefix
+from dearlib.clip.loading import FrozenClip, load
 from dearlib.datasets import classnames, few_shot, half, prompts, read_split
 from dearlib.errors import InputError
 from dearlib.files import write_text
 from dearlib.methods.evaluation import evaluate_together, harmonic_mean, zero_shot
 from dearlib.params import yaml12
-from dearlib.params.schemas import Training, load_params
+from dearlib.params.reading import load_params
+from dearlib.params.schemas import Training
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import experiment
 

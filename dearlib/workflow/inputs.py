@@ -14,7 +14,8 @@ from typing import Any
 from dearlib.datasets import entry
 from dearlib.datasets.doctor import examine
 from dearlib.errors import InputError
-from dearlib.params.schemas import MODELS, OnClip, Run, load_params, repository
+from dearlib.params.reading import load_params, repository
+from dearlib.params.schemas import MODELS, OnClip, Run
 
 # A table or figure → the parameter files that name the data sets it takes; whatever is not here takes those of all files.
 _ROLES, _SOURCE = "02_head_roles", "05_variants-source"

@@ -14,7 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from dearlib.errors import InputError
-from dearlib.params.schemas import repository
+from dearlib.params.reading import repository
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 PAIRED = {"formats": "ipynb,py:percent"}

@@ -10,7 +10,7 @@ import os
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
-from dearlib.params.schemas import accelerator
+from dearlib.params.reading import accelerator
 
 
 class _Started(DDPStrategy):

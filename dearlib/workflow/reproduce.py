@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from dearlib.errors import InputError
-from dearlib.params.schemas import repository
+from dearlib.params.reading import repository
 from dearlib.workflow.inputs import check_data, check_models, datasets, load_profile
 from dearlib.workflow.resources import load_resources
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dearlib.errors import InputError
-from dearlib.params.schemas import Count, accelerator, processes
+from dearlib.params.reading import accelerator, processes
+from dearlib.params.schemas import Count
 from dearlib.params.yaml12 import read_yaml
 
 

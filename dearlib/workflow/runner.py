@@ -30,7 +30,8 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from dearlib.errors import InputError
-from dearlib.params.schemas import load_params, model_of, plain, processes, repository
+from dearlib.params.reading import load_params, model_of, processes, repository
+from dearlib.params.schemas import plain
 from dearlib.workflow.pairs import KERNEL, update_pair
 
 RANK = os.environ.get("RANK")  # torchrun's; None if this is the only process

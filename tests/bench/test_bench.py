@@ -7,9 +7,9 @@ import torch
 
 from dearlib.bench import meters, parts, ways
 from dearlib.bench.parts import growth
-from dearlib.clip.loading import MINI, image_prefix, random_clip
+from dearlib.clip.cut import frozen_features, image_prefix
+from dearlib.clip.loading import MINI, random_clip
 from dearlib.files import write_tensors
-from dearlib.methods.suffix import frozen_features
 
 
 def test_the_two_ways_are_the_same_training() -> None:

@@ -7,9 +7,10 @@ import torch
 
 from dearlib.bench import meters, ways
 from dearlib.bench.cost import Shape, Sizes, Work, layers_gflop, training_work, variants_work
-from dearlib.clip.loading import MINI, image_prefix
-from dearlib.methods.suffix import frozen_features
-from dearlib.params.schemas import Training, Variants, load_params
+from dearlib.clip.cut import frozen_features, image_prefix
+from dearlib.clip.loading import MINI
+from dearlib.params.reading import load_params
+from dearlib.params.schemas import Training, Variants
 
 PARAMS = Path(__file__).parents[2] / "params" / "mini"
 

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import save_file
 
 from dearlib.clip import loading as module
-from dearlib.clip.loading import check_cut, load, random_clip, run_layers, text_prefix
+from dearlib.clip.cut import check_cut, frozen_text_features, run_layers, text_prefix
+from dearlib.clip.loading import load, random_clip
 from dearlib.errors import InputError
-from dearlib.methods.suffix import frozen_text_features
 
 PROMPTS = ["a cup.", "a photo of a small green umbrella under the sea in dim light."]
 
@@ -147,8 +147,7 @@ def test_text_cut_after_the_longest_prompt_is_exact(clip, monkeypatch) -> None:
     features = clip.model.ln_final(x[torch.arange(2), cut.end]) @ clip.model.text_projection
     torch.testing.assert_close(features, clip.encode_text(PROMPTS))
     torch.testing.assert_close(frozen_text_features(clip, cut, 9), features)
-    for cut_by in ("clip", "suffix"):
-        monkeypatch.setattr(f"dearlib.{cut_by}.TEXTS", 1)
+    monkeypatch.setattr("dearlib.clip.cut.TEXTS", 1)
     torch.testing.assert_close(text_prefix(clip, PROMPTS, 9).states, cut.states)
     torch.testing.assert_close(frozen_text_features(clip, cut, 9), features)
 

@@ -8,7 +8,8 @@ from conftest import make_roles
 from public_layout import build
 
 from dearlib.clip.loading import load
-from dearlib.params.schemas import load_params, plain
+from dearlib.params.reading import load_params
+from dearlib.params.schemas import plain
 from dearlib.workflow import runner
 
 ROOT = Path(__file__).parents[2]

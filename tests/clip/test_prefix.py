@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from dearlib.clip import prefix
-from dearlib.clip.loading import FrozenClip, image_suffix, random_clip
-from dearlib.clip.prefix import Cache
+from dearlib.clip import cache, prefix
+from dearlib.clip.cache import Cache
+from dearlib.clip.cut import image_suffix
+from dearlib.clip.loading import FrozenClip, random_clip
 from dearlib.datasets import Item
 from dearlib.errors import InputError
 from dearlib.files import filled_tensors
@@ -33,14 +34,14 @@ def test_cut_at_any_layer_gives_the_whole_encoders_feature(mini, items, tmp_path
     images = torch.stack([mini.preprocess(Image.open(i.path)) for i in items])
     whole = mini.encode_image(images)
     for first_layer in (1, 9, 12):
-        kept = prefix.of_items(Cache(tmp_path / "cache"), mini, first_layer, items)
+        kept = cache.of_items(Cache(tmp_path / "cache"), mini, first_layer, items)
         torch.testing.assert_close(kept.features, whole, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(image_suffix(mini.visual, kept.states, first_layer), whole, rtol=1e-4, atol=1e-5)
 
 
 def test_the_second_time_nothing_is_computed(mini, items, tmp_path) -> None:
-    first = prefix.cached(Cache(tmp_path / "cache"), mini, 9, "x", 2, lambda i: torch.full((1, 3, 64, 64), float(i)))
-    again = prefix.cached(Cache(tmp_path / "cache"), mini, 9, "x", 2, lambda i: pytest.fail("computed again"))
+    first = cache.cached(Cache(tmp_path / "cache"), mini, 9, "x", 2, lambda i: torch.full((1, 3, 64, 64), float(i)))
+    again = cache.cached(Cache(tmp_path / "cache"), mini, 9, "x", 2, lambda i: pytest.fail("computed again"))
     assert torch.equal(first.states, again.states)
     assert torch.equal(first.features, again.features)
 
@@ -48,19 +49,19 @@ def test_the_second_time_nothing_is_computed(mini, items, tmp_path) -> None:
 def test_entries_differ_by_weights_layer_and_pictures(mini, items) -> None:
     other = random_clip(seed=1)
     assert other.weights_sha256 != mini.weights_sha256
-    at = {prefix.entry(Path("c"), c, j, i) for c in (mini, other) for j in (8, 9) for i in ("x", "y")}
+    at = {cache.entry(Path("c"), c, j, i) for c in (mini, other) for j in (8, 9) for i in ("x", "y")}
     assert len(at) == 8
 
 
 def test_a_picture_with_new_bytes_is_a_new_entry(items) -> None:
-    before = prefix.contents(items)
+    before = cache.contents(items)
     Image.new("RGB", (64, 64)).save(items[1].path)
-    assert prefix.contents(items) != before
+    assert cache.contents(items) != before
 
 
 def test_views_come_view_by_view_and_depend_on_seed_and_place_alone(mini, items, tmp_path) -> None:
     def views(n: int, seed: int = 1, flip: bool = False) -> torch.Tensor:
-        return prefix.of_views(Cache(tmp_path / "cache"), mini, 9, items, seed, n, (0.5, 1.0), flip).states
+        return cache.of_views(Cache(tmp_path / "cache"), mini, 9, items, seed, n, (0.5, 1.0), flip).states
 
     three, one = views(3), views(1)
     assert len(three) == 9
@@ -76,29 +77,29 @@ def black(i: int) -> torch.Tensor:
 
 def test_a_damaged_entry_is_one_line(mini, tmp_path) -> None:
     """Half a file, and a whole one with a single other bit."""
-    path = prefix.entry(tmp_path, mini, 9, ["x", "torch.float32"])
+    path = cache.entry(tmp_path, mini, 9, ["x", "torch.float32"])
     path.write_bytes(b"half")
     with pytest.raises(InputError, match="safetensors"):
-        prefix.cached(Cache(tmp_path), mini, 9, "x", 1, black)
+        cache.cached(Cache(tmp_path), mini, 9, "x", 1, black)
     path.unlink()
-    prefix.cached(Cache(tmp_path), mini, 9, "x", 1, black)
+    cache.cached(Cache(tmp_path), mini, 9, "x", 1, black)
     data = bytearray(path.read_bytes())
     data[-100] ^= 1
     path.write_bytes(data)
     with pytest.raises(InputError, match="add up"):
-        prefix.cached(Cache(tmp_path), mini, 9, "x", 1, black)
+        cache.cached(Cache(tmp_path), mini, 9, "x", 1, black)
 
 
 def test_an_unreadable_picture_leaves_nothing_behind(mini, items, tmp_path) -> None:
     items[2].path.write_bytes(items[2].path.read_bytes()[:200])
     with pytest.raises(InputError, match="expected a whole image"):
-        prefix.of_items(Cache(tmp_path / "cache"), mini, 9, items)
+        cache.of_items(Cache(tmp_path / "cache"), mini, 9, items)
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_cached_states_can_train(mini, items, tmp_path) -> None:
     """Tensors made under inference mode could not be saved for backward."""
-    kept = prefix.cached(Cache(tmp_path), mini, 9, "x", 1, black)
+    kept = cache.cached(Cache(tmp_path), mini, 9, "x", 1, black)
     weight = torch.ones(mini.d_model, requires_grad=True)
     (next(kept.chunks()) * weight).sum().backward()
     assert weight.grad is not None
@@ -108,8 +109,8 @@ def test_cached_states_can_train(mini, items, tmp_path) -> None:
 def test_beyond_the_budget_states_are_computed_when_asked_for(mini, items, tmp_path, views) -> None:
     """The same rows, in any order and piece by piece, from a file that holds features alone."""
 
-    def source(cache: Cache) -> prefix.Source:
-        return prefix.of_views(cache, mini, 9, items, 1, views, (0.5, 1.0), False)
+    def source(where: Cache) -> prefix.Source:
+        return cache.of_views(where, mini, 9, items, 1, views, (0.5, 1.0), False)
 
     kept, streamed, again = source(Cache(tmp_path / "a")), source(Cache(tmp_path / "b", gigabytes=1e-6)), source(Cache(tmp_path / "b"))
     assert [type(s) for s in (kept, streamed, again)] == [prefix.Prefix, prefix.Streamed, prefix.Streamed]
@@ -146,7 +147,7 @@ def test_pictures_go_together_as_a_cpus_caches_hold_them(mini) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_halves_the_states_and_rounds_them_once(mini, items, tmp_path, dtype, monkeypatch) -> None:
     monkeypatch.setattr(prefix, "multiplies_in", lambda *_: False)
-    whole, half = (prefix.of_items(Cache(tmp_path, d), mini, 9, items) for d in (torch.float32, dtype))
+    whole, half = (cache.of_items(Cache(tmp_path, d), mini, 9, items) for d in (torch.float32, dtype))
     assert half.states.dtype == dtype
     assert half.states.nbytes * 2 == whole.states.nbytes
     assert torch.equal(half.states, whole.states.to(dtype))
@@ -157,7 +158,7 @@ def test_half_precision_halves_the_states_and_rounds_them_once(mini, items, tmp_
 def test_where_the_machine_multiplies_in_bfloat16_states_are_computed_in_it(mini, items, tmp_path, monkeypatch) -> None:
     """Eight bits a number: the states and the teacher's features stay within a hundredth; single precision is left alone."""
     monkeypatch.setattr(prefix, "multiplies_in", lambda *_: True)
-    whole, half = (prefix.of_items(Cache(tmp_path, d), mini, 9, items) for d in (torch.float32, torch.bfloat16))
+    whole, half = (cache.of_items(Cache(tmp_path, d), mini, 9, items) for d in (torch.float32, torch.bfloat16))
     for exact, rounded in ((whole.states, half.states.float()), (whole.features, half.features)):
         assert 1e-4 < (exact - rounded).norm() / exact.norm() < 1e-2
     with torch.no_grad():
@@ -173,7 +174,7 @@ def test_a_processor_multiplies_in_bfloat16_or_in_no_half_precision(monkeypatch)
 
 def test_entries_are_mapped_not_read(mini, tmp_path) -> None:
     """Rows that nobody asks for cost no memory: the tensor is a view of the file."""
-    kept = prefix.cached(Cache(tmp_path), mini, 9, "x", 1, black)
+    kept = cache.cached(Cache(tmp_path), mini, 9, "x", 1, black)
     (file,) = tmp_path.iterdir()
     maps = Path("/proc/self/maps")
     if not maps.exists():
@@ -184,7 +185,7 @@ def test_entries_are_mapped_not_read(mini, tmp_path) -> None:
 
 def test_a_picture_that_breaks_in_the_middle_of_an_epoch_is_one_line(mini, items, tmp_path) -> None:
     """Its states are not kept, so it is opened again for every epoch."""
-    source = prefix.of_items(Cache(tmp_path / "cache", gigabytes=0), mini, 9, items)
+    source = cache.of_items(Cache(tmp_path / "cache", gigabytes=0), mini, 9, items)
     assert len(source.rows(torch.tensor([0, 1]))[0]) == 2
     items[1].path.write_bytes(items[1].path.read_bytes()[:100])
     with pytest.raises(InputError, match=r"1\.png: expected a whole image") as error:

@@ -92,8 +92,8 @@ def test_imagenet_has_its_validation_images_as_test_and_validation_part(family: 
     split = read_split(root, SOURCE)
     assert (len(split.train), len(split.val), len(split.test), len(classnames(split))) == layouts[SOURCE].sizes == (1000,) * 4
     assert split.val == split.test
-    assert {item.path.parents[2].name for item in split.test} == {"val"}
-    assert {item.path.parents[2].name for item in split.train} == {"train"}
+    assert {item.path.parents[1].name for item in split.test} == {"val"}
+    assert {item.path.parents[1].name for item in split.train} == {"train"}
     assert [item.path.parent.name for item in split.train] == [item.path.parent.name for item in split.test] == WORDNET_IDS
     assert classnames(split) == list(imagenet_names())
     assert classnames(split)[:3] == ["tench", "goldfish", "great white shark"]

@@ -9,9 +9,12 @@ import torch.nn.functional as F
 from conftest import ATTRIBUTES, make_roles
 
 from dearlib.clip.attention import masked_layer, reference
-from dearlib.clip.loading import FrozenClip, image_prefix, text_prefix
+from dearlib.clip.cut import image_prefix, text_prefix
+from dearlib.clip.loading import FrozenClip
 from dearlib.errors import InputError
-from dearlib.methods.dear import DeAR, ImageFeatures, Settings, losses
+from dearlib.methods.dear import DeAR, Settings
+from dearlib.methods.fusion import ImageFeatures
+from dearlib.methods.losses import losses
 from dearlib.methods.masks import head_mask
 from dearlib.roles.controls import uniform_roles
 

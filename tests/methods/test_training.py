@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from dearlib.clip.loading import image_prefix, image_suffix, run_layers, text_prefix
+from dearlib.clip.cut import image_prefix, image_suffix, run_layers, text_prefix
 from dearlib.clip.prefix import Prefix, Streamed
 from dearlib.errors import InputError
 from dearlib.files import read_tensors

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dearlib.errors import InputError
+from dearlib.params import reading, yaml12
 from dearlib.params import schemas as params
-from dearlib.params import yaml12
 
 ROOT = Path(__file__).parents[2]
 MINI = ROOT / "params" / "mini"
@@ -18,13 +18,13 @@ TRAINING = MINI / "05_training.yaml"
 
 @pytest.mark.parametrize("notebook", params.MODELS)
 def test_mini_files_are_valid_and_belong_together(notebook: str) -> None:
-    loaded = params.load_params(notebook, MINI / f"{notebook}.yaml")
+    loaded = reading.load_params(notebook, MINI / f"{notebook}.yaml")
     assert loaded.profile == "mini"
     assert (loaded.runs_root, loaded.figures_root) == (Path("runs/mini"), Path("figures/mini"))
 
 
 def test_steps_agree_on_what_they_share() -> None:
-    loaded = {n: params.plain(params.load_params(n, MINI / f"{n}.yaml")) for n in params.MODELS}
+    loaded = {n: params.plain(reading.load_params(n, MINI / f"{n}.yaml")) for n in params.MODELS}
     for key in ("clip", "clip_weights", "data_root", "first_layer", "roles", "tokens_per_attribute"):
         assert len({str(values[key]) for values in loaded.values() if key in values}) == 1, key
     for key in set(params.Tokens.model_fields) - set(params.OnClip.model_fields):
@@ -56,7 +56,7 @@ def test_steps_agree_on_what_they_share() -> None:
 )
 def test_a_mistake_is_one_line_with_file_key_expected_and_got(override: dict[str, str], line: str) -> None:
     with pytest.raises(InputError) as caught:
-        params.load_params("05_training", TRAINING, override)
+        reading.load_params("05_training", TRAINING, override)
     assert str(caught.value).startswith(f"{TRAINING}: ")
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -76,7 +76,7 @@ def test_a_file_that_is_no_parameter_file(tmp_path: Path, text: str, line: str) 
     path = tmp_path / "p.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=r"p\.yaml: ") as caught:
-        params.load_params("05_training", path)
+        reading.load_params("05_training", path)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -86,16 +86,16 @@ def test_a_missing_key_a_missing_file_and_an_unknown_notebook(tmp_path: Path) ->
     del values["lr"]
     (tmp_path / "p.yaml").write_text(yaml.safe_dump(values))
     with pytest.raises(InputError, match="lr: expected a value, got none"):
-        params.load_params("05_training", tmp_path / "p.yaml")
+        reading.load_params("05_training", tmp_path / "p.yaml")
     with pytest.raises(InputError, match="expected a parameter file, got nothing there"):
-        params.load_params("05_training", tmp_path / "q.yaml")
+        reading.load_params("05_training", tmp_path / "q.yaml")
     with pytest.raises(InputError, match="expected a notebook with parameters"):
-        params.load_params("99_nothing", TRAINING)
+        reading.load_params("99_nothing", TRAINING)
 
 
 def test_thresholds_must_be_in_order() -> None:
     with pytest.raises(InputError, match=r"low: expected less than high = 0\.5, got 0\.5"):
-        params.load_params("02_head_roles", MINI / "02_head_roles.yaml", {"low": "0.5", "high": "0.5"})
+        reading.load_params("02_head_roles", MINI / "02_head_roles.yaml", {"low": "0.5", "high": "0.5"})
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -110,23 +110,23 @@ def test_scalars_are_those_of_yaml_1_2() -> None:
 
 
 def test_the_hash_knows_values_and_not_how_they_were_written(tmp_path: Path) -> None:
-    loaded = params.load_params("05_training", TRAINING)
+    loaded = reading.load_params("05_training", TRAINING)
     reordered = dict(reversed(list(params.plain(loaded).items())))
     (tmp_path / "p.yaml").write_text(yaml.safe_dump(reordered, sort_keys=False))
-    assert params.params_hash(params.load_params("05_training", tmp_path / "p.yaml")) == params.params_hash(loaded)
-    changed = params.load_params("05_training", TRAINING, {"lr": "2e-3"})
-    assert params.params_hash(changed) != params.params_hash(loaded)
+    assert reading.params_hash(reading.load_params("05_training", tmp_path / "p.yaml")) == reading.params_hash(loaded)
+    changed = reading.load_params("05_training", TRAINING, {"lr": "2e-3"})
+    assert reading.params_hash(changed) != reading.params_hash(loaded)
 
 
 def test_a_notebook_checks_its_own_cell_from_the_repositorys_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "params").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
-    cell = params.plain(params.load_params("05_training", TRAINING))
-    assert params.validated("05_training", {**cell, "unrelated": object()}) == params.load_params("05_training", TRAINING)
+    cell = params.plain(reading.load_params("05_training", TRAINING))
+    assert reading.validated("05_training", {**cell, "unrelated": object()}) == reading.load_params("05_training", TRAINING)
     assert Path.cwd() == tmp_path.resolve()
     with pytest.raises(InputError, match=r"notebooks/05_training\.py: lr: expected a valid number, got '1e-3'"):
-        params.validated("05_training", {**cell, "lr": "1e-3"})
+        reading.validated("05_training", {**cell, "lr": "1e-3"})
 
 
 def with_per_dataset(tmp_path: Path, lines: str) -> Path:
@@ -137,11 +137,11 @@ def with_per_dataset(tmp_path: Path, lines: str) -> Path:
 
 def test_values_of_one_data_set_are_put_in_place(tmp_path: Path) -> None:
     path = with_per_dataset(tmp_path, "  imagenet: {batch: 32, epochs: 5}\n  dtd: {lr: 2e-3}\n")
-    plain = params.load_params("05_training", path)
+    plain = reading.load_params("05_training", path)
     assert (plain.batch, plain.epochs, plain.lr, plain.per_dataset) == (4, 20, 1e-3, {})
-    special = params.load_params("05_training", path, {"dataset": "imagenet"})
+    special = reading.load_params("05_training", path, {"dataset": "imagenet"})
     assert (special.batch, special.epochs, special.lr, special.per_dataset) == (32, 5, 1e-3, {})
-    by_hand = params.load_params("05_training", path, {"dataset": "imagenet", "epochs": "3"})
+    by_hand = reading.load_params("05_training", path, {"dataset": "imagenet", "epochs": "3"})
     assert (by_hand.batch, by_hand.epochs) == (32, 3), "what is given on the command line wins"
 
 
@@ -157,7 +157,7 @@ def test_values_of_one_data_set_are_put_in_place(tmp_path: Path) -> None:
 )
 def test_values_of_every_data_set_are_checked(tmp_path: Path, lines: str, message: str) -> None:
     with pytest.raises(InputError) as error:
-        params.load_params("05_training", with_per_dataset(tmp_path, lines))
+        reading.load_params("05_training", with_per_dataset(tmp_path, lines))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -166,7 +166,7 @@ def test_what_is_wrong_without_them_is_told_without_them(tmp_path: Path) -> None
     path = with_per_dataset(tmp_path, "  imagenet: {batch: 32}\n")
     path.write_text(path.read_text().replace("epochs: 20", "epochs: twenty"))
     with pytest.raises(InputError, match=r"yaml: epochs: expected"):
-        params.load_params("05_training", path)
+        reading.load_params("05_training", path)
 
 
 def test_the_paper_profile_is_valid_and_says_where_each_value_is_from() -> None:
@@ -175,7 +175,7 @@ def test_the_paper_profile_is_valid_and_says_where_each_value_is_from() -> None:
     assert {p.name for p in folder.glob("[0-9]*.yaml")} == steps
     shared: dict[str, set[str]] = {}
     for path in sorted(folder.glob("[0-9]*.yaml")):
-        loaded = params.plain(params.load_params(path.stem.partition("-")[0], path))
+        loaded = params.plain(reading.load_params(path.stem.partition("-")[0], path))
         assert (loaded["profile"], loaded["runs_root"], loaded["figures_root"]) == ("paper", "runs/paper", "figures/paper")
         for key in ("clip", "clip_weights", "data_root", "first_layer", "tokens_per_attribute", "text_tokens", "beta", "lr"):
             shared.setdefault(key, set()).add(str(loaded.get(key, "")))
@@ -186,6 +186,6 @@ def test_the_paper_profile_is_valid_and_says_where_each_value_is_from() -> None:
 
 def test_imagenet_s_own_values_in_the_paper_profile() -> None:
     path = ROOT / "params" / "paper" / "05_training.yaml"
-    dtd, imagenet = (params.plain(params.load_params("05_training", path, {"dataset": name})) for name in ("dtd", "imagenet"))
+    dtd, imagenet = (params.plain(reading.load_params("05_training", path, {"dataset": name})) for name in ("dtd", "imagenet"))
     assert {k for k in dtd if dtd[k] != imagenet[k]} == {"dataset", "batch", "epochs", "views", "together"}
     assert (imagenet["batch"], imagenet["epochs"]) == (32, 5)

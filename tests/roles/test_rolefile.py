@@ -11,17 +11,9 @@ from hypothesis import strategies as st
 
 from dearlib.errors import InputError
 from dearlib.roles.concepts import Concepts
-from dearlib.roles.rolefile import (
-    HeadRoles,
-    assign_role,
-    bootstrap_entropy,
-    concept_distribution,
-    concept_entropy,
-    entropy_intervals,
-    find_roles,
-    null_entropy,
-    pool_sha256,
-)
+from dearlib.roles.entropy import assign_role, concept_distribution, concept_entropy, find_roles
+from dearlib.roles.rolefile import HeadRoles, pool_sha256
+from dearlib.roles.uncertainty import bootstrap_entropy, entropy_intervals, null_entropy
 
 PHRASES = ("red", "blue", "green", "star", "ring", "three", "four", "five")
 NAMES = ("color", "number", "shape")

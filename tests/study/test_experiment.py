@@ -9,12 +9,13 @@ import torch
 from lightning_fabric import Fabric
 from PIL import Image
 
-from dearlib.clip import prefix
+from dearlib.clip import cache
 from dearlib.clip.loading import random_clip
 from dearlib.datasets import Item
 from dearlib.errors import InputError
 from dearlib.methods.evaluation import accuracy
-from dearlib.params.schemas import Variants, load_params, load_values, plain
+from dearlib.params.reading import load_params, load_values
+from dearlib.params.schemas import Variants, plain
 from dearlib.roles.controls import rethresholded, role_counts, shuffled_roles
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import experiment
@@ -45,7 +46,7 @@ def test_a_later_layer_starts_from_the_same_kept_states(roles: HeadRoles, items,
     clip = random_clip()
     p = variants(tmp_path)
     deep = experiment.plain(clip, roles, p.model_copy(update={"first_layer": 11}), items)
-    direct = prefix.of_items(prefix.Cache(tmp_path / "direct"), clip, 11, items)
+    direct = cache.of_items(cache.Cache(tmp_path / "direct"), clip, 11, items)
     torch.testing.assert_close(deep.states, direct.states)
     torch.testing.assert_close(deep.features, direct.features)
     assert len(list(tmp_path.glob("*.safetensors"))) == 1, "one entry serves every J"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dearlib.params.schemas import load_params, params_hash
+from dearlib.params.reading import load_params, params_hash
 from dearlib.study import tables
 
 ROOT = Path(__file__).parents[2]

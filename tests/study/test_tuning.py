@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from dearlib.errors import InputError
-from dearlib.params.schemas import Training, load_params
+from dearlib.params.reading import load_params
+from dearlib.params.schemas import Training
 from dearlib.study import tuning
 from dearlib.study.tuning import Plan, read_plan, settings_of, summary
 

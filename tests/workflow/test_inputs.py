@@ -15,6 +15,7 @@ from dearlib.datasets import PUBLIC, SOURCE, TARGETS
 from dearlib.datasets.doctor import examine
 from dearlib.datasets.generated import FILE, Declaration
 from dearlib.errors import InputError
+from dearlib.params import reading
 from dearlib.params import schemas as params
 from dearlib.roles import phrases as pool
 from dearlib.workflow import inputs, reproduce
@@ -176,7 +177,7 @@ def test_the_miniature_is_the_paper_profile_with_smaller_counts(tmp_path: Path, 
     assert {p.name for p in tmp_path.iterdir()} == paper | {"resources.yaml"}
     for name in sorted(paper):
         notebook = name.removesuffix(".yaml").partition("-")[0]
-        small, whole = (params.plain(params.load_params(notebook, folder / name)) for folder in (tmp_path, Path("params/paper")))
+        small, whole = (params.plain(reading.load_params(notebook, folder / name)) for folder in (tmp_path, Path("params/paper")))
         for key in ("dataset", "datasets", "source", "targets", "shifted", "trained", "sweep_datasets", "group", "classes", "first_layer"):
             assert small.get(key) == whole.get(key), (name, key)
     sizes = miniature.thinned(_folders(tmp_path / "folders", 30), 1)

@@ -10,6 +10,7 @@ import pytest
 import shared_training
 import torch
 
+from dearlib.params import reading
 from dearlib.params import schemas as params
 from dearlib.workflow import runner
 from dearlib.workflow.processes import fabric
@@ -65,8 +66,8 @@ def test_one_process_joins_nobody() -> None:
 def test_devices(tmp_path: Path, device: str, processes: int, cards: int) -> None:
     path = tmp_path / "p.yaml"
     path.write_text((ROOT / "params/quick/05_training.yaml").read_text().replace("device: cpu", f"device: {device}"))
-    loaded = params.load_params("05_training", path)
-    assert params.processes(loaded.device) == workers(path) == processes  # type: ignore[attr-defined]
+    loaded = reading.load_params("05_training", path)
+    assert reading.processes(loaded.device) == workers(path) == processes  # type: ignore[attr-defined]
     assert gpus(path) == cards
 
 
@@ -74,14 +75,14 @@ def test_the_runner_starts_a_notebook_per_process_and_keeps_one(tmp_path: Path, 
     """A notebook that only counts who takes part."""
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "params").mkdir()
-    values = params.plain(params.load_params("05_training", ROOT / "params/quick/05_training.yaml"))
+    values = params.plain(reading.load_params("05_training", ROOT / "params/quick/05_training.yaml"))
     text = '# %% tags=["parameters"]\n' + "".join(f"{key} = {value!r}\n" for key, value in values.items())
     notebook = tmp_path / "notebooks" / "05_training.py"
     arguments = [str(notebook), str(ROOT / "params/quick/05_training.yaml"), "--out", str(tmp_path / "run"), "-p", "device=2 x cpu"]
     command = [sys.executable, "-m", "dearlib.workflow.runner", *arguments]
 
     count = "import torch\nprint('sum', int(made.all_reduce(torch.ones(1), reduce_op='sum')), 'rank', made.global_rank)"
-    notebook.write_text(f"{text}\n# %%\nfrom dearlib.ranks import fabric\nmade = fabric(device, precision)\n{count}\n")
+    notebook.write_text(f"{text}\n# %%\nfrom dearlib.workflow.processes import fabric\nmade = fabric(device, precision)\n{count}\n")
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["notebook.ipynb"]

@@ -12,6 +12,7 @@ import nbformat
 import pytest
 import yaml
 
+from dearlib.params import reading
 from dearlib.params import schemas as params
 from dearlib.workflow import reproduce
 
@@ -160,5 +161,5 @@ def test_a_profile_differs_from_mini_in_size_alone() -> None:
     assert {p.name for p in quick.glob("[0-9]*.yaml")} == steps
     for name in steps:
         notebook = name.removesuffix(".yaml").partition("-")[0]
-        ours, theirs = (params.plain(params.load_params(notebook, folder / name)) for folder in (quick, mini))
+        ours, theirs = (params.plain(reading.load_params(notebook, folder / name)) for folder in (quick, mini))
         assert {k for k in ours if ours[k] != theirs[k]} <= size, name

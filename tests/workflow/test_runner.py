@@ -15,6 +15,7 @@ import papermill
 import pytest
 
 from dearlib.errors import InputError
+from dearlib.params import reading
 from dearlib.params import schemas as params
 from dearlib.workflow import pairs, runner
 
@@ -35,7 +36,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write(repository: Path, *cells: str, extra: str = "") -> list[str]:
     """Writes the notebook: title, parameters cell, `cells`; returns the runner's arguments."""
-    values = params.plain(params.load_params(NAME, MINI))
+    values = params.plain(reading.load_params(NAME, MINI))
     parameters = "".join(f"{key} = {value!r}  # explained\n" for key, value in values.items())
     text = f'# %% [markdown]\n# # The title\n\n# %% tags=["parameters"]\n{parameters}{extra}\n'
     for cell in cells:

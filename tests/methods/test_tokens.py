@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from dearlib.clip.attention import reference
-from dearlib.clip.loading import FrozenClip, TextStates, random_clip
+from dearlib.clip.cut import TextStates
+from dearlib.clip.loading import FrozenClip, random_clip
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.stack import Stack
 from dearlib.roles.rolefile import HeadRole, HeadRoles

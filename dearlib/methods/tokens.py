@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from dearlib.clip.attention import biased_layer, shared_layer
-from dearlib.clip.loading import TEXTS, FrozenClip, TextStates, run_layers
+from dearlib.clip.cut import TextStates
+from dearlib.clip.loading import FrozenClip
 
 
 def image_states(
@@ -45,24 +46,6 @@ def image_states(
         else:
             x = biased_layer(block, x, bias[:, :, read], x[:, read], constant)
     return x
-
-
-def frozen_features(visual: nn.Module, states: Float[Tensor, "batch token d_model"], first_layer: int) -> Float[Tensor, "batch d_embed"]:
-    """CLIP's own image feature, before normalisation, from the verge of layer J; of the last layer only [CLS] is computed."""
-    last = visual.transformer.resblocks[-1]  # type: ignore[union-attr,index]
-    x = run_layers(visual.transformer, states, first_layer, len(visual.transformer.resblocks) - 1)  # type: ignore[arg-type,union-attr]
-    x = biased_layer(last, x, x.new_zeros(1, 1, 1, x.shape[1]), x[:, :1])
-    return visual.ln_post(x[:, 0]) @ visual.proj  # type: ignore[operator]
-
-
-@torch.no_grad()
-def frozen_text_features(clip: FrozenClip, text: TextStates, first_layer: int) -> Float[Tensor, "class_ d_embed"]:
-    """CLIP's own text features, before normalisation, from the verge of layer J; what stands behind the end of text is cut."""
-    model, length = clip.model, text.states.shape[1]
-    mask, last = model.attn_mask[:length, :length], len(model.transformer.resblocks)  # type: ignore[union-attr,arg-type,index]
-    some = text.states.split(TEXTS)
-    x = torch.cat([run_layers(model.transformer, states, first_layer, last, mask) for states in some])  # type: ignore[arg-type]
-    return model.ln_final(x[torch.arange(len(x), device=x.device), text.end]) @ model.text_projection  # type: ignore[operator]
 
 
 def text_features(

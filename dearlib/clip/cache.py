@@ -1,0 +1,115 @@
+"""The prefix cache: what lies below layer J is frozen, so it is computed once per (weights, J, pictures, views).
+
+Entries are safetensors files named by a hash of everything they depend on, mapped into memory, written whole or not at
+all, their bytes checked when they are opened; two processes that make the same entry at once both write it whole, and
+the second rename wins. What the cache's budget has no room for is computed anew whenever it is asked for, in large batches.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dearlib.clip.loading import FrozenClip
+from dearlib.clip.prefix import Prefix, Streamed, compute
+from dearlib.datasets import Item, open_image
+from dearlib.datasets.transforms import draw_views, stack_views
+from dearlib.files import filled_tensors, mapped_tensors
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Where entries are kept, in which precision (states alone: features stay in single), and how large all may be together."""
+
+    folder: Path
+    dtype: torch.dtype = torch.float32
+    gigabytes: float = math.inf
+
+    def has_room(self, size: int) -> bool:
+        """Whether `size` more bytes keep to the budget."""
+        used = 0
+        for file in (*self.folder.glob("*.safetensors"), *self.folder.glob(".*.partial")):  # whole ones, and those being written
+            with suppress(FileNotFoundError):  # another process may just have renamed it
+                used += file.stat().st_size
+        return used + size <= 1e9 * self.gigabytes
+
+
+def entry(folder: Path, clip: FrozenClip, first_layer: int, identity: Any) -> Path:
+    """Where the entry for these weights, this J and these pictures lies; `identity` is any JSON-able description."""
+    text = json.dumps([clip.weights_sha256, first_layer, identity], sort_keys=True)
+    return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
+
+
+def cached(
+    cache: Cache, clip: FrozenClip, first_layer: int, identity: Any, count: int, picture: Callable[[int], Tensor], views: int = 1
+) -> Prefix | Streamed:
+    """The prefix from the cache, computed and stored where it is not there yet; streamed if there is no room for the states."""
+    path = entry(cache.folder, clip, first_layer, [identity, str(cache.dtype)])
+    alone = entry(cache.folder, clip, first_layer, [identity, "features alone"])
+    rows = views * count
+    shapes = {"features": (torch.float32, (rows, clip.d_embed)), "states": (cache.dtype, (rows, clip.patches + 1, clip.d_model))}
+    if not path.exists() and not alone.exists():
+        if not cache.has_room(rows * (clip.patches + 1) * clip.d_model * cache.dtype.itemsize):
+            path = alone
+            del shapes["states"]
+        began = time.monotonic()
+        with filled_tensors(path, shapes, {"identity": identity}) as tensors:
+            compute(clip, first_layer, count, picture, views, tensors.get("states"), tensors["features"])
+        seconds = time.monotonic() - began
+    else:
+        path, seconds = (path if path.exists() else alone), None
+    tensors, _ = mapped_tensors(path)
+    if "states" in tensors:
+        return Prefix(tensors["states"], tensors["features"], seconds)
+    return Streamed(clip, first_layer, picture, views, tensors["features"])
+
+
+def of_items(cache: Cache, clip: FrozenClip, first_layer: int, items: Sequence[Item]) -> Prefix | Streamed:
+    """The plain pictures, as CLIP's test transform shows them, in the order of `items`."""
+    return of_views(cache, clip, first_layer, items, seed=0, views=0, scale=(1.0, 1.0), flip=False)
+
+
+def of_views(
+    cache: Cache,
+    clip: FrozenClip,
+    first_layer: int,
+    items: Sequence[Item],
+    seed: int,
+    views: int,
+    scale: tuple[float, float],
+    flip: bool,
+) -> Prefix | Streamed:
+    """`views` augmented views of every picture: first view 0 of all `items`, then view 1, … With `views` 0, the plain one.
+
+    View v of picture i depends on (seed, i, v) alone; `flip` False takes the mirroring out. A picture is opened once for all
+    of its views.
+    """
+    side = clip.visual.image_size[0]  # type: ignore[union-attr,index]
+    drawn = [[replace(v, flip=v.flip and flip) for v in draw_views(seed, i, views, scale)] for i in range(len(items))]
+
+    def picture(i: int) -> Tensor:
+        return stack_views(open_image(items[i].path), drawn[i], side, clip.preprocess)
+
+    identity = ["views", contents(items), seed, views, list(scale), flip] if views else ["plain", contents(items)]
+    return cached(cache, clip, first_layer, identity, len(items), picture, max(1, views))
+
+
+def contents(items: Sequence[Item]) -> str:
+    """A hash of the pictures' bytes in order: a redrawn or refetched data set never meets an old entry."""
+    hasher = hashlib.sha256()
+    for item in items:
+        hasher.update(hashlib.sha256(item.path.read_bytes()).digest())
+    return hasher.hexdigest()[:32]
+
+
+def digest(parts: Sequence[str]) -> str:
+    """A short hash of several strings, for names of files that depend on all of them."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

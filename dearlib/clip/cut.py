@@ -1,0 +1,93 @@
+"""The cut at layer J: what lies below it is a constant of a picture or a prompt, what lies above is where DeAR adds tokens.
+
+Layers are numbered from 1. The *prefix* is everything below layer J: it has no learnable part, so its output per picture
+(or per prompt) is computed once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from dearlib.clip.attention import biased_layer
+from dearlib.clip.loading import FrozenClip
+from dearlib.errors import InputError
+
+TEXTS = 128  # prompts that go through frozen layers together: a thousand at once would take gigabytes
+
+
+@dataclass(frozen=True)
+class TextStates:
+    """Prompts on the verge of layer J: states [class, length, D_t] and each one's end-of-text position.
+
+    Columns after the longest end of text are cut: causal attention never looks at them, so the cut is exact. The first
+    `shared` columns (start of text and the template's words before the class name) are the same for every class, and stay
+    so in every later layer, because causal attention lets them see nothing else.
+    """
+
+    states: Float[Tensor, "class_ token d_text"]
+    end: Int[Tensor, "class_"]
+    shared: int
+
+
+def check_cut(clip: FrozenClip, first_layer: int) -> None:
+    """Refuses a J that the encoders do not have."""
+    depth = min(clip.layers, len(clip.model.transformer.resblocks))  # type: ignore[union-attr,arg-type]
+    if not 1 <= first_layer <= depth:
+        raise InputError(f"first_layer: expected 1 to {depth} for {clip.name}, got {first_layer}; choose a layer the model has")
+
+
+def image_prefix(visual: nn.Module, images: Float[Tensor, "batch 3 side side"], first_layer: int) -> Float[Tensor, "batch token d_model"]:
+    """[CLS] and patch states on the verge of layer J: embedding, `ln_pre` and layers 1 … J−1."""
+    x = visual.conv1(images).flatten(2).transpose(1, 2)  # type: ignore[operator]
+    cls = visual.class_embedding.expand(len(x), 1, -1)  # type: ignore[operator]
+    x = visual.ln_pre(torch.cat([cls, x], dim=1) + visual.positional_embedding)  # type: ignore[operator]
+    return run_layers(visual.transformer, x, 1, first_layer - 1)  # type: ignore[arg-type]
+
+
+def image_suffix(visual: nn.Module, states: Float[Tensor, "batch token d_model"], first_layer: int) -> Float[Tensor, "batch d_embed"]:
+    """The frozen rest of the image encoder: layers J … L, `ln_post` of [CLS], projection."""
+    x = run_layers(visual.transformer, states, first_layer, len(visual.transformer.resblocks))  # type: ignore[arg-type,union-attr]
+    return visual.ln_post(x[:, 0]) @ visual.proj  # type: ignore[operator]
+
+
+def run_layers(transformer: nn.Module, x: Tensor, first: int, last: int, mask: Tensor | None = None) -> Tensor:
+    """Frozen layers `first` … `last` (1-based, both included)."""
+    for block in transformer.resblocks[first - 1 : last]:  # type: ignore[index,union-attr]
+        x = block(x, attn_mask=mask)
+    return x
+
+
+def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int) -> TextStates:
+    """Prompts on the verge of layer J, cut after the longest end of text (exact)."""
+    tokens = clip.tokenize(texts)
+    end = tokens.argmax(dim=1)
+    length = int(end.max()) + 1
+    model = clip.model
+    device = model.positional_embedding.device
+    x = model.token_embedding(tokens[:, :length].to(device)) + model.positional_embedding[:length]  # type: ignore[operator,index]
+    mask = model.attn_mask[:length, :length]  # type: ignore[index]
+    x = torch.cat([run_layers(model.transformer, some, 1, first_layer - 1, mask) for some in x.split(TEXTS)])  # type: ignore[arg-type]
+    same = (tokens[:, :length] == tokens[:1, :length]).all(dim=0)
+    shared = min(int(same.cumprod(dim=0).sum()), int(end.min()))  # an end of text is always a class's own
+    return TextStates(x, end.to(device), shared)
+
+
+def frozen_features(visual: nn.Module, states: Float[Tensor, "batch token d_model"], first_layer: int) -> Float[Tensor, "batch d_embed"]:
+    """CLIP's own image feature, before normalisation, from the verge of layer J; of the last layer only [CLS] is computed."""
+    last = visual.transformer.resblocks[-1]  # type: ignore[union-attr,index]
+    x = run_layers(visual.transformer, states, first_layer, len(visual.transformer.resblocks) - 1)  # type: ignore[arg-type,union-attr]
+    x = biased_layer(last, x, x.new_zeros(1, 1, 1, x.shape[1]), x[:, :1])
+    return visual.ln_post(x[:, 0]) @ visual.proj  # type: ignore[operator]
+
+
+@torch.no_grad()
+def frozen_text_features(clip: FrozenClip, text: TextStates, first_layer: int) -> Float[Tensor, "class_ d_embed"]:
+    """CLIP's own text features, before normalisation, from the verge of layer J; what stands behind the end of text is cut."""
+    model, length = clip.model, text.states.shape[1]
+    mask, last = model.attn_mask[:length, :length], len(model.transformer.resblocks)  # type: ignore[union-attr,arg-type,index]
+    some = text.states.split(TEXTS)
+    x = torch.cat([run_layers(model.transformer, states, first_layer, last, mask) for states in some])  # type: ignore[arg-type]
+    return model.ln_final(x[torch.arange(len(x), device=x.device), text.end]) @ model.text_projection  # type: ignore[operator]
