@@ -287,7 +287,7 @@ display(
 # By hand, for the loudest head that has more than one concept:
 
 # %%
-assigned = role.concepts_of(result.indices, known.assignment)  # [head, step], -1 where the list has ended
+assigned = entropy.concepts_of(result.indices, known.assignment)  # [head, step], -1 where the list has ended
 several = [i for i in spread.argsort(descending=True).tolist() if len(assigned[i][assigned[i] >= 0].unique()) > 1]
 shown = several[0] if several else loud
 said = [known.names[i] for i in assigned[shown].tolist() if i >= 0]
