@@ -219,7 +219,9 @@ def views_of(sample, s):
     return TrainingSet(kept_views, torch.tensor([item.label for item in sample.train]))
 
 
-settings = Settings(p.first_layer, p.text_tokens, p.tokens_per_attribute, p.beta, p.alpha_cls)
+settings = Settings(
+    first_layer=p.first_layer, text_tokens=p.text_tokens, tokens_per_attribute=p.tokens_per_attribute, beta=p.beta, alpha_cls=p.alpha_cls
+)
 runs = [TrainingRun(DeAR(frozen, head_roles, settings, seed=s).to(fabric.device), views_of(few[s], s), schedule, s) for s in p.seeds]
 
 # %% [markdown]
@@ -237,7 +239,8 @@ print(f"{len(runs)} runs × {p.batch} pictures: a step has {len(runs) * p.batch}
 
 # %%
 split_file = split_sha256(p.data_root, p.dataset)
-key = kept_states.digest([params_hash(p), frozen.weights_sha256, head_roles.sha256, split_file, kept_states.contents(split.train)])
+sampled = [kept_states.contents(few[s].train + few[s].val) for s in p.seeds]  # nothing else is looked at while training
+key = kept_states.digest([params_hash(p), frozen.identity, head_roles.sha256, split_file, *sampled])
 validation = [(kept(few[s].val), torch.tensor([item.label for item in few[s].val])) for s in p.seeds]
 
 
@@ -277,7 +280,7 @@ print(f"{last.regularisation:.3f}; α of the class feature {first.alpha_cls:.3f}
 # %%
 for name in ("base", "novel"):
     prompted = {p.first_layer: text_states[name]}
-    results = evaluate_together(list(trained.values()), test[name].chunks(), p.first_layer, prompted, labels[name])
+    results = evaluate_together(list(trained.values()), test[name], prompted, labels[name])
     for s, result in zip(trained, results, strict=True):
         note(name, "test", "DeAR", s, result.fused)
         note(name, "test", "DeAR (class feature)", s, result.class_feature)
@@ -307,6 +310,7 @@ record = RunRecord(
     parameters=plain(p),
     parameters_sha256=params_hash(p),
     weights_sha256=frozen.weights_sha256,
+    identity=frozen.identity,
     roles_sha256=head_roles.sha256,
     split_sha256={p.dataset: split_file},
     wall_seconds=time.monotonic() - began,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from PIL import Image
 from public_layout import build
 
@@ -57,7 +58,7 @@ IMAGENET = {"batch": 8, "epochs": 1, "warmup_epochs": 0, "views": 1}
 OF_STEP: dict[str, dict[str, Any]] = {
     # Noise through random weights: as many phrases as the Attribute World has, grouped as there.
     "02_head_roles": {"images": 60, "pool": None, "rank": 40, "steps": 6, "high": 0.7, "min_cluster_size": 6, "min_samples": 3}
-    | {"selection": "eom", "names": {"light": "object"}, "bootstrap": 5, "null_draws": 20},
+    | {"selection": "eom", "bootstrap": 5, "null_draws": 20},
     "04_dear_model": {"images": 4, "steps": 2},
     "05_training": {"per_dataset": {SOURCE: IMAGENET}},
     "05_variants": {"per_dataset": {SOURCE: IMAGENET}},
@@ -157,7 +158,7 @@ def write_params() -> None:
         notebook = path.stem.partition("-")[0]
         values = plain(load_params(notebook, path))
         values |= {key: value for key, value in SMALL.items() if key in values} | OF_STEP.get(path.stem, {})
-        text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items())
+        text = yaml.safe_dump(values, sort_keys=False)
         target = PARAMS / path.name
         target.write_text(f"# Made by tests/miniature.py from {path}: smaller counts, generated input.\n{text}")
         load_params(notebook, target)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pandas as pd
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dearlib.datasets.generated import note
 from dearlib.errors import InputError
@@ -37,22 +37,27 @@ class Metric(BaseModel):
     part: Literal["val", "test"]
     method: str
     seed: int | None
-    accuracy: float
+    accuracy: float = Field(ge=0, le=100)
     shots: int | None = None
     trained_on: str | None = None
 
 
 class RunRecord(BaseModel):
-    """Everything needed to find and to repeat a run. Times are in seconds.
+    """Everything needed to find and to repeat the runs of one group on one data set. Times are in seconds.
 
-    `generated` is the data root's note where its pictures only stand in for a public data set, else None.
+    `identity` is the frozen model's (`FrozenClip.identity`). `runs` holds every run's settings as validated, `last` what its last epoch
+    reported, by run and seed. `generated` is the data root's note where its pictures only stand in for a public data set, else None.
+    `neighbours` and `flat` belong to Figure 3: numbers of the gallery's pictures, and features in two dimensions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    notebook: str
-    parameters: dict[str, Any]
+    profile: str
+    group: str
+    dataset: str
+    runs: dict[str, dict[str, Any]]
     parameters_sha256: str
     weights_sha256: str
+    identity: str
     roles_sha256: str
     split_sha256: dict[str, str]
     commit: str
@@ -60,7 +65,9 @@ class RunRecord(BaseModel):
     hardware: dict[str, str | int]
     wall_seconds: float
     metrics: tuple[Metric, ...]
-    curves: dict[str, list[dict[str, float]]] = {}
+    last: dict[str, dict[str, float]]
+    neighbours: dict[str, tuple[int, ...]] = {}
+    flat: dict[str, list[list[float]]] = {}
     generated: str | None = None
 
     def save(self, path: Path) -> None:
@@ -71,10 +78,10 @@ class RunRecord(BaseModel):
     def load(cls, path: Path) -> "RunRecord":
         """Reads a record, or says in one line why not."""
         try:
-            return cls.model_validate_json(path.read_text())
+            return cls.model_validate_json(path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError as error:
-            raise InputError(f"{path}: expected a run record, found none; run the training of {path.parent.name} first") from error
-        except (ValidationError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: expected a run record, found none; `make reproduce` makes it") from error
+        except (OSError, ValidationError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: expected a run record, got something else; delete it and run again") from error
 
 
@@ -104,12 +111,12 @@ def load_records(paths: Iterable[Path]) -> list[RunRecord]:
 
 
 def together(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """The records themselves, if they may stand in one table: same weights and roles, and one split file per data set.
+    """The records themselves, if they may stand in one table: same weights, read as one model, same roles, one split file per data set.
 
     Raises:
         InputError: naming what differs.
     """
-    for name in ("weights_sha256", "roles_sha256"):
+    for name in ("weights_sha256", "identity", "roles_sha256"):
         seen = sorted({str(getattr(r, name)) for r in records})
         if len(seen) > 1:
             raise InputError(f"records: expected one {name}, got {', '.join(s[:12] for s in seen)}; rerun the older runs")
@@ -126,14 +133,12 @@ def origin(notebook: str, params: Run, records: Sequence[RunRecord]) -> dict[str
     """The sidecar of what was made from records: notebook, parameters' hash, commit, weights, roles, and each record."""
     first = records[0]
     used = [
-        {k: r.parameters[k] for k in ("dataset", "group") if k in r.parameters}
-        | {"notebook": r.notebook, "parameters_sha256": r.parameters_sha256, "split_sha256": r.split_sha256, "commit": r.commit}
-        for r in records
+        {"group": r.group, "dataset": r.dataset, "parameters_sha256": r.parameters_sha256, "split_sha256": r.split_sha256} for r in records
     ]
     said = next((r.generated for r in records if r.generated), None)
     return tables.origin(notebook, params, said, weights_sha256=first.weights_sha256, roles_sha256=first.roles_sha256, records=used)
 
 
 def tidy(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """All metrics, a row each: dataset, split, part, method, seed, accuracy."""
-    return pd.DataFrame([m.model_dump() for r in records for m in r.metrics])
+    """All metrics, a row each: dataset, split, part, method, seed, accuracy; of records that may stand in one table (`together`)."""
+    return pd.DataFrame([m.model_dump() for r in together(records) for m in r.metrics])

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import shared_training
 import torch
+from dearlib.workflow.resources import gpus, workers
 
 from dearlib.params import reading
 from dearlib.params import schemas as params
 from dearlib.workflow import runner
 from dearlib.workflow.processes import fabric
-from dearlib.workflow.resources import gpus, workers
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +58,16 @@ def test_two_processes_train_like_one(tmp_path: Path, environment: dict[str, str
 
 def test_one_process_joins_nobody() -> None:
     assert fabric("2 x cpu", "32-true").world_size == 1  # as in Jupyter
+
+
+@pytest.mark.parametrize("name", ["train", "bash", "interactive"])
+def test_an_allocation_of_several_tasks_does_not_stop_one_process(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The variables of a batch job, of a login shell inside `salloc -n 4`, and of `srun --pty`."""
+    told = {"NTASKS": 4, "NNODES": 2, "JOB_ID": 17, "JOB_NAME": name, "PROCID": 3, "LOCALID": 3, "NODEID": 1, "NODELIST": "n[1-2]"}
+    for key, value in told.items():
+        monkeypatch.setenv(f"SLURM_{key}", str(value))
+    made = fabric("cpu", "32-true")
+    assert (made.world_size, made.global_rank, made.is_global_zero) == (1, 0, True)
 
 
 @pytest.mark.parametrize(
