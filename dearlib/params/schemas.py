@@ -23,7 +23,6 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 Layer = Annotated[int, Field(ge=1, description="1-based")]
 Head = Annotated[int, Field(ge=0, description="0-based")]
 Device = Literal["auto", "cpu", "mps", "cuda"]
-Devices = Literal["auto", "cpu", "mps", "cuda", "2 x cuda", "3 x cuda", "4 x cuda", "8 x cuda", "2 x cpu"]
 
 
 class Run(BaseModel):
@@ -47,7 +46,12 @@ class OnClip(Run):
 
 
 class PretrainMini(Run):
-    """00: contrastive pre-training of DeAR-Mini. `masked_steps` on a random `keep` of the patches, then `full_steps` on all."""
+    """00: contrastive pre-training of DeAR-Mini, or a look at what it did.
+
+    `masked_steps` on a random `keep` of the patches, then `full_steps` on all. `planted`: heads of layers `first_layer` … L that
+    speak of a factor, by factor; the demands are shares in [0, 1] (`dearlib.mini.planting`). `stream`: standard deviation of both
+    residual streams where they enter `first_layer`. `train`: pre-train anew, in hours; otherwise the packaged weights are looked at.
+    """
 
     clip: Annotated[str, Field(min_length=1)]
     cache_root: Path
@@ -62,6 +66,15 @@ class PretrainMini(Run):
     lr_matrices: Positive
     lr_others: Positive
     weight_decay: NonNegative
+    first_layer: Layer
+    planted: dict[str, Count]
+    demand_late: Fraction
+    demand_purity: Fraction
+    demand_owned: Fraction
+    weight_answers: NonNegative
+    weight_demands: NonNegative
+    stream: Positive
+    train: bool
     checkpoint_every: Count
     held_out: Count  # pictures of the zero-shot check
 
@@ -129,6 +142,8 @@ class Tokens(OnClip):
     tokens_per_attribute: Count
     beta: Fraction  # β: share of the raw token at the entrance of every layer after J
     alpha_cls: Annotated[float, Field(gt=0, lt=1)]  # α_cls before training
+    init_std: Positive  # of the tokens before training
+    routing: Literal["printed", "exclusive"]  # who may query in an attribute head
     lambda_reg: NonNegative
     lambda_fusion: NonNegative
 
@@ -146,13 +161,13 @@ class Training(Tokens):
 
     `views` augmented views per picture, 0 for the plain picture alone. States below layer J are kept in `cache_root`, as
     `cache_dtype`, up to `cache_gb` gigabytes in all; beyond that they are computed whenever they are needed. At most
-    `together` runs are trained as one batch. `device` "2 x cuda": two processes with a GPU each share every batch.
+    `together` runs are trained as one batch. That many `processes`, each with a device of its own, share every batch.
 
     `per_dataset`: values that one data set has in place of the file's, as {data set: {key: value}}. Reading the file puts
     those of `dataset` in place, so a notebook and a record hold the values that are used, and an empty mapping.
     """
 
-    device: Devices  # type: ignore[assignment]
+    processes: Count
     cache_root: Path
     cache_dtype: Literal["float32", "float16", "bfloat16"]
     cache_gb: NonNegative
@@ -162,6 +177,8 @@ class Training(Tokens):
     epochs: Count
     batch: Count
     lr: Positive
+    lr_tokens: Positive | None  # null: lr
+    lr_fusion: Positive | None
     warmup_epochs: Annotated[int, Field(ge=0)]
     warmup_lr: Positive  # of the warm-up epochs
     weight_decay: NonNegative
@@ -195,82 +212,14 @@ class Variant(Training):
     thresholds: tuple[Fraction, Fraction] | None = None
 
 
-class Variants(Training):
-    """05_variants: several variants of one training run, on one data set, on one prefix.
-
-    `group` names the record (`<group>-<dataset>`). `classes`: train on the base half and test both halves, or train and
-    test on all. A variant is a name and the keys of `Variant` that it changes. `targets`: other data sets to test on.
-    """
-
-    group: Name
-    classes: Literal["halves", "all"]
-    variants: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
-    targets: tuple[Name, ...]
-    linear_probe: bool
-
-    def variant(self, name: str) -> Variant:
-        """The settings of one variant, whole."""
-        own = {k: v for k, v in plain(self).items() if k in Training.model_fields}
-        return Variant.model_validate_json(json.dumps(own | self.variants[name]))
-
-    @model_validator(mode="after")
-    def variants_are_valid(self) -> "Variants":
-        for name in self.variants:
-            try:
-                self.variant(name)
-            except ValidationError as error:
-                first = next(iter(sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")))
-                raise PydanticCustomError("variant", "variants.{name}: {line}", {"name": name, "line": line_of(first, Variant)}) from None
-        return self
-
-
-class BaseToNovel(Run):
-    """06: the base-to-novel table from the records of 05, one per data set."""
-
-    datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
-
-
-class CrossDataset(Run):
-    """07: the source model on every target."""
-
-    source: Name
-    datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
-
-
-class DomainGeneralization(Run):
-    """08: the source model on shifted versions of the source's test set."""
-
-    data_root: Path
-    source: Name
-    shifted: Annotated[tuple[Name, ...], Field(min_length=1)]
-
-
-class FewShot(Run):
-    """09: accuracy against the number of pictures a class."""
-
-    datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
-
-
-class Ablations(Run):
-    """10: the paper's ablations and more on `datasets`, sweeps of single settings on `sweep_datasets`, and the claims.
-
-    `trained`: the data sets of Table 2 and Figure 4, which the claims on them are about.
-    `source`, `targets` and `shifted` are those of 07 and 08.
-    """
-
-    datasets: Annotated[tuple[Name, ...], Field(min_length=2)]
-    sweep_datasets: Annotated[tuple[Name, ...], Field(min_length=2)]
-    trained: Annotated[tuple[Name, ...], Field(min_length=2)]
-    source: Name
-    targets: Annotated[tuple[Name, ...], Field(min_length=2)]
-    shifted: Annotated[tuple[Name, ...], Field(min_length=2)]
+class FromRecords(Run):
+    """06 to 10: tables and figures from the records of the profile's study, which says which these are."""
 
 
 class AttributeRetrieval(Run):
     """11: nearest neighbours by each token's feature among `gallery` test pictures of the source; null: all of them."""
 
     data_root: Path
-    source: Name
     gallery: Count | None
     k: Count
     shown: Count
@@ -310,12 +259,11 @@ MODELS: dict[str, type[Run]] = {
     "03_role_masks": RoleMasks,
     "04_dear_model": DearModel,
     "05_training": Training,
-    "05_variants": Variants,
-    "06_base_to_novel": BaseToNovel,
-    "07_cross_dataset": CrossDataset,
-    "08_domain_generalization": DomainGeneralization,
-    "09_few_shot": FewShot,
-    "10_ablations": Ablations,
+    "06_base_to_novel": FromRecords,
+    "07_cross_dataset": FromRecords,
+    "08_domain_generalization": FromRecords,
+    "09_few_shot": FromRecords,
+    "10_ablations": FromRecords,
     "11_attribute_retrieval": AttributeRetrieval,
     "12_paper_audit": PaperAudit,
     "13_performance": Performance,

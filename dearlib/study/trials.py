@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
-from sklearn.linear_model import LogisticRegression
 
 from dearlib.clip import cache as kept
 from dearlib.clip import prefix
@@ -21,7 +20,6 @@ from dearlib.clip.loading import FrozenClip
 from dearlib.clip.prefix import Prefix, Streamed
 from dearlib.datasets import Item
 from dearlib.methods.dear import DeAR, Settings
-from dearlib.methods.evaluation import accuracy
 from dearlib.methods.training import Curve, Schedule, TrainingRun, TrainingSet, fit
 from dearlib.params.schemas import Training, Variant
 from dearlib.roles.controls import rethresholded, shuffled_roles, uniform_roles
@@ -117,24 +115,3 @@ def role_map(found: HeadRoles, v: Variant, seed: int) -> HeadRoles:
     if v.role_map == "all_mixed":
         return uniform_roles("mixed", found)
     return shuffled_roles(found, seed) if v.role_map == "shuffled" else found
-
-
-PROBE_STRENGTHS = tuple(10.0**e for e in range(-2, 4))
-
-
-def linear_probe(train_set: tuple[torch.Tensor, torch.Tensor], val: tuple[torch.Tensor, torch.Tensor], test: torch.Tensor) -> torch.Tensor:
-    """Logits of a logistic regression on normalised frozen features, its strength chosen on the validation pictures.
-
-    Args: (features, labels) of the few shots and of the validation sample; features to be classified. Of equally good
-    inverse strengths C the smallest is taken, the most regularised one.
-    """
-    x, y = (torch.nn.functional.normalize(train_set[0], dim=-1).double().numpy(), train_set[1].numpy())
-    val_x = torch.nn.functional.normalize(val[0], dim=-1).double().numpy()
-    probes = [LogisticRegression(C=c, max_iter=2000).fit(x, y) for c in PROBE_STRENGTHS]
-    scores = [accuracy(_logits(probe, val_x), val[1]) for probe in probes]
-    return _logits(probes[scores.index(max(scores))], torch.nn.functional.normalize(test, dim=-1).double().numpy())
-
-
-def _logits(probe: LogisticRegression, x: "object") -> torch.Tensor:
-    decided = torch.as_tensor(probe.decision_function(x))
-    return torch.stack([-decided, decided], dim=1) if decided.ndim == 1 else decided

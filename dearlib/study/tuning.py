@@ -32,7 +32,7 @@ from dearlib.params import yaml12
 from dearlib.params.reading import load_params
 from dearlib.params.schemas import Training
 from dearlib.roles.rolefile import HeadRoles
-from dearlib.study import experiment
+from dearlib.study import trials
 
 _shared: tuple[FrozenClip, HeadRoles, Fabric]
 
@@ -74,10 +74,10 @@ def trial(clip: FrozenClip, roles: HeadRoles, p: Training, seed: int, fabric: Fa
     train = half(half(few_shot(split, p.shots, seed), "base"), "base").train
     quarters = {name: half(half(split, "base"), name) for name in ("base", "novel")}
     texts = {name: prompts(p.dataset, classnames(q)) for name, q in quarters.items()}
-    (model,), _ = experiment.train(clip, [experiment.Trial(p, roles, train, seed)], texts["base"], fabric)
+    (model,), _ = trials.train(clip, [trials.Trial(p, roles, train, seed)], texts["base"], fabric)
     row: dict[str, float] = {}
     for name, quarter in quarters.items():
-        val, labels = experiment.plain(clip, roles, p, quarter.val), experiment.labels(quarter.val)
+        val, labels = trials.plain(clip, roles, p, quarter.val), trials.labels(quarter.val)
         prompted = {p.first_layer: text_prefix(clip, texts[name], p.first_layer)}
         (result,) = evaluate_together([model], val.chunks(), p.first_layer, prompted, labels)
         row |= {name: result.fused, f"{name}_class_feature": result.class_feature}

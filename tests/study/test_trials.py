@@ -18,7 +18,7 @@ from dearlib.params.reading import load_params, load_values
 from dearlib.params.schemas import Variants, plain
 from dearlib.roles.controls import rethresholded, role_counts, shuffled_roles
 from dearlib.roles.rolefile import HeadRoles
-from dearlib.study import experiment
+from dearlib.study import trials
 
 MINI = Path(__file__).parents[2] / "params" / "mini"
 
@@ -45,7 +45,7 @@ def variants(tmp_path: Path, **changes: object) -> Variants:
 def test_a_later_layer_starts_from_the_same_kept_states(roles: HeadRoles, items, tmp_path) -> None:
     clip = random_clip()
     p = variants(tmp_path)
-    deep = experiment.plain(clip, roles, p.model_copy(update={"first_layer": 11}), items)
+    deep = trials.plain(clip, roles, p.model_copy(update={"first_layer": 11}), items)
     direct = cache.of_items(cache.Cache(tmp_path / "direct"), clip, 11, items)
     torch.testing.assert_close(deep.states, direct.states)
     torch.testing.assert_close(deep.features, direct.features)
@@ -56,10 +56,10 @@ def test_a_run_is_that_of_its_variant(roles: HeadRoles, items, tmp_path) -> None
     clip = random_clip()
     p = variants(tmp_path, variants={"late": {"first_layer": 12, "text_tokens": 2}, "same": {}})
     fabric = Fabric(accelerator="cpu", devices=1)
-    trial = experiment.Trial(p.variant("late"), roles, items, 1)
-    (late,), (curve,) = experiment.train(clip, [trial], ["a", "b"], fabric)
+    trial = trials.Trial(p.variant("late"), roles, items, 1)
+    (late,), (curve,) = trials.train(clip, [trial], ["a", "b"], fabric)
     assert (late.settings.first_layer, len(late.text_tokens), len(curve)) == (12, 2, 2)
-    assert experiment.train(clip, [trial], ["a", "b"], fabric)[1] == [curve]
+    assert trials.train(clip, [trial], ["a", "b"], fabric)[1] == [curve]
     assert p.variant("same").first_layer == p.first_layer
 
 
@@ -74,7 +74,7 @@ def test_role_maps_by_variant(roles: HeadRoles, tmp_path) -> None:
             "cut": {"thresholds": [0.1, 0.2], "role_map": "found"},
         },
     )
-    maps = {name: experiment.role_map(roles, p.variant(name), seed=3) for name in p.variants}
+    maps = {name: trials.role_map(roles, p.variant(name), seed=3) for name in p.variants}
     assert maps["as found"] == roles
     assert Counter(e.role for e in maps["shielded"].entries) == {"generalization": 48}
     assert Counter(e.role for e in maps["open"].entries) == {"mixed": 48}
@@ -93,18 +93,18 @@ def test_a_linear_probe_separates_what_is_separable() -> None:
     draw = torch.Generator().manual_seed(0)
     labels = torch.arange(3).repeat(8)
     features = 4 * torch.eye(3, 16)[labels] + 0.3 * torch.randn(24, 16, generator=draw)
-    logits = experiment.linear_probe((features[:12], labels[:12]), (features[12:18], labels[12:18]), features[18:])
+    logits = trials.linear_probe((features[:12], labels[:12]), (features[12:18], labels[12:18]), features[18:])
     assert logits.shape == (6, 3)
     assert accuracy(logits, labels[18:]) == 100
 
 
 def test_a_linear_probe_of_two_classes_has_two_columns() -> None:
     features, labels = torch.tensor([[1.0, 0], [0, 1], [1, 0.1], [0.1, 1]]), torch.tensor([0, 1, 0, 1])
-    assert experiment.linear_probe((features, labels), (features, labels), features).argmax(1).tolist() == [0, 1, 0, 1]
+    assert trials.linear_probe((features, labels), (features, labels), features).argmax(1).tolist() == [0, 1, 0, 1]
 
 
 def test_trials_of_one_shape_go_together(roles: HeadRoles, items, tmp_path) -> None:
     p = variants(tmp_path, variants={"a": {}, "K 0": {"text_tokens": 0}, "b": {"beta": 0.1}, "short": {"shots": 1}})
-    made = {name: experiment.Trial(p.variant(name), roles, items[:2] if name == "short" else items, 1) for name in p.variants}
-    assert experiment.of_one_shape(made, most=24) == [["a", "b"], ["K 0"], ["short"]]
-    assert experiment.of_one_shape(made, most=1) == [["a"], ["b"], ["K 0"], ["short"]]
+    made = {name: trials.Trial(p.variant(name), roles, items[:2] if name == "short" else items, 1) for name in p.variants}
+    assert trials.of_one_shape(made, most=24) == [["a", "b"], ["K 0"], ["short"]]
+    assert trials.of_one_shape(made, most=1) == [["a"], ["b"], ["K 0"], ["short"]]

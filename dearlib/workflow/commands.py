@@ -1,0 +1,152 @@
+"""The command `dearlib`: one program for all that the Makefile's targets and the Snakefile call.
+
+Every user error is one line on the standard error and exit status 2. What a command does is imported when it is called, so
+that `dearlib --help` answers at once.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from dearlib.errors import InputError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="DeAR: roles of attention heads, masks, training, tables.")
+
+Profile = Annotated[str, typer.Option(help="Folder of params/.")]
+Data = Annotated[Optional[Path], typer.Option(metavar="DIR", help="Data root, in place of the profile's.")]
+Cores = Annotated[int, typer.Option(min=0, help="Steps at once; each computes with one thread. 0: as many as this machine has room for.")]
+Overrides = Annotated[Optional[list[str]], typer.Option("--set", "-p", metavar="KEY=VALUE", help="Replace one value of the parameters.")]
+
+
+def main() -> None:
+    """Runs the command line; the one place where a user error becomes a line and a status."""
+    try:
+        app()
+    except InputError as error:
+        print(f"dearlib: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+@app.command()
+def reproduce(
+    profile: Profile = "mini",
+    only: Annotated[Optional[str], typer.Option(metavar="NAME", help="One table or figure, such as table5, and what it needs.")] = None,
+    data: Data = None,
+    cores: Cores = 0,
+    executor: Annotated[str, typer.Option(help="local, or a folder of profiles/: slurm makes each step a job.")] = "local",
+    plan: Annotated[bool, typer.Option("--plan", help="Say what would run and why; run nothing.")] = False,
+    report: Annotated[Optional[Path], typer.Option(metavar="FILE.html", help="Write a report on what has run; run nothing.")] = None,
+) -> None:
+    """Run everything of a profile that is missing or out of date, and draw its tables."""
+    from dearlib.workflow.reproduce import reproduce as run
+
+    raise typer.Exit(run(profile, only=only, data=data, cores=cores, executor=executor, plan=plan, report=report))
+
+
+@app.command()
+def figures(profile: Profile = "mini", cores: Cores = 0) -> None:
+    """Draw every table and figure anew from the records that lie beside them; nothing is trained."""
+    from dearlib.workflow.redraw import redraw
+
+    raise typer.Exit(redraw(profile, cores))
+
+
+@app.command()
+def run(profile: str, group: str, dataset: str, overrides: Overrides = None) -> None:
+    """Make the record of one group of the study on one data set."""
+    from dearlib.workflow.group import make_record
+
+    raise typer.Exit(make_record(profile, group, dataset, overrides or []))
+
+
+@app.command()
+def notebook(
+    path: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="notebooks/NN_name.py")],
+    params: Annotated[Path, typer.Argument(metavar="PARAMS", help="params/PROFILE/NN_name.yaml; the profile's values stand beneath it.")],
+    out: Annotated[Path, typer.Option(help="Folder of the executed notebook.")],
+    overrides: Overrides = None,
+    update_pair: Annotated[bool, typer.Option("--update-pair", help="Write the outputs to the notebook's committed .ipynb.")] = False,
+) -> None:
+    """Run one notebook by papermill, its parameters checked before anything is written."""
+    from dearlib.workflow.runner import run_notebook
+
+    raise typer.Exit(run_notebook(path, params, out, overrides or [], update_pair))
+
+
+@app.command()
+def pairs(profile: Profile = "mini") -> None:
+    """Keep the outputs of the last runs in notebooks/*.ipynb."""
+    from dearlib.workflow.pairs import keep_outputs
+
+    raise typer.Exit(keep_outputs(profile))
+
+
+@app.command()
+def compare(
+    committed: Annotated[Path, typer.Argument(help="A folder of figures.")],
+    fresh: Annotated[Path, typer.Argument(help="Another.")],
+    tolerance: Annotated[Path, typer.Option(metavar="FILE", help="How far numbers may lie apart.")],
+) -> None:
+    """Compare the numbers behind two folders of tables."""
+    from dearlib.workflow.compare import compare_folders
+
+    raise typer.Exit(compare_folders(committed, fresh, tolerance))
+
+
+@app.command()
+def fetch(profile: Profile = "paper") -> None:
+    """Download the weights and phrases that a profile names: the one command that needs a network."""
+    from dearlib.workflow.inputs import check_models, load_profile
+
+    for line in check_models(load_profile(profile)):
+        print(line)
+
+
+@app.command()
+def doctor(
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the public data sets.")],
+    needs: Annotated[Optional[str], typer.Option(metavar="NAME", help="Only what one table or figure needs.")] = None,
+    open_all: Annotated[bool, typer.Option("--open", help="Open every picture, to find corrupt ones.")] = False,
+    fetch: Annotated[Optional[list[str]], typer.Option(metavar="NAME", help="Download what torchvision can.")] = None,
+) -> None:
+    """Say which public data sets lie whole under a folder, and where to get the others."""
+    from dearlib.datasets.doctor import report
+
+    raise typer.Exit(report(data, needs=needs, open_all=open_all, fetch=fetch or []))
+
+
+@app.command()
+def world(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The data root: one folder for each data set.")],
+    only: Annotated[Optional[list[str]], typer.Option(metavar="NAME", help="Of these alone; all if left out.")] = None,
+) -> None:
+    """Render the data sets of the Attribute World."""
+    from dearlib.datasets.world.writing import write_all
+
+    raise typer.Exit(write_all(out, only))
+
+
+@app.command()
+def tune(profile: Profile = "mini", cores: Cores = 0) -> None:
+    """Choose hyper-parameters on validation pictures, into params/PROFILE/tuning.csv."""
+    from dearlib.study.tuning import tune as search
+
+    raise typer.Exit(search(profile, cores))
+
+
+@app.command()
+def bench() -> None:
+    """Time training at the paper's size beside the plain way, into figures/<hardware>/bench.csv."""
+    from dearlib.bench.measure import measure
+
+    raise typer.Exit(measure())
+
+
+if __name__ == "__main__":
+    main()
