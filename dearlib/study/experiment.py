@@ -22,7 +22,8 @@ from dearlib.clip.prefix import Prefix, Streamed
 from dearlib.datasets import Item
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.evaluation import accuracy
-from dearlib.methods.training import Curve, Schedule, TrainingRun, TrainingSet, fit
+from dearlib.methods.loop import Curve
+from dearlib.methods.training import Schedule, TrainingRun, TrainingSet, fit
 from dearlib.params.schemas import Training, Variant
 from dearlib.roles.controls import rethresholded, shuffled_roles, uniform_roles
 from dearlib.roles.rolefile import HeadRoles
@@ -57,12 +58,27 @@ def labels(items: Sequence[Item]) -> torch.Tensor:
 
 def settings(p: Training) -> Settings:
     """What the model is built with."""
-    return Settings(p.first_layer, p.text_tokens, p.tokens_per_attribute, p.beta, p.alpha_cls)
+    return Settings(
+        first_layer=p.first_layer,
+        text_tokens=p.text_tokens,
+        tokens_per_attribute=p.tokens_per_attribute,
+        beta=p.beta,
+        alpha_cls=p.alpha_cls,
+    )
 
 
 def schedule(p: Training) -> Schedule:
     """How it is trained."""
-    return Schedule(p.epochs, p.batch, p.lr, p.warmup_epochs, p.warmup_lr, p.weight_decay, p.lambda_reg, p.lambda_fusion)
+    return Schedule(
+        epochs=p.epochs,
+        batch=p.batch,
+        lr=p.lr,
+        warmup_epochs=p.warmup_epochs,
+        warmup_lr=p.warmup_lr,
+        weight_decay=p.weight_decay,
+        lambda_reg=p.lambda_reg,
+        lambda_fusion=p.lambda_fusion,
+    )
 
 
 @dataclass(frozen=True)
