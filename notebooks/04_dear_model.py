@@ -70,7 +70,9 @@ p = validated("04_dear_model", globals())
 frozen = load(p.clip, p.clip_weights)
 frozen.model.double()
 head_roles = HeadRoles.load(p.roles).for_weights(frozen.weights_sha256)
-settings = Settings(p.first_layer, p.text_tokens, p.tokens_per_attribute, p.beta, p.alpha_cls)
+settings = Settings(
+    first_layer=p.first_layer, text_tokens=p.text_tokens, tokens_per_attribute=p.tokens_per_attribute, beta=p.beta, alpha_cls=p.alpha_cls
+)
 model = DeAR(frozen, head_roles, settings, seed=p.seed).double()
 print(f"{frozen.name} {frozen.weights_sha256[:8]} · roles {head_roles.sha256[:8]} · J = {p.first_layer}, K = {p.text_tokens}")
 

@@ -219,7 +219,9 @@ def views_of(sample, s):
     return TrainingSet(kept_views, torch.tensor([item.label for item in sample.train]))
 
 
-settings = Settings(p.first_layer, p.text_tokens, p.tokens_per_attribute, p.beta, p.alpha_cls)
+settings = Settings(
+    first_layer=p.first_layer, text_tokens=p.text_tokens, tokens_per_attribute=p.tokens_per_attribute, beta=p.beta, alpha_cls=p.alpha_cls
+)
 runs = [TrainingRun(DeAR(frozen, head_roles, settings, seed=s).to(fabric.device), views_of(few[s], s), schedule, s) for s in p.seeds]
 
 # %% [markdown]

@@ -36,6 +36,7 @@ shifted: list = ["source_redrawn", "source_sketch", "source_adversarial", "sourc
 # %%
 import numpy as np
 import pandas as pd
+from dearlib.study.experiment import role_map
 from IPython.display import Markdown
 
 from dearlib import plots
@@ -48,7 +49,6 @@ from dearlib.study import tables
 from dearlib.study.averages import AVERAGE, base_to_novel, spread
 from dearlib.study.claims import claims_table, verdicts
 from dearlib.study.contrasts import Contrast, difference, paired
-from dearlib.study.experiment import role_map
 from dearlib.study.records import load_records, origin, tidy, together
 
 p = validated("10_ablations", globals())

@@ -17,18 +17,18 @@ from dearlib.clip.loading import FrozenClip
 from dearlib.errors import InputError
 from dearlib.files import read_tensors, write_tensors
 from dearlib.methods.fusion import ImageFeatures, read_out, similarities
-from dearlib.methods.masks import layer_mask
+from dearlib.methods.masks import Routing, layer_mask
 from dearlib.methods.tokens import image_states, text_features
 from dearlib.roles.rolefile import HeadRoles
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What the paper calls hyper-parameters of the model.
 
     `first_layer`: J. `text_tokens`: K. `beta`: β in [0, 1]; 1 puts the raw token into every layer, 0 lets it evolve.
     `alpha_cls`: the class feature's share of the fused logits at the start, in (0, 1); the attributes share the
-    rest evenly [ours].
+    rest evenly [ours]. `init_std`: standard deviation of the tokens at the start. `routing`: see `masks.head_mask`.
     """
 
     first_layer: int = 9
@@ -36,6 +36,8 @@ class Settings:
     tokens_per_attribute: int = 1
     beta: float = 0.5
     alpha_cls: float = 0.5
+    init_std: float = 0.02
+    routing: Routing = "printed"
 
 
 class DeAR(nn.Module):
@@ -55,14 +57,14 @@ class DeAR(nn.Module):
         n_attributes = len(roles.attributes)
         draw = torch.Generator().manual_seed(seed)
         tokens = n_attributes * settings.tokens_per_attribute
-        self.attribute_tokens = nn.Parameter(0.02 * torch.randn(tokens, clip.d_model, generator=draw))
-        self.text_tokens = nn.Parameter(0.02 * torch.randn(settings.text_tokens, clip.d_text, generator=draw))
+        self.attribute_tokens = nn.Parameter(settings.init_std * torch.randn(tokens, clip.d_model, generator=draw))
+        self.text_tokens = nn.Parameter(settings.init_std * torch.randn(settings.text_tokens, clip.d_text, generator=draw))
         self.projection = nn.Parameter(clip.visual.proj.detach().clone())  # type: ignore[union-attr,operator]
         share = torch.tensor([settings.alpha_cls] + [(1 - settings.alpha_cls) / n_attributes] * n_attributes)
         self.fusion = nn.Parameter(share.log())
         n_original = clip.patches + 1
         for layer in range(settings.first_layer, clip.layers + 1):
-            mask = layer_mask(roles, layer, n_original, settings.tokens_per_attribute)
+            mask = layer_mask(roles, layer, n_original, settings.tokens_per_attribute, settings.routing)
             self.register_buffer(f"may_attend_{layer}", mask, persistent=False)
 
     @property

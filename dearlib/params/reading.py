@@ -14,7 +14,6 @@ from dearlib.errors import InputError
 from dearlib.params.schemas import MODELS, Run, line_of, plain
 from dearlib.params.yaml12 import parse, read_yaml
 
-
 PROFILE = "profile.yaml"
 
 

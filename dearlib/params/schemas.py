@@ -6,12 +6,11 @@ exactly the fields of its model; `validated` checks that cell by the same model.
 """
 
 import difflib
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 Count = Annotated[int, Field(ge=1)]

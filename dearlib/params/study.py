@@ -59,7 +59,9 @@ def read_study(folder: Path) -> Study:
     return study
 
 
-def run_settings(folder: Path, group: Group, run: str, dataset: str, where: str = "study", given: Mapping[str, Any] | None = None) -> Variant:
+def run_settings(
+    folder: Path, group: Group, run: str, dataset: str, where: str = "study", given: Mapping[str, Any] | None = None
+) -> Variant:
     """All settings of one run on one data set.
 
     Over the profile's values stand the group's, then the profile's own for this data set, the run's, those `given` by hand.

@@ -7,7 +7,7 @@ on after its last finished batch, and its last unfinished one after its last epo
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from dearlib.files import write_text
 from dearlib.methods.dear import DeAR
 from dearlib.methods.evaluation import accuracy, evaluate_together, zero_shot
 from dearlib.methods.linear_probe import linear_probe
-from dearlib.methods.training import Curve
+from dearlib.methods.loop import Curve
 from dearlib.params.reading import params_hash
 from dearlib.params.schemas import Variant, plain
 from dearlib.params.study import Group, run_settings
@@ -35,7 +35,19 @@ from dearlib.study import trials
 from dearlib.study.records import Metric, RunRecord, provenance
 from dearlib.study.trials import Trial
 
-SHARED = ("clip", "clip_weights", "data_root", "device", "processes", "precision", "cache_root", "cache_dtype", "cache_gb", "seeds", "together")
+SHARED = (
+    "clip",
+    "clip_weights",
+    "data_root",
+    "device",
+    "processes",
+    "precision",
+    "cache_root",
+    "cache_dtype",
+    "cache_gb",
+    "seeds",
+    "together",
+)
 Key = tuple[str, int]  # a run's name and its seed
 
 
@@ -168,7 +180,7 @@ def _batches(ground: Ground, settings: Mapping[str, Variant]) -> list[dict[Key, 
         given = HeadRoles.load(v.roles).for_weights(ground.clip.weights_sha256)
         for seed in v.seeds:
             items = half(few_shot(ground.split, v.shots, seed), ground.trained).train
-            made[run, seed] = Trial(v, trials.role_map(given, v, seed, ground.p.dataset), items, seed)
+            made[run, seed] = Trial(v, trials.role_map(given, v, seed), items, seed)
     return [{key: made[key] for key in keys} for keys in trials.of_one_shape(made, ground.p.together)]
 
 
@@ -184,7 +196,9 @@ def _one_batch(ground: Ground, batch: Mapping[Key, Trial], settings: Mapping[str
     name = kept.digest(depends)
     path, checkpoint = place / f"batch-{name}.json", place / f"checkpoint-{name}.safetensors"
     if not path.exists():
-        models, curves = trials.train(ground.clip, list(batch.values()), ground.prompts[ground.p.dataset, ground.trained], fabric, checkpoint)
+        models, curves = trials.train(
+            ground.clip, list(batch.values()), ground.prompts[ground.p.dataset, ground.trained], fabric, checkpoint
+        )
         if fabric.is_global_zero:
             metrics = _tested(ground, dict(zip(batch, models, strict=True)), settings)
             for (run, seed), model in zip(batch, models, strict=True):

@@ -4,8 +4,9 @@ Everything below the role file's first layer is computed once per data set and s
 starts from the same kept states and puts them through the frozen layers between.
 """
 
+import zlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +21,8 @@ from dearlib.clip.loading import FrozenClip
 from dearlib.clip.prefix import Prefix, Streamed
 from dearlib.datasets import Item
 from dearlib.methods.dear import DeAR, Settings
-from dearlib.methods.training import Curve, Schedule, TrainingRun, TrainingSet, fit
+from dearlib.methods.loop import Curve
+from dearlib.methods.training import Schedule, TrainingRun, TrainingSet, fit
 from dearlib.params.schemas import Training, Variant
 from dearlib.roles.controls import rethresholded, shuffled_roles, uniform_roles
 from dearlib.roles.rolefile import HeadRoles
@@ -55,12 +57,12 @@ def labels(items: Sequence[Item]) -> torch.Tensor:
 
 def settings(p: Training) -> Settings:
     """What the model is built with."""
-    return Settings(p.first_layer, p.text_tokens, p.tokens_per_attribute, p.beta, p.alpha_cls)
+    return Settings(**{f.name: getattr(p, f.name) for f in fields(Settings)})
 
 
 def schedule(p: Training) -> Schedule:
     """How it is trained."""
-    return Schedule(p.epochs, p.batch, p.lr, p.warmup_epochs, p.warmup_lr, p.weight_decay, p.lambda_reg, p.lambda_fusion)
+    return Schedule(**{f.name: getattr(p, f.name) for f in fields(Schedule)})
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,11 @@ def of_one_shape(trials: Mapping[K, Trial], most: int) -> list[list[K]]:
 
 
 def role_map(found: HeadRoles, v: Variant, seed: int) -> HeadRoles:
-    """The role map that a variant asks for; a shuffled one is dealt anew for each seed."""
+    """The role map that a variant asks for; a shuffled one is dealt anew for each data set and seed."""
     if v.thresholds is not None:
         found = rethresholded(found, *v.thresholds)
     if v.role_map == "all_generalization":
         return uniform_roles("generalization", found)
     if v.role_map == "all_mixed":
         return uniform_roles("mixed", found)
-    return shuffled_roles(found, seed) if v.role_map == "shuffled" else found
+    return shuffled_roles(found, zlib.crc32(f"{v.dataset} {seed}".encode())) if v.role_map == "shuffled" else found

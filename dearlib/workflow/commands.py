@@ -7,18 +7,23 @@ that `dearlib --help` answers at once.
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from dearlib.errors import InputError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="DeAR: roles of attention heads, masks, training, tables.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="DeAR: roles of attention heads, masks, training, tables.",
+)
 
 Profile = Annotated[str, typer.Option(help="Folder of params/.")]
-Data = Annotated[Optional[Path], typer.Option(metavar="DIR", help="Data root, in place of the profile's.")]
+Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Data root, in place of the profile's.")]
 Cores = Annotated[int, typer.Option(min=0, help="Steps at once; each computes with one thread. 0: as many as this machine has room for.")]
-Overrides = Annotated[Optional[list[str]], typer.Option("--set", "-p", metavar="KEY=VALUE", help="Replace one value of the parameters.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", "-p", metavar="KEY=VALUE", help="Replace one value of the parameters.")]
 
 
 def main() -> None:
@@ -36,12 +41,12 @@ def main() -> None:
 @app.command()
 def reproduce(
     profile: Profile = "mini",
-    only: Annotated[Optional[str], typer.Option(metavar="NAME", help="One table or figure, such as table5, and what it needs.")] = None,
+    only: Annotated[str | None, typer.Option(metavar="NAME", help="One table or figure, such as table5, and what it needs.")] = None,
     data: Data = None,
     cores: Cores = 0,
     executor: Annotated[str, typer.Option(help="local, or a folder of profiles/: slurm makes each step a job.")] = "local",
     plan: Annotated[bool, typer.Option("--plan", help="Say what would run and why; run nothing.")] = False,
-    report: Annotated[Optional[Path], typer.Option(metavar="FILE.html", help="Write a report on what has run; run nothing.")] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a report on what has run; run nothing.")] = None,
 ) -> None:
     """Run everything of a profile that is missing or out of date, and draw its tables."""
     from dearlib.workflow.reproduce import reproduce as run
@@ -111,9 +116,9 @@ def fetch(profile: Profile = "paper") -> None:
 @app.command()
 def doctor(
     data: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the public data sets.")],
-    needs: Annotated[Optional[str], typer.Option(metavar="NAME", help="Only what one table or figure needs.")] = None,
+    needs: Annotated[str | None, typer.Option(metavar="NAME", help="Only what one table or figure needs.")] = None,
     open_all: Annotated[bool, typer.Option("--open", help="Open every picture, to find corrupt ones.")] = False,
-    fetch: Annotated[Optional[list[str]], typer.Option(metavar="NAME", help="Download what torchvision can.")] = None,
+    fetch: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Download what torchvision can.")] = None,
 ) -> None:
     """Say which public data sets lie whole under a folder, and where to get the others."""
     from dearlib.datasets.doctor import report
@@ -124,7 +129,7 @@ def doctor(
 @app.command()
 def world(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The data root: one folder for each data set.")],
-    only: Annotated[Optional[list[str]], typer.Option(metavar="NAME", help="Of these alone; all if left out.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Of these alone; all if left out.")] = None,
 ) -> None:
     """Render the data sets of the Attribute World."""
     from dearlib.datasets.world.writing import write_all

@@ -107,7 +107,10 @@ def test_image_suffix_equals_the_plain_form(name: str, data: st.DataObject) -> N
     first_layer = data.draw(st.integers(1, DEPTH), label="J")
     roles = data.draw(role_maps(clip, first_layer))
     beta, per = data.draw(st.sampled_from([0.0, 0.3, 1.0])), data.draw(st.integers(1, 2))
-    model = DeAR(clip, roles, Settings(first_layer, 1, per, beta), seed=1).double()
+    routing = data.draw(st.sampled_from(["printed", "exclusive"]))
+    model = DeAR(
+        clip, roles, Settings(first_layer=first_layer, text_tokens=1, tokens_per_attribute=per, beta=beta, routing=routing), seed=1
+    ).double()
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
     states = torch.randn(2, clip.patches + 1, clip.d_model, dtype=torch.float64, generator=generator)
     found = model.image_features(states)
@@ -124,7 +127,7 @@ def test_text_suffix_equals_the_plain_form(name: str, data: st.DataObject) -> No
     first_layer, k = data.draw(st.integers(1, DEPTH), label="J"), data.draw(st.integers(0, 4), label="K")
     shared, classes = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 3))
     end = torch.tensor(data.draw(st.lists(st.integers(shared, 12), min_size=classes, max_size=classes)))
-    model = DeAR(clip, data.draw(role_maps(clip, first_layer)), Settings(first_layer, k, 1, 0.4), seed=1).double()
+    model = DeAR(clip, data.draw(role_maps(clip, first_layer)), Settings(first_layer=first_layer, text_tokens=k, beta=0.4), seed=1).double()
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
     columns = torch.randn(classes, 20, clip.d_text, dtype=torch.float64, generator=generator)
     columns[:, :shared] = columns[:1, :shared]
@@ -138,7 +141,9 @@ def test_a_stack_equals_its_models(data: st.DataObject) -> None:
     """Roles, β and tokens of each its own; features and gradients are those of the model alone."""
     clip = shallow("DeAR-Mini")
     maps = [data.draw(role_maps(clip, 2)) for _ in range(3)]
-    models = [DeAR(clip, m, Settings(2, 3, 1, b), seed=i).double() for i, (m, b) in enumerate(zip(maps, (0.0, 0.5, 0.9), strict=True))]
+    each = zip(maps, (0.0, 0.5, 0.9), ("printed", "exclusive", "exclusive"), strict=True)
+    told = [Settings(first_layer=2, text_tokens=3, beta=b, routing=r) for _, b, r in each]
+    models = [DeAR(clip, m, s, seed=i).double() for i, (m, s) in enumerate(zip(maps, told, strict=True))]
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(3, 2, clip.patches + 1, clip.d_model, dtype=torch.float64, generator=generator)
     columns = torch.randn(2, 7, clip.d_text, dtype=torch.float64, generator=generator)

@@ -12,6 +12,8 @@ from dearlib.errors import InputError
 from dearlib.files import read_tensors
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.evaluation import accuracy, evaluate, evaluate_together, harmonic_mean, zero_shot
+from dearlib.methods.losses import losses
+from dearlib.methods.recipe import Recipe
 from dearlib.methods.training import Schedule, TrainingRun, TrainingSet, fit
 from dearlib.roles.controls import shuffled_roles, uniform_roles
 
@@ -31,9 +33,9 @@ def data(clip, pictures) -> TrainingSet:
     return TrainingSet(Prefix(states, frozen), torch.tensor([0, 0, 1, 1, 2, 2]))
 
 
-def one(clip, roles, data, *, seed=1, epochs=3, beta=0.5, **schedule) -> TrainingRun:
+def one(clip, roles, data, *, seed=1, epochs=3, beta=0.5, lr=1e-2, **schedule) -> TrainingRun:
     model = DeAR(clip, roles, Settings(text_tokens=2, beta=beta), seed=seed).double()
-    return TrainingRun(model, data, Schedule(epochs=epochs, batch=2, lr=1e-2, **schedule), seed)
+    return TrainingRun(model, data, Schedule(epochs=epochs, batch=2, lr=lr, **schedule), seed)
 
 
 def fitted(clip, runs, checkpoint=None, each_epoch=None):
@@ -93,6 +95,95 @@ def test_schedule_by_hand() -> None:
     schedule = Schedule(epochs=4, lr=8.0, warmup_epochs=1, warmup_lr=0.5)
     assert [schedule.rate(e) for e in range(4)] == pytest.approx([0.5, 8.0, 4 * (1 + math.sqrt(0.5)), 4.0])
     assert Schedule(epochs=2, lr=8.0, warmup_epochs=0).rate(0) == 8.0
+
+
+def test_schedules_are_named() -> None:
+    """Swapped weights of two terms once went unnoticed."""
+    with pytest.raises(TypeError):
+        Schedule(3, 2, 1e-3)
+
+
+def test_tokens_and_fusion_weights_have_their_own_rates(clip, roles, data) -> None:
+    """At rate 0 and without decay a parameter stays; left as such all have `lr`."""
+    same, apart = run(clip, roles, data)[0], run(clip, roles, data, lr_tokens=1e-2, lr_fusion=1e-2)[0]
+    assert all(torch.equal(a, b) for a, b in zip(same.parameters(), apart.parameters(), strict=True))
+    start = one(clip, roles, data).model
+    for told, still in (({"lr_tokens": 0.0}, {"attribute_tokens", "text_tokens"}), ({"lr_fusion": 0.0}, {"fusion"})):
+        model, _ = run(clip, roles, data, weight_decay=0.0, warmup_epochs=0, **told)
+        moved = {n for (n, a), b in zip(model.named_parameters(), start.parameters(), strict=True) if not torch.equal(a, b)}
+        assert moved == {"attribute_tokens", "text_tokens", "projection", "fusion"} - still
+
+
+def test_the_weights_of_the_terms_are_theirs(clip, roles, data) -> None:
+    """The first step's gradient on the fusion weights is that of Eq. 12 with λ_reg and λ_fusion where they belong."""
+    made = one(clip, roles, data, lambda_reg=0.7, lambda_fusion=3.0, epochs=1, warmup_epochs=0)
+    alpha = made.model.alpha.detach()
+    text, labels = text_prefix(clip, PROMPTS, 9), data.labels
+    order = made.order(0)[:2]
+    states, frozen = data.rows(0, order)
+    found = losses(
+        made.model, made.model.image_features(states), made.model.text_features(text), frozen, clip.encode_text(PROMPTS), labels[order]
+    )
+    (expected,) = torch.autograd.grad(found.cross_entropy + 0.7 * found.regularisation + 3.0 * found.fusion, [made.model.fusion])
+    assert alpha.shape == expected.shape
+    seen = []
+    made.model.fusion.register_hook(lambda g: seen.append(g.clone()))
+    fitted(clip, [made])
+    torch.testing.assert_close(seen[0], expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("lr", [1e30, float("inf")])
+def test_a_number_that_is_not_finite_ends_the_training(clip, roles, data, tmp_path, lr) -> None:
+    """Before a checkpoint or a record is made of it, naming where it was met."""
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(InputError, match=r"expected finite numbers, got \w+.* that are not, in epoch 1 of 3 at learning rate") as caught:
+        run(clip, roles, data, checkpoint=path, warmup_epochs=0, lr=lr)
+    assert "\n" not in str(caught.value)
+    assert not path.exists()
+
+
+def test_a_parameter_lost_in_the_last_step_is_noticed(clip, roles, data) -> None:
+    """Its loss has not been seen by anybody."""
+    made = one(clip, roles, data, epochs=1)
+    steps = len(made.order(0)) // 2
+    seen = []
+    made.model.fusion.register_hook(lambda g: seen.append(g) or (g * float("nan") if len(seen) == steps else g))
+    with pytest.raises(InputError, match="got fusion that are not, in epoch 1 of 1"):
+        fitted(clip, [made])
+
+
+def test_averages_over_epochs_by_hand() -> None:
+    recipe = Recipe(epochs=3, average="gaussian", average_at=(2.0, 1.0))
+    assert [recipe.share(e) for e in range(3)] == pytest.approx([math.exp(-0.5), 1.0, math.exp(-0.5)])
+    assert [Recipe(epochs=3, average="uniform").share(e) for e in range(3)] == [1, 1, 1]
+    assert [Recipe(epochs=3).share(e) for e in range(3)] == [0, 0, 1]
+
+
+@pytest.mark.parametrize("average", ["uniform", "gaussian"])
+def test_the_average_is_that_of_the_epochs_ends(clip, roles, data, tmp_path, average) -> None:
+    """And a killed run ends with the same one."""
+    told = {"average": average, "average_at": (2.0, 0.7)}
+    ends, path = [], tmp_path / "checkpoint.safetensors"
+
+    def keep(model: DeAR) -> dict[str, float]:
+        ends.append([p.detach().clone() for p in model.parameters()])
+        return {}
+
+    whole, curve = run(clip, roles, data, each_epoch=keep, **told)
+    shares = [Recipe(epochs=3, **told).share(e) for e in range(3)]
+    for got, *each in zip(whole.parameters(), *ends, strict=True):
+        torch.testing.assert_close(got, sum(s * e for s, e in zip(shares, each, strict=True)) / sum(shares))
+
+    def kill(model: DeAR) -> dict[str, float]:
+        if path.exists():
+            raise Killed
+        return {}
+
+    with pytest.raises(Killed):
+        run(clip, roles, data, checkpoint=path, each_epoch=kill, **told)
+    resumed, rest = run(clip, roles, data, checkpoint=path, **told)
+    assert rest == curve
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
 
 
 def test_the_same_seed_gives_the_same_run(clip, roles, data) -> None:
