@@ -25,7 +25,6 @@
 profile: str = "mini"
 runs_root: str = "runs/mini"
 figures_root: str = "figures/mini"
-datasets: list = ["objects", "shapes", "textures", "places", "colors", "colored_textures", "letters", "digits"]
 
 # %%
 import numpy as np
@@ -37,10 +36,12 @@ from dearlib.paper.reported import beside
 from dearlib.params.reading import validated
 from dearlib.study import tables
 from dearlib.study.averages import base_to_novel, presentable
-from dearlib.study.records import load_records, origin, tidy
+from dearlib.study.plan import TABLE2, read_plan
+from dearlib.study.records import origin, tidy
 
 p = validated("06_base_to_novel", globals())
-records = load_records(p.runs_root / f"05_training-{name}" / "record.json" for name in p.datasets)
+plan = read_plan(p.profile, p.figures_root)
+datasets, records = plan.group(TABLE2).datasets, plan.records(TABLE2)
 metrics = tidy(records)
 first = records[0]
 print(f"{len(records)} records · weights {first.weights_sha256[:8]} · roles {first.roles_sha256[:8]}")
@@ -48,12 +49,12 @@ print(f"{len(records)} records · weights {first.weights_sha256[:8]} · roles {f
 # %% [markdown]
 # ## 1. What a record holds
 #
-# One row per data set, half, part, method and seed. `load_records` has refused records of different weights, roles or split
+# One row per data set, half, part, method and seed. Reading them has refused records of different weights, roles or split
 # files, so whatever differs between two rows below is what the row says. Rows of validation pictures are in the records too;
 # no table uses them.
 
 # %%
-metrics[metrics.dataset == p.datasets[0]]
+metrics[metrics.dataset == datasets[0]]
 
 # %% [markdown]
 # ## 2. The harmonic mean
@@ -77,8 +78,8 @@ print(f"two data sets, 60/90 and 90/60: HM of the means {of_means:.0f}, mean of 
 
 # %%
 methods = ["CLIP", "DeAR"]
-table = base_to_novel(metrics, p.datasets, methods)
-shown = beside(2, presentable(table), p.datasets)
+table = base_to_novel(metrics, datasets, methods)
+shown = beside(2, presentable(table), datasets)
 tables.write(table, shown, p.figures_root / "table2", origin("06_base_to_novel", p, records))
 Markdown(shown.to_markdown(index=False, disable_numparse=True))
 
@@ -98,7 +99,7 @@ print(f"{by_hand:.2f} %")
 # Harmonic mean per data set, with one standard deviation over seeds. Zero-shot CLIP has no seeds.
 
 # %%
-fig, axes = plots.figure(3, 1, size=(max(8, 0.9 * (len(p.datasets) + 1)), 7))
+fig, axes = plots.figure(3, 1, size=(max(8, 0.9 * (len(datasets) + 1)), 7))
 for ax, column in zip(axes, ("base", "novel", "hm"), strict=True):
     plots.base_novel_chart(ax, table, column)
 for ax in axes[1:]:
@@ -108,7 +109,7 @@ _ = plots.save(fig, p.figures_root, "06_base_to_novel")
 # %%
 change = average.loc["DeAR", ["base", "novel", "hm"]] - average.loc["CLIP", ["base", "novel", "hm"]]
 seeds = int(average.loc["DeAR", "n"])
-print(f"DeAR against zero-shot CLIP, average of {len(p.datasets)} data sets, n = {seeds} seeds, in points:")
+print(f"DeAR against zero-shot CLIP, average of {len(datasets)} data sets, n = {seeds} seeds, in points:")
 print(f"base {change['base']:+.2f}, novel {change['novel']:+.2f}, HM {change['hm']:+.2f}")
 
 # %%
@@ -125,7 +126,7 @@ print(f"to {gain.iloc[-1]:+.1f} ({gain.index[-1]}) points")
 # features say at test time; what they did during training is in both.
 
 # %%
-both = base_to_novel(metrics, p.datasets, ["DeAR (class feature)", "DeAR"])
+both = base_to_novel(metrics, datasets, ["DeAR (class feature)", "DeAR"])
 both = both[both.dataset == "average"]
 Markdown(presentable(both).to_markdown(index=False, disable_numparse=True))
 

@@ -26,8 +26,6 @@
 profile: str = "mini"
 runs_root: str = "runs/mini"
 figures_root: str = "figures/mini"
-source: str = "source"
-datasets: list = ["objects", "shapes", "textures", "places", "colors", "colored_textures", "letters", "digits"]
 
 # %%
 import pandas as pd
@@ -39,12 +37,14 @@ from dearlib.params.reading import validated
 from dearlib.study import tables
 from dearlib.study.averages import AVERAGE, accuracies, methods_by_datasets
 from dearlib.study.contrasts import Contrast, difference, paired
-from dearlib.study.records import load_records, origin, tidy
+from dearlib.study.plan import SOURCE, read_plan
+from dearlib.study.records import origin, tidy
 
 p = validated("07_cross_dataset", globals())
-records = load_records([p.runs_root / f"source-{p.source}" / "record.json"])
+plan = read_plan(p.profile, p.figures_root)
+source, datasets, records = plan.source, plan.targets, plan.records(SOURCE)
 metrics = tidy(records)
-print(f"trained on {p.source} · weights {records[0].weights_sha256[:8]} · roles {records[0].roles_sha256[:8]}")
+print(f"trained on {source} · weights {records[0].weights_sha256[:8]} · roles {records[0].roles_sha256[:8]}")
 
 # %% [markdown]
 # ## 1. Two ways to answer
@@ -56,13 +56,13 @@ print(f"trained on {p.source} · weights {records[0].weights_sha256[:8]} · role
 
 # %%
 methods = ["CLIP", "DeAR (class feature)", "DeAR"]
-home = accuracies(metrics[metrics.dataset == p.source], [p.source], methods)
-home = home[home.dataset == p.source]
-away = accuracies(metrics, p.datasets, methods, trained_on=p.source)
+home = accuracies(metrics[metrics.dataset == source], [source], methods)
+home = home[home.dataset == source]
+away = accuracies(metrics, datasets, methods, trained_on=source)
 table = pd.concat([home, away], ignore_index=True)
 table["method"] = table.method.replace({"DeAR": "DeAR (fused)"})
-shown = methods_by_datasets(table, [p.source, AVERAGE, *p.datasets])
-shown = beside(3, shown, [p.source, *p.datasets])  # the paper's own rows, where these are its data sets
+shown = methods_by_datasets(table, [source, AVERAGE, *datasets])
+shown = beside(3, shown, [source, *datasets])  # the paper's own rows, where these are its data sets
 tables.write(table, shown, p.figures_root / "table3", origin("07_cross_dataset", p, records))
 Markdown(shown.to_markdown(index=False, disable_numparse=True))
 
@@ -70,7 +70,7 @@ Markdown(shown.to_markdown(index=False, disable_numparse=True))
 # One number by hand: the average of the class feature is the mean over seeds of the means over targets.
 
 # %%
-rows = metrics[(metrics.method == "DeAR (class feature)") & metrics.dataset.isin(p.datasets) & (metrics.trained_on == p.source)]
+rows = metrics[(metrics.method == "DeAR (class feature)") & metrics.dataset.isin(datasets) & (metrics.trained_on == source)]
 by_hand = rows.groupby("seed").accuracy.mean().mean()
 average = table[table.dataset == AVERAGE].set_index("method").accuracy
 assert abs(by_hand - average["DeAR (class feature)"]) < 1e-9
@@ -90,9 +90,9 @@ Markdown("*Reported:*\n\n" + theirs.pivot(index="method", columns="dataset", val
 
 # %%
 contrasts = {
-    "class feature − CLIP": Contrast("DeAR (class feature)", "CLIP", "all", p.source, datasets=tuple(p.datasets)),
-    "fused − CLIP": Contrast("DeAR", "CLIP", "all", p.source, datasets=tuple(p.datasets)),
-    "class feature − fused": Contrast("DeAR (class feature)", "DeAR", "all", p.source, datasets=tuple(p.datasets)),
+    "class feature − CLIP": Contrast("DeAR (class feature)", "CLIP", "all", source, datasets=datasets),
+    "fused − CLIP": Contrast("DeAR", "CLIP", "all", source, datasets=datasets),
+    "class feature − fused": Contrast("DeAR (class feature)", "DeAR", "all", source, datasets=datasets),
 }
 pairs = {name: paired(metrics, c) for name, c in contrasts.items()}
 found = {name: difference(values) for name, values in pairs.items()}

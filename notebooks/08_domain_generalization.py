@@ -27,8 +27,6 @@ profile: str = "mini"
 runs_root: str = "runs/mini"
 figures_root: str = "figures/mini"
 data_root: str = "data/mini"
-source: str = "source"
-shifted: list = ["source_redrawn", "source_sketch", "source_adversarial", "source_renditions"]
 
 # %%
 import numpy as np
@@ -42,12 +40,14 @@ from dearlib.params.reading import validated
 from dearlib.study import tables
 from dearlib.study.averages import AVERAGE, accuracies, methods_by_datasets
 from dearlib.study.contrasts import Contrast, difference, paired
-from dearlib.study.records import load_records, origin, tidy
+from dearlib.study.plan import SOURCE, read_plan
+from dearlib.study.records import origin, tidy
 
 p = validated("08_domain_generalization", globals())
-records = load_records([p.runs_root / f"source-{p.source}" / "record.json"])
+plan = read_plan(p.profile, p.figures_root)
+source, shifted, records = plan.source, plan.shifted, plan.records(SOURCE)
 metrics = tidy(records)
-print(f"trained on {p.source} · weights {records[0].weights_sha256[:8]} · roles {records[0].roles_sha256[:8]}")
+print(f"trained on {source} · weights {records[0].weights_sha256[:8]} · roles {records[0].roles_sha256[:8]}")
 
 # %% [markdown]
 # ## 1. The shifts
@@ -56,21 +56,21 @@ print(f"trained on {p.source} · weights {records[0].weights_sha256[:8]} · role
 # of drawing changes.
 
 # %%
-splits = {name: read_split(p.data_root, name) for name in (p.source, *p.shifted)}
+splits = {name: read_split(p.data_root, name) for name in (source, *shifted)}
 by_class = {name: {item.classname: item for item in reversed(split.test)} for name, split in splits.items()}
-found_in = {label: sum(label in items for items in by_class.values()) for label in classnames(splits[p.source])}
+found_in = {label: sum(label in items for items in by_class.values()) for label in classnames(splits[source])}
 chosen = sorted(found_in, key=lambda label: -found_in[label])[:6]  # a shift may have some of the classes alone
 fig, axes = plots.figure(len(splits), len(chosen), size=(1.15 * len(chosen), 1.25 * len(splits)))
 for row, (name, items) in zip(axes, by_class.items(), strict=True):
     for ax, label in zip(row, chosen, strict=True):
         if label in items:
-            plots.picture(ax, np.asarray(open_image(items[label].path)) / np.float32(255), label if name == p.source else "")
+            plots.picture(ax, np.asarray(open_image(items[label].path)) / np.float32(255), label if name == source else "")
         else:
             ax.set_axis_off()
     row[0].set_axis_on()
     row[0].set(xticks=[], yticks=[])
     row[0].spines[:].set_visible(False)
-    short = name.removeprefix(f"{p.source}_")
+    short = name.removeprefix(f"{source}_")
     row[0].set_ylabel(short if len(short) > 1 else name, fontsize=8)
 _ = plots.save(fig, p.figures_root, "08_pictures")
 
@@ -81,20 +81,20 @@ _ = plots.save(fig, p.figures_root, "08_pictures")
 
 # %%
 methods = ["CLIP", "DeAR (class feature)", "DeAR"]
-home = accuracies(metrics[metrics.dataset == p.source], [p.source], methods)
-home = home[home.dataset == p.source]
-away = accuracies(metrics, p.shifted, methods, trained_on=p.source)
+home = accuracies(metrics[metrics.dataset == source], [source], methods)
+home = home[home.dataset == source]
+away = accuracies(metrics, shifted, methods, trained_on=source)
 table = pd.concat([home, away], ignore_index=True)
 table["method"] = table.method.replace({"DeAR": "DeAR (fused)"})
-shown = methods_by_datasets(table, [p.source, AVERAGE, *p.shifted])
-shown = beside(4, shown, [p.source, *p.shifted])  # the paper's own rows, where these are its data sets
+shown = methods_by_datasets(table, [source, AVERAGE, *shifted])
+shown = beside(4, shown, [source, *shifted])  # the paper's own rows, where these are its data sets
 tables.write(table, shown, p.figures_root / "table4", origin("08_domain_generalization", p, records))
 Markdown(shown.to_markdown(index=False, disable_numparse=True))
 
 # %%
 at = table.set_index(["dataset", "method"]).accuracy
-for name in p.shifted:
-    lost = {m: at[p.source, m] - at[name, m] for m in ("CLIP", "DeAR (fused)")}
+for name in shifted:
+    lost = {m: at[source, m] - at[name, m] for m in ("CLIP", "DeAR (fused)")}
     print(f"{name}: CLIP loses {lost['CLIP']:.1f} points of its source accuracy, DeAR (fused) {lost['DeAR (fused)']:.1f}")
 
 # %% [markdown]
@@ -109,10 +109,10 @@ Markdown("*Reported:*\n\n" + theirs.pivot(index="method", columns="dataset", val
 # ## 3. Against zero-shot CLIP
 
 # %%
-where = tuple(p.shifted)
+where = shifted
 contrasts = {
-    "class feature − CLIP": Contrast("DeAR (class feature)", "CLIP", "all", p.source, datasets=where),
-    "fused − CLIP": Contrast("DeAR", "CLIP", "all", p.source, datasets=where),
+    "class feature − CLIP": Contrast("DeAR (class feature)", "CLIP", "all", source, datasets=where),
+    "fused − CLIP": Contrast("DeAR", "CLIP", "all", source, datasets=where),
 }
 pairs = {name: paired(metrics, c) for name, c in contrasts.items()}
 gains = pd.concat([v.rename("gain").reset_index().assign(which=name) for name, v in pairs.items()])

@@ -18,7 +18,7 @@
 # |---|---|
 # | Paper | Section 4.1 (few-shot learning), Figure 4 |
 # | You will see | accuracy against shots on every data set and on average, with bands over seeds |
-# | Reads | one record per data set (`params/<profile>/05_variants-few_shot.yaml`) |
+# | Reads | one record per data set (the group `few_shot` of `params/<profile>/study.yaml`) |
 # | Writes | `figure4.svg`, `.png`, `.csv`, `.json` |
 # | Takes | seconds |
 
@@ -26,7 +26,6 @@
 profile: str = "mini"
 runs_root: str = "runs/mini"
 figures_root: str = "figures/mini"
-datasets: list = ["objects", "shapes", "textures", "places", "colors", "colored_textures", "letters", "digits"]
 
 # %%
 import pandas as pd
@@ -38,10 +37,12 @@ from dearlib.params.reading import validated
 from dearlib.study import tables
 from dearlib.study.averages import AVERAGE
 from dearlib.study.contrasts import Contrast, difference, paired
-from dearlib.study.records import load_records, origin, tidy
+from dearlib.study.plan import FEW_SHOT, read_plan
+from dearlib.study.records import origin, tidy
 
 p = validated("09_few_shot", globals())
-records = load_records(p.runs_root / f"few_shot-{name}" / "record.json" for name in p.datasets)
+plan = read_plan(p.profile, p.figures_root)
+datasets, records = plan.group(FEW_SHOT).datasets, plan.records(FEW_SHOT)
 metrics = tidy(records)
 metrics = metrics[metrics.part == "test"]
 print(f"{len(records)} records · weights {records[0].weights_sha256[:8]} · roles {records[0].roles_sha256[:8]}")
@@ -61,16 +62,16 @@ rows = pd.concat([trained, average]).groupby(["dataset", "method", "shots"]).acc
 rows = rows.rename(columns={"std": "sd", "count": "n"})
 rows["method"] = pd.Categorical(rows.method, methods)
 flat = metrics[metrics.method == "CLIP"].groupby("dataset").accuracy.mean()
-flat[AVERAGE] = flat[list(p.datasets)].mean()
+flat[AVERAGE] = flat[list(datasets)].mean()
 clip = pd.DataFrame({"dataset": flat.index, "method": "CLIP", "shots": 0, "mean": flat.to_numpy(), "sd": float("nan"), "n": 1})
 everything = pd.concat([clip, rows.astype({"method": str})], ignore_index=True)
 
 # %%
-down = max(3, -(-(len(p.datasets) + 1) // 3))  # rows of three
+down = max(3, -(-(len(datasets) + 1) // 3))  # rows of three
 fig, axes = plots.figure(down, 3, size=(9.6, 8.2 * down / 3), sharex=True)
-for ax, name in zip(axes.flat, [AVERAGE, *p.datasets], strict=False):
+for ax, name in zip(axes.flat, [AVERAGE, *datasets], strict=False):
     plots.shot_curves(ax, rows[rows.dataset == name].sort_values("method"), flat[name], name)
-for ax in axes.flat[len(p.datasets) + 1 :]:
+for ax in axes.flat[len(datasets) + 1 :]:
     ax.set_axis_off()
 for ax in axes[-1]:
     ax.set_xlabel("pictures a class")

@@ -26,43 +26,37 @@
 profile: str = "mini"
 runs_root: str = "runs/mini"
 figures_root: str = "figures/mini"
-datasets: list = ["objects", "shapes", "textures", "places", "colors"]  # one per core attribute
-sweep_datasets: list = ["objects", "textures", "colors"]
-trained: list = ["objects", "shapes", "textures", "places", "colors", "colored_textures", "letters", "digits"]  # Table 2, Figure 4
-source: str = "source"
-targets: list = ["objects", "shapes", "textures", "places", "colors", "colored_textures", "letters", "digits"]
-shifted: list = ["source_redrawn", "source_sketch", "source_adversarial", "source_renditions"]
 
 # %%
+import json
+
 import numpy as np
 import pandas as pd
-from dearlib.study.experiment import role_map
 from IPython.display import Markdown
 
 from dearlib import plots
 from dearlib.files import read_tensors
 from dearlib.paper.reported import beside, reported
-from dearlib.params.reading import load_values, validated
+from dearlib.params.reading import validated
+from dearlib.params.schemas import Variant
 from dearlib.roles.controls import role_counts, shielded
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import tables
 from dearlib.study.averages import AVERAGE, base_to_novel, spread
 from dearlib.study.claims import claims_table, verdicts
 from dearlib.study.contrasts import Contrast, difference, paired
-from dearlib.study.records import load_records, origin, tidy, together
+from dearlib.study.plan import ABLATIONS, FEW_SHOT, RETRIEVAL, SOURCE, SWEEPS, TABLE2, read_plan
+from dearlib.study.records import origin, tidy, together
+from dearlib.study.trials import role_map
 
 p = validated("10_ablations", globals())
 
 
-def records_of(group, datasets):
-    """The records of one group of runs, in order of the data sets."""
-    return load_records(p.runs_root / f"{group}-{name}" / "record.json" for name in datasets)
-
-
-main, ablations = records_of("05_training", p.trained), records_of("ablations", p.datasets)
-sweeps, few_shot = records_of("sweeps", p.sweep_datasets), records_of("few_shot", p.trained)
-transfer = [*records_of("source", [p.source]), *load_records([p.runs_root / "11_attribute_retrieval" / "record.json"])]
+plan = read_plan(p.profile, p.figures_root)
+main, ablations, sweeps, few_shot = (plan.records(group) for group in (TABLE2, ABLATIONS, SWEEPS, FEW_SHOT))
+transfer = plan.records(SOURCE, RETRIEVAL)
 records = together([*main, *ablations, *sweeps, *few_shot, *transfer])
+trained, datasets, sweep_datasets = (plan.group(name).datasets for name in (TABLE2, ABLATIONS, SWEEPS))
 metrics = tidy(records)
 halves = metrics[metrics.split.isin(["base", "novel"])]
 print(f"{len(records)} records · weights {records[0].weights_sha256[:8]} · roles {records[0].roles_sha256[:8]}")
@@ -73,13 +67,13 @@ print(f"{len(records)} records · weights {records[0].weights_sha256[:8]} · rol
 # The variants share everything but the role map. A *shielded* head never lets an attribute token reach an original one.
 
 # %%
-plan = load_values("05_variants", ablations[0].parameters)
-found = HeadRoles.load(plan.roles)
+settings = {name: Variant.model_validate_json(json.dumps(v)) for name, v in ablations[0].runs.items()}
+found = HeadRoles.load(settings["role masks"].roles)
 maps = {"DeAR (roles from words)": found}
-controls = [n for n in ("shuffled roles", "roles by loss") if n in plan.variants]  # what is lost takes pictures with known factors
+controls = [n for n in ("shuffled roles", "roles by loss") if n in settings]  # what is lost takes pictures with known factors
 for name in (*controls, "All-Generalization", "All-Mixed"):
-    v = plan.variant(name)
-    maps[name] = role_map(HeadRoles.load(v.roles), v, plan.seeds[0])
+    v = settings[name]
+    maps[name] = role_map(HeadRoles.load(v.roles), v, v.seeds[0])
 lines = [f"| {n} | {shielded(m)} | {', '.join(f'{k} {c}' for k, c in role_counts(m).items())} |" for n, m in maps.items()]
 Markdown("| role map | shielded heads | roles |\n|---|---|---|\n" + "\n".join(lines))
 
@@ -88,7 +82,7 @@ shown = ("DeAR (roles from words)", *controls)
 fig, axes = plots.figure(len(shown), 1, size=(7.4, 2.1 * len(shown)))
 for ax, name in zip(axes, shown, strict=True):
     plots.role_map(ax, maps[name], legend=name == shown[0])
-    ax.set_title(name if name != "shuffled roles" else f"shuffled roles, seed {plan.seeds[0]}")
+    ax.set_title(name if name != "shuffled roles" else f"shuffled roles, {ablations[0].dataset}, seed {settings[name].seeds[0]}")
 _ = plots.save(fig, p.figures_root, "10_role_maps")
 
 # %% [markdown]
@@ -98,13 +92,13 @@ _ = plots.save(fig, p.figures_root, "10_role_maps")
 # DeAR among them, may train shorter than the runs of Table 2 [ours], so compare within this table.
 
 # %%
-print(f"The variants train for {plan.epochs} epochs, the runs of Table 2 for {main[0].parameters['epochs']}.")
+print(f"The variants train for {settings['role masks'].epochs} epochs, the runs of Table 2 for {main[0].runs['DeAR']['epochs']}.")
 
 
 # %%
 def average_of(methods, names):
     """The average rows of the base-to-novel table, and as text with the best in bold."""
-    table = base_to_novel(halves, p.datasets, methods)
+    table = base_to_novel(halves, datasets, methods)
     table = table[table.dataset == AVERAGE].drop(columns="dataset").assign(method=names)
     text = {"Method": table.method, "n": table.n}
     for column, title in (("base", "Base"), ("novel", "Novel"), ("hm", "HM")):
@@ -117,7 +111,7 @@ masks, text = average_of(
     ["All-Generalization", "All-Mixed", "role masks", *controls],
     ["All-Generalization", "All-Mixed", "DeAR (role masks)", *(f"{name} [ours]" for name in controls)],
 )
-text = beside(5, text, p.datasets)  # the paper's own rows, where these are its data sets
+text = beside(5, text, datasets)  # the paper's own rows, where these are its data sets
 tables.write(masks, text, p.figures_root / "table5", origin("10_ablations", p, ablations))
 Markdown(text.to_markdown(index=False, disable_numparse=True))
 
@@ -130,7 +124,7 @@ Markdown("*Reported* for ViT-B/16 on eleven public data sets:\n\n" + theirs.to_m
 
 # %%
 loss_table, text = average_of(["CE", "CE + reg", "role masks"], ["CE", "CE + λ_reg", "CE + λ_reg + λ_fusion (DeAR)"])
-text = beside(6, text, p.datasets)
+text = beside(6, text, datasets)
 tables.write(loss_table, text, p.figures_root / "table6", origin("10_ablations", p, ablations))
 Markdown(text.to_markdown(index=False, disable_numparse=True))
 
@@ -143,7 +137,7 @@ Markdown("*Reported*, as above:\n\n" + theirs.to_markdown())
 # equal harmonic mean.
 
 # %%
-clip = base_to_novel(tidy(main), p.datasets, ["CLIP"]).query("dataset == 'average'")[["method", "base", "novel"]]
+clip = base_to_novel(tidy(main), datasets, ["CLIP"]).query("dataset == 'average'")[["method", "base", "novel"]]
 points = pd.concat([clip, masks[["method", "base", "novel"]], loss_table[["method", "base", "novel"]].iloc[:2]], ignore_index=True)
 fig, ax = plots.figure(size=(6.6, 4.4))
 places = {"CE": ("right", "bottom"), "CE + λ_reg": ("right", "top")}  # they lie close to each other
@@ -173,12 +167,12 @@ def against_dear(methods, measure, datasets):
 variants = ["All-Generalization", "All-Mixed", *controls, "CE", "CE + reg"]
 fig, axes = plots.figure(1, 3, size=(10, 2.8), sharey=True)
 for ax, measure in zip(axes, ("base", "novel", "hm"), strict=True):
-    plots.difference_forest(ax, against_dear(variants, measure, p.datasets), "points against DeAR")
+    plots.difference_forest(ax, against_dear(variants, measure, datasets), "points against DeAR")
     ax.set_title("HM" if measure == "hm" else measure)
 _ = plots.save(fig, p.figures_root, "10_ablations")
 
 # %%
-roles_matter = against_dear(["shuffled roles"], "hm", p.datasets).iloc[0]
+roles_matter = against_dear(["shuffled roles"], "hm", datasets).iloc[0]
 clear = roles_matter.low > 0 or roles_matter.high < 0
 interval = f"[{roles_matter.low:+.2f}, {roles_matter.high:+.2f}]"
 print(f"Shuffled roles: {roles_matter.difference:+.2f} points of HM {interval} against DeAR. ", end="")
@@ -193,18 +187,18 @@ print("Which heads get which role matters here." if clear and roles_matter.diffe
 # from validation pictures (of the mini profile: `params/mini/tuning.csv`).
 
 # %%
-swept = list(sweeps[0].parameters["variants"])
+swept = list(sweeps[0].runs)
 fig, axes = plots.figure(1, 3, size=(10, 3.4), sharey=True)
 for ax, measure in zip(axes, ("base", "novel", "hm"), strict=True):
-    plots.difference_forest(ax, against_dear(swept, measure, p.sweep_datasets), "points against DeAR")
+    plots.difference_forest(ax, against_dear(swept, measure, sweep_datasets), "points against DeAR")
     ax.set_title("HM" if measure == "hm" else measure)
 _ = plots.save(fig, p.figures_root, "10_sweeps")
 
 # %%
-hm = against_dear(swept, "hm", p.sweep_datasets).set_index("name")
+hm = against_dear(swept, "hm", sweep_datasets).set_index("name")
 clear = hm[(hm.low > 0) | (hm.high < 0)]
 lines = ", ".join(f"{n} {r.difference:+.1f}" for n, r in clear.iterrows())
-print(f"Clear of zero in HM over {len(p.sweep_datasets)} data sets: {lines or 'none'}.")
+print(f"Clear of zero in HM over {len(sweep_datasets)} data sets: {lines or 'none'}.")
 
 # %% [markdown]
 # ## 6. Which token does a data set lean on?
@@ -214,10 +208,10 @@ print(f"Clear of zero in HM over {len(p.sweep_datasets)} data sets: {lines or 'n
 
 # %%
 weights = []
-for name in p.trained:
-    files = sorted((p.runs_root / f"05_training-{name}").glob("tokens-seed*.safetensors"))
+for name in trained:
+    files = sorted((p.runs_root / f"{TABLE2}-{name}").glob("tokens-DeAR-seed*.safetensors"))
     weights.append(np.mean([read_tensors(f)[0]["fusion"].softmax(dim=0).numpy() for f in files], axis=0))
-alpha = pd.DataFrame(weights, index=list(p.trained), columns=["class", *found.attributes])
+alpha = pd.DataFrame(weights, index=list(trained), columns=["class", *found.attributes])
 fig, ax = plots.figure(size=(6.4, 0.6 + 0.35 * len(alpha)))
 plots.weight_map(ax, alpha.to_numpy(), list(alpha.index), list(alpha.columns), "α")
 _ = plots.save(fig, p.figures_root, "10_fusion")
@@ -240,9 +234,9 @@ print(f"The tokens' weights differ by at most {apart:.3f} within a data set.")
 # need pictures whose factors are known, as in a rendered world, and stay open without.
 
 # %%
-shots = sorted({load_values("05_variants", few_shot[0].parameters).variant(name).shots for name in few_shot[0].parameters["variants"]})
+shots = sorted({run["shots"] for run in few_shot[0].runs.values()})
 not_run = [n for n in ("roles by loss", "own token") if n not in set(metrics.method)]
-judged = claims_table(metrics, p.source, tuple(p.targets), tuple(p.shifted), shots, not_run)
+judged = claims_table(metrics, plan.source, plan.targets, plan.shifted, shots, not_run)
 text = verdicts(judged)
 tables.write(judged, text, p.figures_root / "claims", origin("10_ablations", p, records))
 Markdown(text.to_markdown(index=False))

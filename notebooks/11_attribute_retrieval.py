@@ -27,7 +27,6 @@ profile: str = "mini"
 runs_root: str = "runs/mini"
 figures_root: str = "figures/mini"
 data_root: str = "data/mini"
-source: str = "source"
 gallery = None  # type: int|None  pictures to search, drawn blindly; None: all test pictures
 k: int = 10  # neighbours
 shown: int = 7  # of them drawn
@@ -51,24 +50,26 @@ from dearlib.datasets.world import vocabulary
 from dearlib.files import write_text
 from dearlib.methods import retrieval
 from dearlib.methods.dear import DeAR
-from dearlib.params.reading import accelerator, load_values, params_hash, validated
-from dearlib.params.schemas import plain
+from dearlib.params.reading import params_hash, validated
+from dearlib.params.schemas import Variant, plain
 from dearlib.roles.rolefile import HeadRoles
-from dearlib.study import experiment, tables
+from dearlib.study import tables, trials
 from dearlib.study.contrasts import Contrast, difference, paired
-from dearlib.study.records import Metric, RunRecord, load_records, origin, provenance, tidy
+from dearlib.study.plan import RETRIEVAL, SOURCE, read_plan
+from dearlib.study.records import Metric, RunRecord, origin, provenance, tidy
 
 began = time.monotonic()
 p = validated("11_attribute_retrieval", globals())
-records = load_records([p.runs_root / f"source-{p.source}" / "record.json"])
-trained_with = load_values("05_variants", records[0].parameters)
+plan = read_plan(p.profile, p.figures_root)
+source, records = plan.source, plan.records(SOURCE)
+trained_with = Variant.model_validate_json(json.dumps(records[0].runs["DeAR"]))
 frozen = load(trained_with.clip, trained_with.clip_weights)
-where = torch.device("cuda" if accelerator(trained_with.device) in ("auto", "cuda") and torch.cuda.is_available() else "cpu")
+where = torch.device("cuda" if trained_with.device in ("auto", "cuda") and torch.cuda.is_available() else "cpu")
 frozen.model.to(where)
 roles = HeadRoles.load(trained_with.roles).for_weights(frozen.weights_sha256)
-run_folder = p.runs_root / f"source-{p.source}"
+run_folder = p.runs_root / f"source-{source}"
 tokens = sorted(run_folder.glob("tokens-DeAR-seed*.safetensors"))
-print(f"{len(tokens)} models trained on {p.source} · weights {frozen.weights_sha256[:8]} · roles {roles.sha256[:8]}")
+print(f"{len(tokens)} models trained on {source} · weights {frozen.weights_sha256[:8]} · roles {roles.sha256[:8]}")
 
 # %% [markdown]
 # ## 1. Features by token
@@ -78,10 +79,10 @@ print(f"{len(tokens)} models trained on {p.source} · weights {frozen.weights_sh
 # the models was trained on; a picture is not its own neighbour.
 
 # %%
-test = read_split(p.data_root, p.source).test
+test = read_split(p.data_root, source).test
 count = min(p.gallery or len(test), len(test))
 gallery = [test[i] for i in sorted(np.random.default_rng(0).choice(len(test), size=count, replace=False))]
-kept = kept_states.of_items(experiment.cache(trained_with), frozen, roles.first_layer, gallery)
+kept = kept_states.of_items(trials.cache(trained_with), frozen, roles.first_layer, gallery)
 models = [DeAR.load(path, frozen, roles).to(where) for path in tokens]
 by_model = [retrieval.features_by_token(model, kept.chunks()) for model in models]
 unit = torch.nn.functional.normalize(kept.features, dim=-1)
@@ -92,14 +93,14 @@ print(f"{len(gallery):,} pictures, features by {', '.join(by_model[0])}")
 # photographs only the class is known, and whether a token finds its own attribute cannot be told.
 
 # %%
-folder = p.data_root / entry(p.source).folder
+folder = p.data_root / entry(source).folder
 known_factors = (folder / "factors.json").is_file()
 if known_factors:
     truth = json.loads((folder / "factors.json").read_text(encoding="utf-8"))
-    drawn = [vocabulary.Factors(**truth[str(item.path.relative_to(folder / entry(p.source).images))]) for item in gallery]
+    drawn = [vocabulary.Factors(**truth[str(item.path.relative_to(folder / entry(source).images))]) for item in gallery]
     factors = [a for a in roles.attributes if a in vocabulary.FACTORS]
 else:
-    print(f"The factors of the pictures of {p.source} are not known: neighbours are judged by their class alone.")
+    print(f"The factors of the pictures of {source} are not known: neighbours are judged by their class alone.")
     factors = ["class"]
 tokens_shown = factors if known_factors else list(roles.attributes)
 
@@ -171,7 +172,7 @@ for path, features in zip(tokens, by_model, strict=True):
             cells.append({"feature": name, "factor": factor, "seed": seed, "precision": found})
             if not known_factors:
                 method = name if name == retrieval.CLASS_FEATURE else f"{name} token"
-                metrics.append(Metric(dataset=p.source, split="all", part="test", method=method, seed=seed, accuracy=found))
+                metrics.append(Metric(dataset=source, split="all", part="test", method=method, seed=seed, accuracy=found))
             elif name in (factor, retrieval.CLASS_FEATURE):
                 method = "own token" if name == factor else name
                 metrics.append(Metric(dataset=factor, split="all", part="test", method=method, seed=seed, accuracy=found))
@@ -200,7 +201,7 @@ record = RunRecord(
     parameters_sha256=params_hash(p),
     weights_sha256=frozen.weights_sha256,
     roles_sha256=roles.sha256,
-    split_sha256={p.source: split_sha256(p.data_root, p.source)},
+    split_sha256={source: split_sha256(p.data_root, source)},
     wall_seconds=time.monotonic() - began,
     metrics=tuple(metrics),
     **provenance(p.data_root),

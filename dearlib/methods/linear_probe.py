@@ -7,11 +7,14 @@ from torch import Tensor
 
 from dearlib.methods.evaluation import accuracy
 
-Sample = tuple[Float[Tensor, "picture d_embed"], Int[Tensor, "picture"]]  # features and labels
 STRENGTHS = tuple(10.0**e for e in range(-2, 4))
 
 
-def linear_probe(train_set: Sample, val: Sample, test: Float[Tensor, "picture d_embed"]) -> Float[Tensor, "picture class_"]:
+def linear_probe(
+    train_set: tuple[Float[Tensor, "picture d_embed"], Int[Tensor, "picture"]],
+    val: tuple[Float[Tensor, "held d_embed"], Int[Tensor, "held"]],
+    test: Float[Tensor, "tested d_embed"],
+) -> Float[Tensor, "tested class_"]:
     """Logits of a logistic regression on normalised frozen features, its strength chosen on the validation pictures.
 
     Args: (features, labels) of the few shots and of the validation sample; features to be classified. Of equally good

@@ -105,7 +105,7 @@ def fit(
                 found = stack.losses(states, text, frozen, frozen_text, labels)
             yield share, torch.stack([found.cross_entropy, found.regularisation, found.fusion], dim=1)
 
-    weights = {
+    weights: dict[str, Sequence[float]] = {
         "cross_entropy": [1.0 for _ in runs],
         "regularisation": [r.schedule.lambda_reg for r in runs],
         "fusion": [r.schedule.lambda_fusion for r in runs],

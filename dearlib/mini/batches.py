@@ -2,7 +2,6 @@
 
 import os
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,13 +70,9 @@ def batch(pool: np.ndarray, factors: list[Factors], images: int, size: int, seed
     named = [vocabulary.named_factor(f, rng) for f in shown]
     single = [prompts[name][vocabulary.FACTORS[name].index(str(f.value(name)))] for name, f in zip(named, shown, strict=True)]
     several = [vocabulary.scene_caption(f, rng) for f in shown]
-    return Batch(to_input(pool[chosen]), single, several, prompts, {name: labels(shown, name) for name in vocabulary.FACTORS})
-
-
-def labels(shown: Sequence[Factors], factor: str) -> Int[Tensor, "picture"]:
-    """Each picture's value of a factor as a number, −1 where it shows none."""
-    values = vocabulary.FACTORS[factor]
-    return torch.tensor([-1 if (v := f.value(factor)) is None else values.index(v) for f in shown])
+    return Batch(
+        to_input(pool[chosen]), single, several, prompts, {n: torch.tensor(vocabulary.labels(shown, n)) for n in vocabulary.FACTORS}
+    )
 
 
 def kept_patches(seed: int, step: int, batch: int, patches: int, keep: float) -> Int[Tensor, "batch kept"]:

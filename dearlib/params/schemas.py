@@ -275,11 +275,11 @@ def plain(params: Run) -> dict[str, Any]:
     return params.model_dump(mode="json")
 
 
-def line_of(error: ErrorDetails, model: type[Run]) -> str:
+def line_of(error: ErrorDetails, model: type[BaseModel]) -> str:
     """`key: expected …, got …` of one pydantic error."""
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, model.model_fields, n=1)
+        near = difflib.get_close_matches(str(error["loc"][-1]), model.model_fields, n=1)
         known = near[0] if near else f"one of {', '.join(model.model_fields)}"
         return f"{key}: expected {known}, got an unknown key"
     if error["type"] == "missing":

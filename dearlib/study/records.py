@@ -43,14 +43,18 @@ class Metric(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """Everything needed to find and to repeat a run. Times are in seconds.
+    """Everything needed to find and to repeat the runs of one group on one data set. Times are in seconds.
 
-    `generated` is the data root's note where its pictures only stand in for a public data set, else None.
+    `runs` holds every run's settings as validated, `last` what its last epoch reported, by run and seed. `generated` is the data
+    root's note where its pictures only stand in for a public data set, else None. `neighbours` and `flat` belong to Figure 3: numbers
+    of the gallery's pictures, and features in two dimensions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    notebook: str
-    parameters: dict[str, Any]
+    profile: str
+    group: str
+    dataset: str
+    runs: dict[str, dict[str, Any]]
     parameters_sha256: str
     weights_sha256: str
     roles_sha256: str
@@ -60,7 +64,9 @@ class RunRecord(BaseModel):
     hardware: dict[str, str | int]
     wall_seconds: float
     metrics: tuple[Metric, ...]
-    curves: dict[str, list[dict[str, float]]] = {}
+    last: dict[str, dict[str, float]]
+    neighbours: dict[str, tuple[int, ...]] = {}
+    flat: dict[str, list[list[float]]] = {}
     generated: str | None = None
 
     def save(self, path: Path) -> None:
@@ -73,7 +79,7 @@ class RunRecord(BaseModel):
         try:
             return cls.model_validate_json(path.read_text())
         except FileNotFoundError as error:
-            raise InputError(f"{path}: expected a run record, found none; run the training of {path.parent.name} first") from error
+            raise InputError(f"{path}: expected a run record, found none; `make reproduce` makes it") from error
         except (ValidationError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: expected a run record, got something else; delete it and run again") from error
 
@@ -126,9 +132,7 @@ def origin(notebook: str, params: Run, records: Sequence[RunRecord]) -> dict[str
     """The sidecar of what was made from records: notebook, parameters' hash, commit, weights, roles, and each record."""
     first = records[0]
     used = [
-        {k: r.parameters[k] for k in ("dataset", "group") if k in r.parameters}
-        | {"notebook": r.notebook, "parameters_sha256": r.parameters_sha256, "split_sha256": r.split_sha256, "commit": r.commit}
-        for r in records
+        {"group": r.group, "dataset": r.dataset, "parameters_sha256": r.parameters_sha256, "split_sha256": r.split_sha256} for r in records
     ]
     said = next((r.generated for r in records if r.generated), None)
     return tables.origin(notebook, params, said, weights_sha256=first.weights_sha256, roles_sha256=first.roles_sha256, records=used)

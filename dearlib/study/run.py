@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from lightning_fabric import Fabric
 from pydantic import TypeAdapter
@@ -48,6 +49,8 @@ SHARED = (
     "seeds",
     "together",
 )
+Half = Literal["base", "novel", "all"]
+Part = tuple[str, Half]  # a data set and the classes of it
 Key = tuple[str, int]  # a run's name and its seed
 
 
@@ -62,21 +65,21 @@ class Ground:
     roles: HeadRoles
     p: Variant
     split: Split
-    trained: str
-    tests: Mapping[tuple[str, str], Split]
+    trained: Half
+    tests: Mapping[Part, Split]
 
     @cached_property
-    def prompts(self) -> dict[tuple[str, str], list[str]]:
+    def prompts(self) -> dict[Part, list[str]]:
         """The prompts of every part."""
         return {key: prompts(key[0], classnames(part)) for key, part in self.tests.items()}
 
     @cached_property
-    def labels(self) -> dict[tuple[str, str], Tensor]:
+    def labels(self) -> dict[Part, Tensor]:
         """The test pictures' labels of every part."""
         return {key: trials.labels(part.test) for key, part in self.tests.items()}
 
     @cached_property
-    def pictures(self) -> dict[tuple[str, str], Prefix | Streamed]:
+    def pictures(self) -> dict[Part, Prefix | Streamed]:
         """The test pictures of every part, on the verge of the role file's first layer."""
         store = trials.cache(self.p)
         return {key: kept.of_items(store, self.clip, self.roles.first_layer, part.test) for key, part in self.tests.items()}
@@ -97,21 +100,23 @@ def run_group(folder: Path, name: str, group: Group, dataset: str, fabric: Fabri
     ground = stand(group, dataset, _shared(settings), fabric)
     place = ground.p.runs_root / f"{name}-{dataset}"
     found: list[Metric] = _without_training(ground, group, settings)
-    curves: dict[str, Curve] = {}
+    curves: dict[Key, Curve] = {}
     for batch in _batches(ground, settings):
         done = _one_batch(ground, batch, settings, place, fabric)
         found += [m for _, metrics, _ in done for m in metrics]
-        curves |= {f"{run}, seed {seed}": curve for (run, seed), _, curve in done}
+        curves |= {key: curve for key, _, curve in done}
     record = RunRecord(
+        profile=ground.p.profile,
         group=name,
-        parameters={"profile": ground.p.profile, "dataset": dataset, "group": name, "runs": {run: plain(v) for run, v in settings.items()}},
+        dataset=dataset,
+        runs={run: plain(v) for run, v in settings.items()},
         parameters_sha256=kept.digest([params_hash(v) for v in settings.values()]),
         weights_sha256=ground.clip.weights_sha256,
         roles_sha256=ground.roles.sha256,
         split_sha256={d: split_sha256(ground.p.data_root, d) for d in (dataset, *group.targets)},
-        wall_seconds=time.monotonic() - began,
+        wall_seconds=round(time.monotonic() - began, 1),
         metrics=tuple(found),
-        curves=curves,
+        last={f"{run}, seed {seed}": curve[-1] for (run, seed), curve in curves.items()},
         **provenance(ground.p.data_root),
     )
     if fabric.is_global_zero:
@@ -127,8 +132,8 @@ def stand(group: Group, dataset: str, p: Variant, fabric: Fabric) -> Ground:
     clip.model.to(fabric.device)
     roles = HeadRoles.load(p.roles).for_weights(clip.weights_sha256)
     split = read_split(p.data_root, dataset)
-    names = ("base", "novel") if group.classes == "halves" else ("all",)
-    tests = {(dataset, which): half(split, which) for which in names}
+    names: tuple[Half, ...] = ("base", "novel") if group.classes == "halves" else ("all",)
+    tests: dict[Part, Split] = {(dataset, which): half(split, which) for which in names}
     tests |= {(target, "all"): half(read_split(p.data_root, target), "all") for target in group.targets}
     ground = Ground(clip, roles, p, split, names[0], tests)
     with fabric.rank_zero_first():  # of several processes the others find them in the cache
@@ -153,7 +158,7 @@ def _without_training(ground: Ground, group: Group, settings: Mapping[str, Varia
         value = zero_shot(ground.pictures[key].features, ground.clip.encode_text(prompted).cpu(), ground.labels[key])
         found.append(_metric(ground, key, "CLIP", None, value))
     if group.linear_probe:
-        home = (ground.p.dataset, ground.trained)
+        home: Part = (ground.p.dataset, ground.trained)
         store = trials.cache(ground.p)
         for shots in sorted({v.shots for v in settings.values()}):
             for seed in ground.p.seeds:
@@ -167,7 +172,7 @@ def _without_training(ground: Ground, group: Group, settings: Mapping[str, Varia
     return found
 
 
-def _metric(ground: Ground, key: tuple[str, str], method: str, seed: int | None, value: float, shots: int | None = None) -> Metric:
+def _metric(ground: Ground, key: Part, method: str, seed: int | None, value: float, shots: int | None = None) -> Metric:
     dataset, which = key
     source = ground.p.dataset if dataset != ground.p.dataset and seed is not None else None  # zero-shot is trained nowhere
     return Metric(dataset=dataset, split=which, part="test", method=method, seed=seed, accuracy=value, shots=shots, trained_on=source)

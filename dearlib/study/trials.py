@@ -62,7 +62,7 @@ def settings(p: Training) -> Settings:
 
 def schedule(p: Training) -> Schedule:
     """How it is trained."""
-    return Schedule(**{f.name: getattr(p, f.name) for f in fields(Schedule)})
+    return Schedule(**{f.name: getattr(p, f.name) for f in fields(Schedule) if f.name in Training.model_fields})
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ attributes of the paper are the factors `color`, `shape`, `texture`, `object` an
 `light` and `size` are concepts that a head may specialise in without being an attribute head.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,6 +145,12 @@ class Factors:
         if self.kind == CLOSE_UP and factor in ("location", "size"):
             return None
         return str(getattr(self, factor))
+
+
+def labels(shown: Sequence[Factors], factor: str) -> list[int]:
+    """Each picture's value of a factor as its number in `FACTORS`, −1 where it shows none."""
+    values = FACTORS[factor]
+    return [-1 if (v := f.value(factor)) is None else values.index(v) for f in shown]
 
 
 def noun(kind: str, subject: str) -> str:

@@ -1,0 +1,125 @@
+"""A group of runs: what its record holds, that it goes on where it was stopped, and which pictures it may look at."""
+
+import json
+from pathlib import Path
+
+import pytest
+import small_study
+from lightning_fabric import Fabric
+
+from dearlib.datasets import splits
+from dearlib.errors import InputError
+from dearlib.params.study import read_study
+from dearlib.study import run, trials
+from dearlib.study.records import RunRecord
+from dearlib.study.run import run_group
+
+FABRIC = Fabric(accelerator="cpu", devices=1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return small_study.make(tmp_path)
+
+
+def made(folder: Path, group: str, dataset: str = "dtd") -> RunRecord:
+    return run_group(folder, group, read_study(folder).groups[group], dataset, FABRIC)
+
+
+def same(a: RunRecord, b: RunRecord) -> bool:
+    return a.model_copy(update={"wall_seconds": 0.0}) == b.model_copy(update={"wall_seconds": 0.0})
+
+
+def test_a_record_has_every_run_on_every_half_and_clip_once(folder: Path) -> None:
+    record = made(folder, "halved")
+    told = {(m.method, m.split, m.seed) for m in record.metrics}
+    methods = [f"{m}{end}" for m in ("DeAR", "shielded", "late") for end in ("", " (class feature)")]
+    assert told == {("CLIP", h, None) for h in ("base", "novel")} | {(m, h, s) for m in methods for h in ("base", "novel") for s in (1, 2)}
+    assert len(record.metrics) == len(told)
+    assert {m.part for m in record.metrics} == {"test"}
+    assert record.runs["late, once"]["first_layer"] == 11
+    assert record == RunRecord.load(Path(record.runs["DeAR"]["runs_root"]) / "halved-dtd" / "record.json")
+    assert set(record.last) == {f"{r}, seed {s}" for r in ("DeAR", "shielded", "late, once") for s in (1, 2)}
+
+
+def test_targets_are_tested_with_what_was_trained_elsewhere(folder: Path) -> None:
+    record = made(folder, "away")
+    rows = {(m.dataset, m.method, m.trained_on) for m in record.metrics if m.seed is not None}
+    assert ("eurosat", "DeAR", "dtd") in rows
+    assert ("dtd", "DeAR", None) in rows
+    assert ("dtd", "linear probe", None) in rows
+    assert {m.trained_on for m in record.metrics if m.method == "CLIP"} == {None}
+    assert set(record.split_sha256) == {"dtd", "eurosat"}
+
+
+def test_a_stopped_group_goes_on_after_its_last_batch_to_the_same_record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = made(folder, "halved")
+    place = Path(whole.runs["DeAR"]["runs_root"]) / "halved-dtd"
+    tokens = {p.name: p.read_bytes() for p in place.glob("tokens-*")}
+    for path in place.iterdir():
+        path.unlink()
+    real, calls = trials.train, []
+
+    def stopped(*args: object, **more: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **more)
+
+    monkeypatch.setattr(trials, "train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        made(folder, "halved")
+    assert len(list(place.glob("batch-*.json"))) == 1
+    assert not (place / "record.json").exists()
+    assert same(made(folder, "halved"), whole)
+    assert len(calls) == 4, "the first batch was not trained again"
+    assert {p.name: p.read_bytes() for p in place.glob("tokens-*")} == tokens
+
+
+def test_another_setting_is_not_answered_by_an_old_batch(folder: Path) -> None:
+    before = made(folder, "halved")
+    study = folder / "study.yaml"
+    study.write_text(study.read_text().replace("DeAR: {}", "DeAR: {lr: 0.1}"))
+    after = made(folder, "halved")
+    assert after.last["DeAR, seed 1"] != before.last["DeAR, seed 1"]
+    assert after.parameters_sha256 != before.parameters_sha256
+
+
+def test_training_looks_at_no_test_picture_and_at_no_novel_class(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every picture that is opened before the models are tested is a base class's training picture, or a test picture for the test."""
+    opened: list[Path] = []
+    real = splits.open_image
+    for module in ("dearlib.clip.cache", "dearlib.datasets.splits"):
+        monkeypatch.setattr(f"{module}.open_image", lambda path: (opened.append(path), real(path))[1])
+    monkeypatch.setattr(run.Ground, "pictures", {})
+    monkeypatch.setattr(run, "_without_training", lambda *_: [])
+    monkeypatch.setattr(run, "_tested", lambda _g, models, _s: {key: [] for key in models})
+    record = made(folder, "halved")
+    split = splits.read_split(Path(record.runs["DeAR"]["data_root"]), "dtd")
+    base = {item.path for item in splits.half(split, "base").train}
+    assert opened
+    assert set(opened) <= base
+
+
+def test_runs_that_share_no_ground_are_refused(folder: Path) -> None:
+    study = folder / "study.yaml"
+    study.write_text(study.read_text().replace("shielded: {role", "shielded: {cache_dtype: float16, role"))
+    with pytest.raises(InputError, match=r"expected one cache_dtype for all runs of a group, got float16, float32"):
+        made(folder, "halved")
+
+
+def test_a_setting_that_no_run_has_is_one_line(folder: Path) -> None:
+    study = folder / "study.yaml"
+    study.write_text(study.read_text().replace("DeAR: {shots: 1}", "DeAR: {shot: 1}"))
+    with pytest.raises(InputError, match=r"study.yaml: away: runs.DeAR: shot: expected shots, got an unknown key"):
+        read_study(folder)
+    study.write_text(study.read_text().replace("linear_probe: true", "linear: true"))
+    with pytest.raises(InputError, match=r"groups.away.linear: expected linear_probe, got an unknown key"):
+        read_study(folder)
+
+
+def test_records_are_json_without_a_path_of_this_machine(folder: Path) -> None:
+    """Apart from what the parameters themselves say."""
+    record = made(folder, "away").model_dump(mode="json")
+    del record["runs"]
+    assert str(folder.parents[1]) not in json.dumps(record)
