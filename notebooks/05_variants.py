@@ -187,7 +187,7 @@ for group in tqdm(groups, desc="batches of runs", mininterval=5):
 # %%
 for where in tests:
     prompted = {j: text_prefix(frozen, texts[where], j) for j in {v.first_layer for v in variants.values()}}
-    results = evaluate_together(list(trained.values()), shared[where].chunks(), found.first_layer, prompted, label[where])
+    results = evaluate_together(list(trained.values()), shared[where], prompted, label[where])
     for (name, s), result in zip(trained, results, strict=True):
         method = name.partition(", ")[0]  # a method's name ends at the comma
         note(where, "test", method, s, result.fused, variants[name].shots)

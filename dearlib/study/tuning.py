@@ -79,7 +79,7 @@ def trial(clip: FrozenClip, roles: HeadRoles, p: Training, seed: int, fabric: Fa
     for name, quarter in quarters.items():
         val, labels = experiment.plain(clip, roles, p, quarter.val), experiment.labels(quarter.val)
         prompted = {p.first_layer: text_prefix(clip, texts[name], p.first_layer)}
-        (result,) = evaluate_together([model], val.chunks(), p.first_layer, prompted, labels)
+        (result,) = evaluate_together([model], val, prompted, labels)
         row |= {name: result.fused, f"{name}_class_feature": result.class_feature}
         row[f"{name}_clip"] = zero_shot(val.features, clip.encode_text(texts[name]).cpu(), labels)
     return row
