@@ -32,7 +32,6 @@ head: int = 3  # the head to work by hand, counted from 0
 
 # %%
 import numpy as np
-import open_clip
 import torch
 from einops import rearrange
 from IPython.display import Markdown, display
@@ -71,7 +70,7 @@ where = torch.device(p.device if p.device != "auto" else "cuda" if torch.cuda.is
 visual = model.visual.to(where)
 text = text.to(where)
 pixels = torch.stack([model.preprocess(open_image(item.path)) for item in items]).to(where)
-mean, std = (torch.tensor(v).view(3, 1, 1) for v in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD))
+mean, std = model.preprocess.mean_and_std
 pictures = (pixels.cpu() * std + mean).permute(0, 2, 3, 1).numpy()  # as colours in [0, 1] again
 
 # %% [markdown]

@@ -279,7 +279,7 @@ print(f"{last.regularisation:.3f}; α of the class feature {first.alpha_cls:.3f}
 # %%
 for name in ("base", "novel"):
     prompted = {p.first_layer: text_states[name]}
-    results = evaluate_together(list(trained.values()), test[name].chunks(), p.first_layer, prompted, labels[name])
+    results = evaluate_together(list(trained.values()), test[name], prompted, labels[name])
     for s, result in zip(trained, results, strict=True):
         note(name, "test", "DeAR", s, result.fused)
         note(name, "test", "DeAR (class feature)", s, result.class_feature)

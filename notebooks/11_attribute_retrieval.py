@@ -84,7 +84,7 @@ count = min(p.gallery or len(test), len(test))
 gallery = [test[i] for i in sorted(np.random.default_rng(0).choice(len(test), size=count, replace=False))]
 kept = kept_states.of_items(trials.cache(trained_with), frozen, roles.first_layer, gallery)
 models = [DeAR.load(path, frozen, roles).to(where) for path in tokens]
-by_model = [retrieval.features_by_token(model, kept.chunks()) for model in models]
+by_model = [retrieval.features_by_token(model, kept) for model in models]
 unit = torch.nn.functional.normalize(kept.features, dim=-1)
 print(f"{len(gallery):,} pictures, features by {', '.join(by_model[0])}")
 

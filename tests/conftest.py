@@ -11,6 +11,7 @@ install_import_hook("dearlib", "typechecker.check")
 
 import pytest
 import torch
+from registered import Tiny
 
 from dearlib.clip.loading import FrozenClip, random_clip
 from dearlib.roles.rolefile import HeadRole, HeadRoles
@@ -47,6 +48,12 @@ def clip() -> FrozenClip:
     made = random_clip()
     made.model.double()
     return made
+
+
+@pytest.fixture
+def tiny(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Tiny:
+    """Models and tags of a test's own."""
+    return Tiny(tmp_path_factory.mktemp("tiny"), monkeypatch)
 
 
 def make_roles(clip: FrozenClip, pattern: str = "aogm") -> HeadRoles:

@@ -23,7 +23,7 @@ def main(folder: Path, block: int) -> None:
     clip.model.double()  # what is exact stays exact: in float32 a step may magnify the rounding of the step before
     pictures = torch.randn(2 * 7, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
     states = image_prefix(clip.visual, pictures, 9)
-    data = TrainingSet(Prefix(states, image_suffix(clip.visual, states, 9)), torch.tensor([0, 0, 1, 1, 2, 2, 0]), block)
+    data = TrainingSet(Prefix(states, image_suffix(clip.visual, states, 9), 9), torch.tensor([0, 0, 1, 1, 2, 2, 0]), block)
     weights = [{}, {"lambda_reg": 0.3, "lambda_fusion": 2.0}]
     schedules = [Schedule(epochs=3, batch=3, lr=1e-2, **w) for w in weights]
     models = [DeAR(clip, make_roles(clip), Settings(text_tokens=2), seed=s).double() for s in range(2)]

@@ -20,7 +20,7 @@ TEXTS = 128  # prompts that go through frozen layers together: a thousand at onc
 
 @dataclass(frozen=True)
 class TextStates:
-    """Prompts on the verge of layer J: states [class, length, D_t] and each one's end-of-text position.
+    """Prompts on the verge of layer J = `first_layer`: states [class, length, D_t] and each one's end-of-text position.
 
     Columns after the longest end of text are cut: causal attention never looks at them, so the cut is exact. The first
     `shared` columns (start of text and the template's words before the class name) are the same for every class, and stay
@@ -30,6 +30,7 @@ class TextStates:
     states: Float[Tensor, "class_ token d_text"]
     end: Int[Tensor, "class_"]
     shared: int
+    first_layer: int
 
 
 def check_cut(clip: FrozenClip, first_layer: int) -> None:
@@ -37,6 +38,13 @@ def check_cut(clip: FrozenClip, first_layer: int) -> None:
     depth = min(clip.layers, len(clip.model.transformer.resblocks))  # type: ignore[union-attr,arg-type]
     if not 1 <= first_layer <= depth:
         raise InputError(f"first_layer: expected 1 to {depth} for {clip.name}, got {first_layer}; choose a layer the model has")
+
+
+def check_layer(found: int, first_layer: int) -> None:
+    """Refuses states of one layer in a model that adds its tokens at another: same shapes, wrong numbers."""
+    if found != first_layer:
+        expected = f"those that enter layer {first_layer}, the model's J"
+        raise InputError(f"states: expected {expected}, got those of layer {found}; make them anew")
 
 
 def image_prefix(visual: nn.Module, images: Float[Tensor, "batch 3 side side"], first_layer: int) -> Float[Tensor, "batch token d_model"]:
@@ -61,8 +69,12 @@ def run_layers(transformer: nn.Module, x: Tensor, first: int, last: int, mask: T
 
 
 def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int) -> TextStates:
-    """Prompts on the verge of layer J, cut after the longest end of text (exact)."""
+    """Prompts on the verge of layer J, cut after the longest end of text (exact).
+
+    Raises `InputError` if two prompts become the same tokens: their classes could not be told apart.
+    """
     tokens = clip.tokenize(texts)
+    _check_distinct(texts, tokens)
     end = tokens.argmax(dim=1)
     length = int(end.max()) + 1
     model = clip.model
@@ -72,7 +84,21 @@ def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int) -> Tex
     x = torch.cat([run_layers(model.transformer, some, 1, first_layer - 1, mask) for some in x.split(TEXTS)])  # type: ignore[arg-type]
     same = (tokens[:, :length] == tokens[:1, :length]).all(dim=0)
     shared = min(int(same.cumprod(dim=0).sum()), int(end.min()))  # an end of text is always a class's own
-    return TextStates(x, end.to(device), shared)
+    return TextStates(x, end.to(device), shared, first_layer)
+
+
+def _check_distinct(texts: Sequence[str], tokens: Int[Tensor, "class_ context"]) -> None:
+    """A tokenizer drops case, blanks and what lies beyond its context."""
+    seen: dict[tuple[int, ...], int] = {}
+    for number, row in enumerate(tokens.tolist()):
+        if (other := seen.setdefault(tuple(row), number)) != number:
+            two = " and ".join(f"{n} ('{_shortened(texts[n])}')" for n in (other, number))
+            expected = f"different ones within {tokens.shape[1]} tokens"
+            raise InputError(f"prompts: expected {expected}, got the same for classes {two}; shorten or change the names")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:40]} … {text[-36:]}"
 
 
 def frozen_features(visual: nn.Module, states: Float[Tensor, "batch token d_model"], first_layer: int) -> Float[Tensor, "batch d_embed"]:
@@ -86,6 +112,7 @@ def frozen_features(visual: nn.Module, states: Float[Tensor, "batch token d_mode
 @torch.no_grad()
 def frozen_text_features(clip: FrozenClip, text: TextStates, first_layer: int) -> Float[Tensor, "class_ d_embed"]:
     """CLIP's own text features, before normalisation, from the verge of layer J; what stands behind the end of text is cut."""
+    check_layer(text.first_layer, first_layer)
     model, length = clip.model, text.states.shape[1]
     mask, last = model.attn_mask[:length, :length], len(model.transformer.resblocks)  # type: ignore[union-attr,arg-type,index]
     some = text.states.split(TEXTS)

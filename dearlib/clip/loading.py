@@ -5,10 +5,11 @@ picture (or per prompt) is a constant. open_clip's modules are used as they are,
 """
 
 import hashlib
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from importlib.resources import files
 from pathlib import Path
@@ -16,10 +17,12 @@ from pathlib import Path
 import open_clip
 import torch
 from jaxtyping import Float, Int
+from open_clip.transform import merge_preprocess_dict
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from dearlib.clip.weights import check_activation, pretrained_file, refuse_programs
+from dearlib.clip.weights import check_activation, check_tag, pretrained_file, refuse_programs, trained_config
+from dearlib.datasets.transforms import Preprocessing
 from dearlib.errors import InputError
 
 ASSETS = Path(str(files("dearlib") / "mini" / "assets"))
@@ -31,15 +34,26 @@ MINI_SHA256 = "8aa6394da33cd7c283b0466e5ec23a2ae3a88e082995e6c17396b8450e31819b"
 class FrozenClip:
     """A CLIP whose parameters have no gradient.
 
-    `preprocess` turns a PIL picture into the encoder's input [3, side, side]; `weights_sha256` identifies the
-    weights (of the file, or of the tensors where they are random) and goes into every record.
+    `preprocess` turns a PIL picture into the encoder's input, with the tag's own size, mean, std, interpolation and resize
+    mode. `weights_sha256` identifies the weights (of the file, or of the tensors where they are random) and goes into every
+    record; `identity` identifies all that features depend on.
     """
 
     name: str
     model: nn.Module
-    preprocess: Callable[..., Tensor]
+    preprocess: Preprocessing
     tokenizer: Callable[..., Tensor]
     weights_sha256: str
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of name, architecture (its activation included), preprocessing and weights.
+
+        One weights file can be read as a model with GELU or QuickGELU, or under tags that normalise differently: each is a
+        model of its own, with features of its own.
+        """
+        parts = [self.name, open_clip.get_model_config(self.name), asdict(self.preprocess), self.weights_sha256]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
     def visual(self) -> nn.Module:
@@ -102,7 +116,8 @@ def load(source: str, weights: str | Path | None = None, sha256: str | None = No
     Args:
         source: 'DeAR-Mini', or 'NAME/TAG' as open_clip lists them, e.g. 'ViT-B-16-quickgelu/openai'.
         weights: a safetensors file to read instead of the packaged or the tagged weights. A file does not say which
-            activation it was trained with, but the tag does: name it even where the file is given.
+            activation and which normalisation it was trained with, but the tag does: name it even where the file is given.
+            Without one, pictures are normalised as OpenAI's models want them.
         sha256: the expected hash of the weights file; anything else is refused. The package's own weights are always checked.
 
     Raises:
@@ -115,6 +130,8 @@ def load(source: str, weights: str | Path | None = None, sha256: str | None = No
         raise InputError(f"clip: expected a model that open_clip knows, got {name!r}; see open_clip.list_models()")
     _check_text(name, "hf_model_name" not in open_clip.get_model_config(name)["text_cfg"])  # before open_clip goes to fetch it
     check_activation(name, tag)
+    if weights is not None:
+        check_tag(name, tag)
     if name == MINI and weights is None:
         weights, sha256 = ASSETS / f"{MINI}.safetensors", sha256 or MINI_SHA256
     path = pretrained_file(source) if weights is None else Path(weights)
@@ -128,7 +145,7 @@ def load(source: str, weights: str | Path | None = None, sha256: str | None = No
             "or name weights of your own as clip_weights"
         )
     refuse_programs(path, digest)
-    return _build(name, path, tag if weights is None else None, digest)
+    return _build(name, path, tag, digest)
 
 
 def random_clip(name: str = MINI, seed: int = 0) -> FrozenClip:
@@ -136,13 +153,13 @@ def random_clip(name: str = MINI, seed: int = 0) -> FrozenClip:
     _register()
     with torch.random.fork_rng(), _no_talk_of_random_weights():
         torch.manual_seed(seed)
-        model, _, preprocess = open_clip.create_model_and_transforms(name)
+        model = open_clip.create_model(name)
     _check_architecture(name, model)
     hasher = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
         hasher.update(key.encode())
         hasher.update(value.contiguous().numpy())
-    return _freeze(name, model, preprocess, hasher.hexdigest())
+    return _freeze(name, model, "", hasher.hexdigest())
 
 
 def _register() -> None:
@@ -150,7 +167,7 @@ def _register() -> None:
         open_clip.add_model_config(ASSETS)
 
 
-def _build(name: str, path: Path, tag: str | None, digest: str) -> FrozenClip:
+def _build(name: str, path: Path, tag: str, digest: str) -> FrozenClip:
     """The model around the weights in `path`; a tag says how its pictures were normalised.
 
     The model is laid out without memory and the file's tensors become its parameters, mapped: no second copy while it loads,
@@ -158,7 +175,7 @@ def _build(name: str, path: Path, tag: str | None, digest: str) -> FrozenClip:
     """
     try:
         with torch.device("meta"), _no_talk_of_random_weights():
-            model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=tag, load_weights=False, device="meta")
+            model = open_clip.create_model(name, device="meta")
         _check_architecture(name, model)
         model.load_state_dict = partial(model.load_state_dict, assign=True)
         open_clip.load_checkpoint(model, str(path))  # knows older layouts, and reads no pickled programs
@@ -169,7 +186,7 @@ def _build(name: str, path: Path, tag: str | None, digest: str) -> FrozenClip:
         raise InputError(f"clip: expected weights of {name}, got {got}; check clip and clip_weights") from error
     context = len(model.positional_embedding)
     model.attn_mask = torch.full((context, context), float("-inf")).triu(1)  # the one buffer that no weights file holds
-    return _freeze(name, model.float(), preprocess, digest)
+    return _freeze(name, model.float(), tag, digest)
 
 
 @contextmanager
@@ -201,6 +218,7 @@ def _check_text(name: str, good: bool) -> None:
         )
 
 
-def _freeze(name: str, model: nn.Module, preprocess: Callable[..., Tensor], digest: str) -> FrozenClip:
+def _freeze(name: str, model: nn.Module, tag: str, digest: str) -> FrozenClip:
     model.eval().requires_grad_(False)
-    return FrozenClip(name, model, preprocess, open_clip.get_tokenizer(name), digest)
+    config = merge_preprocess_dict(model.visual.preprocess_cfg, trained_config(name, tag))  # type: ignore[union-attr]
+    return FrozenClip(name, model, Preprocessing.of_config(config), open_clip.get_tokenizer(name), digest)

@@ -1,8 +1,10 @@
 """Pretrained weights by their tag: which activation they go with, and where they lie on this machine."""
 
+import difflib
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import open_clip
 
@@ -14,6 +16,22 @@ def offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
+def trained_config(name: str, tag: str) -> dict[str, Any]:
+    """What open_clip knows of the tagged weights (normalisation, interpolation, resize mode, activation); empty if nothing."""
+    return open_clip.get_pretrained_cfg(name, tag) or open_clip.get_pretrained_cfg(name.removesuffix("-quickgelu"), tag) or {}
+
+
+def check_tag(name: str, tag: str) -> None:
+    """Refuses a tag that open_clip does not know beside a file: its normalisation would be OpenAI's, without a word."""
+    if tag and not trained_config(name, tag):
+        known = open_clip.list_pretrained_tags_by_model(name) or ["none"]
+        like = difflib.get_close_matches(tag, known) or known
+        raise InputError(
+            f"clip: expected a tag of {name} that open_clip knows, e.g. {', '.join(like[:3])}, got {tag!r}; "
+            f"for weights of your own write '{name}'"
+        )
+
+
 def check_activation(name: str, tag: str) -> None:
     """Refuses weights in a model of another activation than they were trained with; open_clip only warns.
 
@@ -21,7 +39,7 @@ def check_activation(name: str, tag: str) -> None:
     everything runs, one or two points worse.
     """
     plain = name.removesuffix("-quickgelu")
-    trained = open_clip.get_pretrained_cfg(name, tag) or open_clip.get_pretrained_cfg(plain, tag)
+    trained = trained_config(name, tag)
     if not trained:
         return
     quick = bool(trained.get("quick_gelu"))

@@ -16,7 +16,8 @@ from dearlib.datasets import doctor
 from dearlib.datasets.catalogue import PUBLIC, TABLES
 from dearlib.datasets.fetch import DOWNLOADS, fetch
 from dearlib.datasets.generated import note
-from dearlib.datasets.splits import few_shot, half, parse_split
+from dearlib.datasets.samples import few_shot, half
+from dearlib.datasets.splits import parse_split
 from dearlib.errors import InputError
 
 _CORRUPT_SHOWN = 20

@@ -11,7 +11,8 @@ from typing import Literal
 from dearlib.datasets import folders
 from dearlib.datasets.catalogue import SOURCE, entry
 from dearlib.datasets.generated import declaration
-from dearlib.datasets.splits import NONE_PRESENT, PARTS, absent, listed_split, open_image
+from dearlib.datasets.pictures import open_image
+from dearlib.datasets.splits import NONE_PRESENT, PARTS, absent, listed_split
 from dearlib.errors import InputError
 
 Sizes = tuple[int, int, int, int]  # training, validation and test images; classes
@@ -46,6 +47,8 @@ def examine(root: Path, dataset: str) -> Report:
     look = _class_folders if where.source == "folders" else _listed
     try:
         faults, images = look(root, dataset, sizes)
+    except InputError as error:
+        return Report(dataset, "incomplete", (str(error),), (), sizes)
     except OSError as error:
         return Report(dataset, "incomplete", (f"{error.filename}: expected a folder that can be read, got '{error.strerror}'",), (), sizes)
     return Report(dataset, "incomplete" if faults else "found", tuple(faults), tuple(images), sizes)

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dearlib.clip.cut import TextStates, run_layers
+from dearlib.clip.cut import TextStates, check_layer, run_layers
+from dearlib.clip.prefix import Source
 from dearlib.methods.dear import DeAR
 
 
@@ -42,27 +43,40 @@ def evaluate(
     labels: Int[Tensor, "picture"],
     batch: int = 256,
 ) -> Accuracies:
-    """Accuracy over pictures given as states on the verge of layer J."""
-    (found,) = evaluate_together([model], states.split(batch), model.settings.first_layer, {model.settings.first_layer: text}, labels)
+    """Accuracy over pictures given as states on the verge of the model's own J."""
+    (found,) = _accuracies([model], states.split(batch), model.settings.first_layer, {model.settings.first_layer: text}, labels)
     return found
 
 
-@torch.no_grad()
 def evaluate_together(
+    models: Sequence[DeAR], source: Source, texts: Mapping[int, TextStates], labels: Int[Tensor, "picture"]
+) -> list[Accuracies]:
+    """Accuracy of several models of one CLIP; the pictures stream past once.
+
+    Args:
+        source: the pictures on the verge of a layer at or below every model's J; the frozen layers between are run once for
+            all models of one J.
+        texts: the prompts on the verge of each J that occurs.
+        labels: of all pictures, in the source's order.
+
+    Raises:
+        InputError: the states are beyond a model's J.
+    """
+    for model in models:
+        if model.settings.first_layer < source.first_layer:
+            check_layer(source.first_layer, model.settings.first_layer)
+    return _accuracies(models, source.chunks(), source.first_layer, texts, labels)
+
+
+@torch.no_grad()
+def _accuracies(
     models: Sequence[DeAR],
     chunks: Iterable[Float[Tensor, "_ token d_model"]],
     start: int,
     texts: Mapping[int, TextStates],
     labels: Int[Tensor, "picture"],
 ) -> list[Accuracies]:
-    """Accuracy of several models of one CLIP; the pictures stream past once.
-
-    Args:
-        chunks: the pictures' states on the verge of layer `start`, piece by piece; nothing else of them is kept.
-        start: at or below every model's J; the frozen layers between are run once for all models of one J.
-        texts: the prompts on the verge of each J that occurs.
-        labels: of all pictures, in the chunks' order.
-    """
+    """Of states entering layer `start`, piece by piece; nothing else of the pictures is kept."""
     device = models[0].fusion.device
     features = [m.text_features(texts[m.settings.first_layer]) for m in models]
     right = torch.zeros(len(models), 2, dtype=torch.long, device=device)

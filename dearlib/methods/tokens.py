@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dearlib.clip.attention import biased_layer, shared_layer
-from dearlib.clip.cut import TextStates
+from dearlib.clip.cut import TextStates, check_layer
 from dearlib.clip.loading import FrozenClip
 
 
@@ -55,6 +55,7 @@ def text_features(
 
     What all classes share, the K tokens and the template's words before the class name, is computed once a run.
     """
+    check_layer(text.first_layer, first_layer)
     model, k, runs, classes = clip.model, tokens.shape[1], len(tokens), len(text.end)
     start, rest = text.states[:1, :1].expand(runs, -1, -1), text.states[:1, 1 : text.shared].expand(runs, -1, -1)
     shared = torch.cat([start, tokens, rest], dim=1)

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from dearlib.clip.cut import TextStates
+from dearlib.clip.cut import TextStates, check_layer
 from dearlib.clip.prefix import Source
 from dearlib.errors import InputError
 from dearlib.methods.dear import DeAR
@@ -64,12 +64,18 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One model to be trained: on what, how, and the seed that orders its pictures."""
+    """One model to be trained: on what, how, and the seed that orders its pictures.
+
+    Raises `InputError` if the pictures' states enter another layer than the model's J.
+    """
 
     model: DeAR
     data: TrainingSet
     schedule: Schedule
     seed: int
+
+    def __post_init__(self) -> None:
+        check_layer(self.data.source.first_layer, self.model.settings.first_layer)
 
     def order(self, epoch: int) -> Int[Tensor, "picture"]:
         """The pictures of one epoch, whole batches alone (all of them if there is not one)."""

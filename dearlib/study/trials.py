@@ -40,13 +40,13 @@ def cache(p: Training) -> Cache:
 
 def plain(clip: FrozenClip, roles: HeadRoles, p: Training, items: Sequence[Item]) -> Prefix | Streamed:
     """Plain pictures on the verge of layer J = `p.first_layer`."""
-    return prefix.deepened(kept.of_items(cache(p), clip, roles.first_layer, items), clip, roles.first_layer, p.first_layer)
+    return prefix.deepened(kept.of_items(cache(p), clip, roles.first_layer, items), clip, p.first_layer)
 
 
 def training_set(clip: FrozenClip, roles: HeadRoles, p: Training, items: Sequence[Item], seed: int) -> TrainingSet:
     """`p.views` augmented views of every picture on the verge of layer J, with their labels."""
     views = kept.of_views(cache(p), clip, roles.first_layer, items, seed, p.views, p.crop_scale, p.flip)
-    source = prefix.deepened(views, clip, roles.first_layer, p.first_layer)
+    source = prefix.deepened(views, clip, p.first_layer)
     return TrainingSet(source, labels(items), prefix.MOST if isinstance(source, Streamed) else 1)
 
 

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tqdm.auto import tqdm
 
@@ -79,7 +80,7 @@ def trial(clip: FrozenClip, roles: HeadRoles, p: Training, seed: int, fabric: Fa
     for name, quarter in quarters.items():
         val, labels = trials.plain(clip, roles, p, quarter.val), trials.labels(quarter.val)
         prompted = {p.first_layer: text_prefix(clip, texts[name], p.first_layer)}
-        (result,) = evaluate_together([model], val.chunks(), p.first_layer, prompted, labels)
+        (result,) = evaluate_together([model], val, prompted, labels)
         row |= {name: result.fused, f"{name}_class_feature": result.class_feature}
         row[f"{name}_clip"] = zero_shot(val.features, clip.encode_text(texts[name]).cpu(), labels)
     return row
@@ -98,7 +99,8 @@ def _start_worker(start: Training) -> None:
     torch.set_num_threads(1)
     clip = load(start.clip, start.clip_weights)
     roles = HeadRoles.load(start.roles).for_weights(clip.weights_sha256)
-    fabric = Fabric(accelerator="cpu" if start.device == "cpu" else "auto", devices=1, precision=start.precision)
+    accelerator = "cpu" if start.device == "cpu" else "auto"
+    fabric = Fabric(accelerator=accelerator, devices=1, precision=start.precision, plugins=[LightningEnvironment()])  # not SLURM's tasks
     clip.model.to(fabric.device)
     _shared = (clip, roles, fabric)
 

@@ -1,7 +1,7 @@
 """Runs one notebook with one parameter file: `python -m dearlib.workflow.runner NOTEBOOK.py PARAMS.yaml --out DIR [-p key=value ...]`.
 
-The parameters are validated before anything is written. The `.py` is executed by papermill in the kernel `python3`,
-from the repository's root. DIR/notebook.ipynb exists only if every code cell completed; a failed run leaves
+The parameters are validated before anything is written. The `.py` is executed by papermill with this very interpreter,
+whatever kernels are installed, from the repository's root. DIR/notebook.ipynb exists only if every code cell completed; a failed run leaves
 DIR/failed.ipynb for reading. Exit status: 0 done, 1 a cell failed, 2 the input was wrong.
 
 With a `device` such as "2 x cuda" the notebook runs in two processes that train together, as under
@@ -19,12 +19,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import jupytext
 import nbformat
 import papermill
-from nbclient.exceptions import DeadKernelError
+from ipykernel.kernelspec import RESOURCES, get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
@@ -34,6 +35,7 @@ from dearlib.params.reading import load_params, model_of, processes, repository
 from dearlib.params.schemas import plain
 from dearlib.workflow.pairs import KERNEL, update_pair
 
+LONGEST = 70  # of a temporary folder's name: "/dear" and eight letters, "/k-ipc-5" come behind it
 RANK = os.environ.get("RANK")  # torchrun's; None if this is the only process
 
 
@@ -67,12 +69,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def start(count: int, module: str, arguments: Sequence[str]) -> int:
     """Runs `python -m module arguments` in `count` processes that know of each other; the exit status of the first that failed, or 0."""
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # here, because torch takes seconds to import
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.distributed import run as torchrun  # here, because torch takes seconds to import
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    config = LaunchConfig(1, 1, count, run_id=uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
     try:
-        elastic_launch(config, sys.executable)("-m", module, *arguments)
+        torchrun.run(torchrun.parse_args(["--standalone", f"--nproc-per-node={count}", "-m", module, *arguments]))
     except ChildFailedError as error:
         return error.get_first_failure()[1].exitcode
     return 0
@@ -87,9 +88,9 @@ def run(notebook: Path, params: Path, out: Path, overrides: dict[str, str] | Non
     node = read(notebook)
     if RANK not in (None, "0"):
         out = out / f"rank{RANK}"  # of the processes after the first only a failure is kept
+    partial = out.resolve() / "running.ipynb"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        partial = out.resolve() / "running.ipynb"
         executed = _execute(node, partial, values, repository(notebook.parent), label=out.name)
         os.replace(partial, out / "notebook.ipynb")
         (out / "failed.ipynb").unlink(missing_ok=True)
@@ -102,14 +103,16 @@ def run(notebook: Path, params: Path, out: Path, overrides: dict[str, str] | Non
         if f"[Errno {errno.ENOSPC}]" in error.evalue:
             raise InputError(f"expected free disk space, got {error.evalue}; free some and run again") from None
         raise NotebookFailed(f"{failure(out / 'failed.ipynb')}; it is kept in {out / 'failed.ipynb'}") from None
-    except DeadKernelError:
+    except NotebookFailed:
+        raise
+    except RuntimeError:  # a kernel that died, or never came to life
         os.replace(partial, out / "failed.ipynb")
         raise NotebookFailed(f"{failure(out / 'failed.ipynb')}; it is kept in {out / 'failed.ipynb'}") from None
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
         partial.unlink(missing_ok=True)
-        raise InputError(f"{out}: expected free disk space, got a full disk; free some and run again") from None
+        if error.errno == errno.ENOSPC:
+            raise InputError(f"{out}: expected free disk space, got a full disk; free some and run again") from None
+        raise InputError(f"{out}: expected a folder that can be written, got '{error.strerror or error}'; choose another") from None
     return executed
 
 
@@ -154,7 +157,7 @@ def failure(path: Path) -> str:
 
 
 def _execute(node: NotebookNode, partial: Path, values: dict[str, Any], cwd: Path, label: str) -> NotebookNode:
-    with tempfile.TemporaryDirectory(prefix="dear") as folder:
+    with tempfile.TemporaryDirectory(prefix="dear", dir=short_folder()) as folder:
         # IPC sockets: no TCP ports for parallel runs to fight over. Their path must be short, so it is not Jupyter's.
         kernel = {"transport": "ipc", "connection_file": f"{folder}/k.json"}
         executed = papermill.execute_notebook(
@@ -162,6 +165,7 @@ def _execute(node: NotebookNode, partial: Path, values: dict[str, Any], cwd: Pat
             str(partial),
             parameters=values,
             kernel_name=KERNEL["name"],
+            kernel_manager_class=OwnKernel,
             progress_bar=False,
             cwd=str(cwd),
             config=Config({"KernelManager": kernel}),
@@ -171,6 +175,23 @@ def _execute(node: NotebookNode, partial: Path, values: dict[str, Any], cwd: Pat
     if unfinished:
         raise NotebookFailed(f"{label}: cells {unfinished} did not complete")
     return executed
+
+
+class OwnKernel(AsyncKernelManager):
+    """A kernel of this interpreter. By its name `python3` Jupyter would take the first of many folders that has one of that name."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """The one that ipykernel gives itself, with `sys.executable`."""
+        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
+
+
+def short_folder() -> str:
+    """The temporary folder, or /tmp where its name is too long for the sockets in it (107 bytes on Linux, 103 on macOS)."""
+    for folder in (tempfile.gettempdir(), "/tmp"):
+        if len(os.fsencode(folder)) <= LONGEST and os.access(folder, os.W_OK):
+            return folder
+    raise InputError(f"TMPDIR: expected a folder of at most {LONGEST} letters, got '{tempfile.gettempdir()}'; set TMPDIR to a shorter one")
 
 
 def _progress(node: NotebookNode, label: str) -> Callable[..., None]:

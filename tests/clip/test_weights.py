@@ -4,13 +4,17 @@ import hashlib
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import open_clip
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
+from torchvision.transforms import v2
 
 from dearlib.clip import weights
-from dearlib.clip.loading import ASSETS, load, random_clip
+from dearlib.clip.loading import load, random_clip
+from dearlib.datasets.transforms import crop_box, draw_views, stack_views
 from dearlib.errors import InputError
 
 
@@ -101,19 +105,48 @@ def test_tagged_weights_come_from_the_cache(monkeypatch: pytest.MonkeyPatch, tmp
     torch.testing.assert_close(loaded.encode_image(image), made.encode_image(image))
 
 
-def test_a_tag_alone_loads_its_file_and_its_normalisation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+HALF = (0.5, 0.5, 0.5)
+
+
+def test_a_tag_alone_loads_its_file_and_its_normalisation(tiny) -> None:
     """No file is named: the hash is that of the cached file, and is checked; the tag says how pictures were normalised."""
-    (tmp_path / "Tiny.json").write_text((ASSETS / "DeAR-Mini.json").read_text())
-    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIG_PATHS", [*open_clip.factory._MODEL_CONFIG_PATHS])
-    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", {**open_clip.factory._MODEL_CONFIGS})
-    open_clip.add_model_config(tmp_path / "Tiny.json")
-    made, path = random_clip(seed=3), tmp_path / "weights.safetensors"
-    save_file(made.model.state_dict(), path)
-    config = {"file": str(path), "quick_gelu": False, "mean": (0.1, 0.2, 0.3)}
-    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "Tiny", {"there": config})
-    loaded, image = load("Tiny/there"), torch.randn(1, 3, 64, 64)
+    source = tiny.tag(tiny("Tiny"), "there", mean=(0.1, 0.2, 0.3))
+    made, loaded, image = random_clip(seed=3), load(source), torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(loaded.encode_image(image), made.encode_image(image))
-    assert loaded.weights_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert "mean=(0.1, 0.2, 0.3)" in str(loaded.preprocess)
+    assert loaded.weights_sha256 == hashlib.sha256(tiny.weights.read_bytes()).hexdigest()
+    assert loaded.preprocess.mean == (0.1, 0.2, 0.3)
     with pytest.raises(InputError, match="SHA-256"):
-        load("Tiny/there", sha256="0" * 64)
+        load(source, sha256="0" * 64)
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+@pytest.mark.parametrize(
+    "config", [{"mean": 0.5, "std": 0.5}, {"mean": HALF, "std": HALF, "interpolation": "bilinear", "resize_mode": "squash"}]
+)
+def test_every_picture_is_prepared_as_the_tag_says(tiny, from_file: bool, config: dict) -> None:
+    """Plain pictures and training views, of a file given beside the tag as well; torchvision's own steps are the reference."""
+    source = tiny.tag(tiny("Tiny"), "half", **config)
+    loaded = load(source, tiny.weights if from_file else None)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 90, 3), dtype=np.uint8))
+    mode = v2.InterpolationMode(config.get("interpolation", "bicubic"))
+    shape = [64, 64] if config.get("resize_mode") == "squash" else 64
+    plain = v2.functional.center_crop(v2.functional.resize(picture, shape, mode), [64, 64])
+    torch.testing.assert_close(loaded.preprocess(picture), scaled(plain), atol=1e-6, rtol=0)
+    view = draw_views(1, 0, 1)[0]
+    crop = v2.functional.resized_crop(picture, *crop_box(view, 40, 90), [64, 64], mode)
+    crop = v2.functional.horizontal_flip(crop) if view.flip else crop
+    torch.testing.assert_close(stack_views(picture, (view,), loaded.preprocess)[0], scaled(crop), atol=1e-6, rtol=0)
+
+
+def scaled(picture: Image.Image) -> torch.Tensor:
+    """Channels in [-1, 1]: mean and std are a half."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 127.5 - 1
+
+
+def test_a_mistyped_tag_beside_a_file_is_one_line(tiny) -> None:
+    """open_clip knows nothing of it: OpenAI's normalisation would be taken without a word."""
+    tiny.tag(tiny("Tiny"), "laion")
+    with pytest.raises(InputError) as error:
+        load("Tiny/lion", tiny.weights)
+    one_line(error, "'lion'", "laion")
+    assert load("Tiny", tiny.weights).preprocess.mean == open_clip.OPENAI_DATASET_MEAN

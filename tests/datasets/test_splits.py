@@ -65,7 +65,7 @@ def community_few_shot(split: Split, shots: int, seed: int) -> tuple[list[Item],
 @st.composite
 def labels(draw: st.DrawFn) -> list[list[int]]:
     """Labels of the three parts, in any order of first appearance, with at least 5 training images a class."""
-    n = draw(st.integers(1, 11))
+    n = draw(st.integers(2, 11))
     return [draw(st.permutations([c for c in range(n) for _ in range(draw(st.integers(least, least + 3)))])) for least in (5, 1, 1)]
 
 
@@ -99,7 +99,7 @@ def test_halves_share_no_class_and_lose_no_image(parts: list[list[int]]) -> None
     base, novel = half(split, "base"), half(split, "novel")
     n = len(classnames(split))
     assert len(classnames(base)) == math.ceil(n / 2)
-    assert classnames(base) + (classnames(novel) if novel.items else []) == classnames(split)
+    assert classnames(base) + classnames(novel) == classnames(split)
     for part in PARTS:
         whole = getattr(split, part)
         assert sorted(i.path for h in (base, novel) for i in getattr(h, part)) == sorted(i.path for i in whole)
@@ -170,6 +170,16 @@ def test_truncated_split_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
+        ({"train": [["/etc/a.png", 0, "a"]], "val": [], "test": []}, ("train[0]", "an absolute one", "images")),
+        ({"train": [["b/../../a.png", 0, "a"]], "val": [], "test": []}, ("train[0]", "leaves it by '..'")),
+        ({"train": [["", 0, "a"]], "val": [], "test": []}, ("train[0]", "got none")),
+        ({"train": [["a\0.png", 0, "a"]], "val": [], "test": []}, ("train[0]", "got none")),
+        ({"train": [["\ud800.png", 0, "a"]], "val": [], "test": []}, ("train[0]", "letters that no file name")),
+        ({"train": [["a.png", 0, "_ "]], "val": [], "test": []}, ("train[0]", "a class name")),
+        ({"train": [["a.png", 0, "a_b"], ["b.png", 1, "a b"]], "val": [], "test": []}, ("'a b' for labels 0 and 1",)),
+        ({"train": [["a.png", 0, "a"]], "val": [["a.png", 0, "a"]], "test": []}, ("1 in two", "a.png in 'train' and 'val'")),
+        ({"train": [["a.png", 0, "a"]], "val": [], "test": [["a.png", 0, "a"]]}, ("1 in two", "a.png in 'train' and 'test'")),
+        ({"train": [["a.png", 0, "a"], ["./a.png", 0, "a"]], "val": [], "test": []}, ("every picture once", "1 again", "a.png")),
         ([], ("a JSON list",)),
         ({"train": [], "test": []}, ("['test', 'train']",)),
         ({"train": {}, "val": [], "test": []}, ("'train'", "dict")),
@@ -186,6 +196,57 @@ def test_wrong_layout(tmp_path: Path, rows: object, words: tuple[str, ...]) -> N
     with pytest.raises(InputError) as error:
         read_split(tmp_path, "objects")
     one_line(error, str(path), *words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 10_000, ("nested too deeply",)),
+        ('{"train": ' + "[" * 10_000 + "]" * 10_000 + ', "val": [], "test": []}', ("nested too deeply",)),
+        ('{"train": [], "train": [["a.png", 0, "a"]], "val": [], "test": []}', ("given twice",)),
+        ('{"train": [["a.png", ' + "1" * 5000 + ', "a"]], "val": [], "test": []}', ("broken",)),
+        ('{"train": [["a.png", NaN, "a"]], "val": [], "test": []}', ("train[0]",)),
+    ],
+    ids=["deep", "deep and whole", "a key twice", "a huge number", "NaN"],
+)
+def test_strange_json_is_one_line(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    path = on_disk(tmp_path)
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        read_split(tmp_path, "objects")
+    one_line(error, str(path), *words)
+
+
+def test_a_split_file_is_read_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = on_disk(tmp_path)
+    plain = read_split(tmp_path, "objects")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_split(tmp_path, "objects") == plain
+    path.write_bytes(path.read_text(encoding="utf-8-sig").encode("utf-16"))
+    with pytest.raises(InputError) as error:
+        read_split(tmp_path, "objects")
+    one_line(error, "not UTF-8")
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_class_without_training_pictures_is_never_trained_in_silence(part: str) -> None:
+    seen = {"train": (0,), "val": (0,), "test": (0,)} | {part: (0, 1)}
+    split = Split("two", *(tuple(Item(Path(f"{name}{c}.png"), c, f"class {c}") for c in seen[name]) for name in PARTS))
+    with pytest.raises(InputError) as error:
+        few_shot(split, 1, 1)
+    one_line(error, "two", "0 of class 'class 1'", f"part '{part}'")
+
+
+def test_no_validation_pictures_and_no_novel_class_are_one_line() -> None:
+    items = tuple(Item(Path(f"{i}.png"), 0, "only") for i in range(3))
+    with pytest.raises(InputError) as error:
+        few_shot(Split("one", items[:2], (), items[2:]), 1, 1)
+    one_line(error, "one", "validation", "'val'")
+    one = Split("one", items[:1], items[1:2], items[2:])
+    assert half(one, "base") == half(one, "all") == few_shot(one, 1, 1)
+    with pytest.raises(InputError) as error:
+        half(one, "novel")
+    one_line(error, "two classes", "got 1")
 
 
 def test_missing_image_is_named(tmp_path: Path) -> None:
@@ -209,21 +270,6 @@ def test_unknown_data_set_and_half_and_shots(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         few_shot(split, 0, 1)
     one_line(error, "shots")
-
-
-def test_truncated_image_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "scene.png"
-    Image.effect_noise((64, 64), 50).convert("RGB").save(path, compress_level=1)
-    whole = path.read_bytes()
-    for keep in (0, 5, 30, len(whole) // 2, len(whole) - 100):
-        path.write_bytes(whole[:keep])
-        with pytest.raises(InputError) as error:
-            open_image(path)
-        one_line(error, str(path))
-    path.unlink()
-    with pytest.raises(InputError) as error:
-        open_image(path)
-    one_line(error, str(path), "no such file")
 
 
 def test_catalogue_entries_are_whole() -> None:

@@ -10,7 +10,7 @@ from conftest import ATTRIBUTES, make_roles
 
 from dearlib.clip.attention import masked_layer, reference
 from dearlib.clip.cut import image_prefix, text_prefix
-from dearlib.clip.loading import FrozenClip
+from dearlib.clip.loading import FrozenClip, random_clip
 from dearlib.errors import InputError
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.fusion import ImageFeatures
@@ -196,7 +196,7 @@ def test_parameter_count() -> None:
     """A·D_v + K·D_t + D_v·d + (A + 1): 399,622 for ViT-B/16 with K = 5, without building its weights."""
     with torch.device("meta"):
         vit = open_clip.create_model("ViT-B-16", device="meta").requires_grad_(False)
-    clip = FrozenClip("ViT-B-16", vit, torch.nn.Identity(), torch.nn.Identity(), "0" * 64)
+    clip = FrozenClip("ViT-B-16", vit, random_clip().preprocess, torch.nn.Identity(), "0" * 64)
     model = DeAR(clip, make_roles(clip), Settings())
     assert sum(p.numel() for p in model.parameters()) == 5 * 768 + 5 * 512 + 768 * 512 + 6 == 399_622
 

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from dearlib.clip.attention import reference
 from dearlib.clip.cut import TextStates
 from dearlib.clip.loading import FrozenClip, random_clip
+from dearlib.datasets.transforms import Preprocessing
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.stack import Stack
 from dearlib.roles.rolefile import HeadRole, HeadRoles
 
+PLAIN = Preprocessing((64, 64), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "bicubic", "shortest")
 SHAPES = ("ViT-B-16", "ViT-B-32", "ViT-L-14", "DeAR-Mini")
 DEPTH = 3  # layers that a shape keeps: the real width and tokens, fewer repetitions
 
@@ -33,7 +35,7 @@ def shallow(name: str) -> FrozenClip:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = open_clip.CLIP(**config).double().eval().requires_grad_(False)
-    return FrozenClip(name, model, torch.nn.Identity(), torch.nn.Identity(), "0" * 64)
+    return FrozenClip(name, model, PLAIN, torch.nn.Identity(), "0" * 64)
 
 
 @st.composite
@@ -131,7 +133,7 @@ def test_text_suffix_equals_the_plain_form(name: str, data: st.DataObject) -> No
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
     columns = torch.randn(classes, 20, clip.d_text, dtype=torch.float64, generator=generator)
     columns[:, :shared] = columns[:1, :shared]
-    fast = model.text_features(TextStates(columns[:, : int(end.max()) + 1], end, shared))
+    fast = model.text_features(TextStates(columns[:, : int(end.max()) + 1], end, shared, first_layer))
     same(fast, plain_text(model, columns, end), model, torch.randn(fast.shape, dtype=torch.float64, generator=generator))
 
 
@@ -148,7 +150,7 @@ def test_a_stack_equals_its_models(data: st.DataObject) -> None:
     states = torch.randn(3, 2, clip.patches + 1, clip.d_model, dtype=torch.float64, generator=generator)
     columns = torch.randn(2, 7, clip.d_text, dtype=torch.float64, generator=generator)
     columns[:, :2] = columns[:1, :2]
-    text = TextStates(columns, torch.tensor([4, 6]), 2)
+    text = TextStates(columns, torch.tensor([4, 6]), 2, 2)
     stack = Stack(models)
     image, features = stack.image_features(states), stack.text_features(text)
     for i, model in enumerate(models):

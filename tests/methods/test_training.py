@@ -30,7 +30,7 @@ def pictures() -> torch.Tensor:
 def data(clip, pictures) -> TrainingSet:
     states = image_prefix(clip.visual, pictures.flatten(0, 1), 9)
     frozen = image_suffix(clip.visual, states, 9)
-    return TrainingSet(Prefix(states, frozen), torch.tensor([0, 0, 1, 1, 2, 2]))
+    return TrainingSet(Prefix(states, frozen, 9), torch.tensor([0, 0, 1, 1, 2, 2]))
 
 
 def one(clip, roles, data, *, seed=1, epochs=3, beta=0.5, lr=1e-2, **schedule) -> TrainingRun:
@@ -240,7 +240,7 @@ def test_views_take_turns(clip, roles, data) -> None:
     """Epoch e sees view e mod 2: spoiling view 1 changes nothing before epoch 1."""
     states = data.source.states.clone()
     states[6:] *= 0.5
-    spoiled = TrainingSet(Prefix(states, data.source.features), data.labels)
+    spoiled = TrainingSet(Prefix(states, data.source.features, 9), data.labels)
     curve, other = run(clip, roles, data)[1], run(clip, roles, spoiled)[1]
     assert curve[0] == other[0]
     assert curve[1] != other[1]
@@ -274,6 +274,17 @@ def test_models_of_several_first_layers_are_evaluated_on_one_stream(clip, roles,
     states = data.source.states[:6]
     models = [DeAR(clip, roles, Settings(first_layer=j, text_tokens=k), seed=j).double() for j, k in ((9, 2), (11, 0))]
     texts = {j: text_prefix(clip, PROMPTS, j) for j in (9, 11)}
-    found = evaluate_together(models, states.split(4), 9, texts, data.labels)
+    found = evaluate_together(models, Prefix(states, data.source.features[:6], 9), texts, data.labels)
     deeper = run_layers(clip.visual.transformer, states, 9, 10)
+    with pytest.raises(InputError, match="enter layer 9, the model's J, got those of layer 10"):
+        evaluate_together(models, Prefix(states, data.source.features[:6], 10), texts, data.labels)
     assert found == [evaluate(models[0], states, texts[9], data.labels), evaluate(models[1], deeper, texts[11], data.labels)]
+
+
+def test_states_of_another_layer_train_nothing(clip, roles, data) -> None:
+    """Pictures and prompts of layer 9, a model with J = 10: the shapes agree, nothing else does."""
+    model = DeAR(clip, roles, Settings(first_layer=10)).double()
+    with pytest.raises(InputError, match="enter layer 10, the model's J, got those of layer 9"):
+        TrainingRun(model, data, Schedule(), 1)
+    with pytest.raises(InputError, match="enter layer 10, the model's J, got those of layer 9"):
+        model.text_features(text_prefix(clip, PROMPTS, 9))

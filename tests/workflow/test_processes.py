@@ -60,6 +60,16 @@ def test_one_process_joins_nobody() -> None:
     assert fabric("2 x cpu", "32-true").world_size == 1  # as in Jupyter
 
 
+@pytest.mark.parametrize("name", ["train", "bash", "interactive"])
+def test_an_allocation_of_several_tasks_does_not_stop_one_process(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The variables of a batch job, of a login shell inside `salloc -n 4`, and of `srun --pty`."""
+    told = {"NTASKS": 4, "NNODES": 2, "JOB_ID": 17, "JOB_NAME": name, "PROCID": 3, "LOCALID": 3, "NODEID": 1, "NODELIST": "n[1-2]"}
+    for key, value in told.items():
+        monkeypatch.setenv(f"SLURM_{key}", str(value))
+    made = fabric("cpu", "32-true")
+    assert (made.world_size, made.global_rank, made.is_global_zero) == (1, 0, True)
+
+
 @pytest.mark.parametrize(
     ("device", "processes", "cards"), [("auto", 1, 0), ("cpu", 1, 0), ("cuda", 1, 1), ("2 x cpu", 2, 0), ("4 x cuda", 4, 4)]
 )

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,9 @@ MINI = Path(__file__).parents[2] / "params" / "mini" / f"{NAME}.yaml"
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with nothing but one parameter file; the caller's directory is elsewhere."""
+    """A repository with nothing but one parameter file, in a path of blanks and accents; the caller's directory is elsewhere."""
+    tmp_path = tmp_path / "eine Übung – été"
+    tmp_path.mkdir()
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "params").mkdir()
     (tmp_path / "elsewhere").mkdir()
@@ -126,6 +129,61 @@ def test_kill_9_leaves_no_notebook_that_looks_done_and_no_kernel(repository: Pat
     process.wait()
     assert left(repository) == ["running.ipynb"]
     until(lambda: not alive(int(pid.read_text())), seconds=20)
+
+
+WHICH = "import sys\nopen('which', 'w').write(sys.executable)"
+
+
+@pytest.mark.parametrize("place", ["path", "user"])
+def test_this_interpreter_runs_the_notebook_whatever_kernel_has_its_name(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Another `python3`, first on JUPYTER_PATH, or the user's own where JUPYTER_PREFER_ENV_PATH=0 puts it before the environment's."""
+    folder = repository / "jupyter" / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text('{"argv": ["/bin/false", "{connection_file}"], "display_name": "other", "language": "python"}')
+    monkeypatch.setenv("JUPYTER_PATH" if place == "path" else "JUPYTER_DATA_DIR", str(repository / "jupyter"))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    assert runner.main(write(repository, WHICH)) == 0
+    assert (repository / "which").read_text() == sys.executable
+
+
+def test_a_kernel_that_never_starts_is_a_failure(
+    repository: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = {"argv": ["/bin/false", "{connection_file}"], "display_name": "none", "language": "python"}
+    monkeypatch.setattr(runner, "get_kernel_dict", lambda: broken)
+    assert runner.main(write(repository, "1")) == 1
+    assert "step: the kernel died in cell 0" in capfd.readouterr().err
+    assert left(repository) == ["failed.ipynb"]
+
+
+def test_a_long_temporary_folder_is_no_hindrance(
+    repository: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = repository / ("t" * 109)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    assert runner.main(write(repository, "1")) == 0
+    monkeypatch.setattr(os, "access", lambda folder, _: folder != "/tmp")
+    assert runner.main(write(repository, "1")) == 2
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"{NAME}: TMPDIR: expected a folder of at most")
+    assert str(long) in line
+
+
+def test_a_folder_that_cannot_be_written_is_status_2(
+    repository: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a read-only checkout; root, who may run this, is stopped by no mode bits."""
+    arguments = write(repository, "1")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert runner.main(arguments) == 2
+    assert "runs/step: expected a folder that can be written, got 'Read-only file system'" in capfd.readouterr().err
 
 
 def until(true: Callable[[], bool], seconds: float) -> None:
