@@ -33,9 +33,14 @@ class TextStates:
     first_layer: int
 
 
+def text_layers(clip: FrozenClip) -> int:
+    """Number of layers of the text encoder."""
+    return len(clip.model.transformer.resblocks)  # type: ignore[union-attr,arg-type]
+
+
 def check_cut(clip: FrozenClip, first_layer: int) -> None:
     """Refuses a J that the encoders do not have."""
-    depth = min(clip.layers, len(clip.model.transformer.resblocks))  # type: ignore[union-attr,arg-type]
+    depth = min(clip.layers, text_layers(clip))
     if not 1 <= first_layer <= depth:
         raise InputError(f"first_layer: expected 1 to {depth} for {clip.name}, got {first_layer}; choose a layer the model has")
 
@@ -68,9 +73,10 @@ def run_layers(transformer: nn.Module, x: Tensor, first: int, last: int, mask: T
     return x
 
 
-def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int) -> TextStates:
+def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int, gap: int = 0) -> TextStates:
     """Prompts on the verge of layer J, cut after the longest end of text (exact).
 
+    `gap`: so many positions after the start token are left free for tokens that will be put in there, before layer 1.
     Raises `InputError` if two prompts become the same tokens: their classes could not be told apart.
     """
     tokens = clip.tokenize(texts)
@@ -79,7 +85,8 @@ def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int) -> Tex
     length = int(end.max()) + 1
     model = clip.model
     device = model.positional_embedding.device
-    x = model.token_embedding(tokens[:, :length].to(device)) + model.positional_embedding[:length]  # type: ignore[operator,index]
+    at = [0, *range(1 + gap, length + gap)]
+    x = model.token_embedding(tokens[:, :length].to(device)) + model.positional_embedding[at]  # type: ignore[operator,index]
     mask = model.attn_mask[:length, :length]  # type: ignore[index]
     x = torch.cat([run_layers(model.transformer, some, 1, first_layer - 1, mask) for some in x.split(TEXTS)])  # type: ignore[arg-type]
     same = (tokens[:, :length] == tokens[:1, :length]).all(dim=0)
@@ -105,7 +112,7 @@ def frozen_features(visual: nn.Module, states: Float[Tensor, "batch token d_mode
     """CLIP's own image feature, before normalisation, from the verge of layer J; of the last layer only [CLS] is computed."""
     last = visual.transformer.resblocks[-1]  # type: ignore[union-attr,index]
     x = run_layers(visual.transformer, states, first_layer, len(visual.transformer.resblocks) - 1)  # type: ignore[arg-type,union-attr]
-    x = biased_layer(last, x, x.new_zeros(1, 1, 1, x.shape[1]), x[:, :1])
+    x = biased_layer(last, x, None, x[:, :1])
     return visual.ln_post(x[:, 0]) @ visual.proj  # type: ignore[operator]
 
 

@@ -84,7 +84,7 @@ class DeAR(nn.Module):
         """
         raw = self.attribute_tokens.expand(len(states), -1, -1)
         biases = [additive(mask[None], states.dtype) for mask in self.masks]
-        read = image_states(self.clip, states, raw, biases, self.settings.beta)
+        read = image_states(self.clip, states, [raw] * len(biases), biases, self.settings.beta)
         return read_out(self.clip, read, self.projection, len(self.roles.attributes))
 
     def text_features(self, text: TextStates) -> Float[Tensor, "class_ d_embed"]:

@@ -5,8 +5,9 @@ the same bytes. A value that is not finite ends the training, before a checkpoin
 each process takes its share of every batch, and process 0 alone evaluates and writes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -27,7 +28,7 @@ def descend(
     models: Sequence[nn.Module],
     recipes: Sequence[Recipe],
     steps: Steps,
-    weights: dict[str, Sequence[float]],
+    weights: Mapping[str, Sequence[float]],
     fabric: Fabric,
     checkpoint: Path | None = None,
     report: Callable[[], list[dict[str, float]]] | None = None,
@@ -91,7 +92,7 @@ def _check_finite(models: Sequence[nn.Module], recipes: Sequence[Recipe], epoch:
             )
 
 
-Mean = AveragedModel | None
+Mean: TypeAlias = AveragedModel | None
 
 
 def _averages(models: Sequence[nn.Module], recipes: Sequence[Recipe]) -> list[Mean]:

@@ -78,10 +78,15 @@ class TrainingRun:
         check_layer(self.data.source.first_layer, self.model.settings.first_layer)
 
     def order(self, epoch: int) -> Int[Tensor, "picture"]:
-        """The pictures of one epoch, whole batches alone (all of them if there is not one)."""
-        shuffled = torch.randperm(len(self.data.labels), generator=torch.Generator().manual_seed(1000 * self.seed + epoch))
-        whole = len(shuffled) // self.schedule.batch * self.schedule.batch
-        return shuffled[:whole] if whole else shuffled
+        """The pictures of one epoch."""
+        return shuffled(len(self.data.labels), self.schedule.batch, self.seed, epoch)
+
+
+def shuffled(pictures: int, batch: int, seed: int, epoch: int) -> Int[Tensor, "picture"]:
+    """The pictures of one epoch in a new order, whole batches alone (all of them if there is not one)."""
+    order = torch.randperm(pictures, generator=torch.Generator().manual_seed(1000 * seed + epoch))
+    whole = pictures // batch * batch
+    return order[:whole] if whole else order
 
 
 def fit(
