@@ -109,7 +109,7 @@ class SkipTuning(nn.Module):
 
     def text_features(self, text: TextStates, chosen: Int[Tensor, "kept"]) -> Float[Tensor, "kept d_embed"]:
         """Features of some classes by the trained layers; what they share is computed once."""
-        shared, own, end = pieces(TextStates(text.states[chosen], text.end[chosen], text.shared))
+        shared, own, end = pieces(replace(text, states=text.states[chosen], end=text.end[chosen]))
         for block in self.text.blocks:
             shared, own = shared_layer(block, shared, own, end if block is self.text.blocks[-1] else None)
         return self.text.norm(own[:, 0]) @ self.text.projection
