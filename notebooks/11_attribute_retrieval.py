@@ -55,7 +55,7 @@ from dearlib.params.schemas import Variant, plain
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import tables, trials
 from dearlib.study.contrasts import Contrast, difference, paired
-from dearlib.study.plan import RETRIEVAL, SOURCE, read_plan
+from dearlib.study.plan import SOURCE, read_plan
 from dearlib.study.records import Metric, RunRecord, origin, provenance, tidy
 
 began = time.monotonic()

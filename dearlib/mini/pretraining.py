@@ -5,12 +5,15 @@ that was killed resumes to the same weights.
 """
 
 import hashlib
+import json
 import os
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
@@ -19,11 +22,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from dearlib.clip.loading import FrozenClip, random_clip
+from dearlib.datasets.world import scene, vocabulary
 from dearlib.errors import InputError
-from dearlib.files import load_optimiser, optimiser_tensors, read_tensors, write_tensors
-from dearlib.mini.batches import Batch, batch, kept_patches, render_pool
+from dearlib.files import load_optimiser, optimiser_tensors, read_tensors, write_tensors, write_text
+from dearlib.mini.batches import Batch, batch, kept_patches, render_pool, to_input
 from dearlib.mini.encoders import encode_parts, encode_text
 from dearlib.mini.planting import Demands, plant, planting_loss
+from dearlib.mini.premises import PLANTED, stream_deviations, write_planted
+from dearlib.params.schemas import PretrainMini
+from dearlib.study.records import provenance
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -95,6 +103,13 @@ def optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
         torch.optim.Muon(matrices, lr=recipe.lr_matrices, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, lr=recipe.lr_others, betas=(0.9, 0.98), weight_decay=0.0),
     ]
+
+
+def recipe(p: PretrainMini) -> Recipe:
+    """The recipe that parameters ask for."""
+    demands = Demands(late=p.demand_late, purity=p.demand_purity, owned=p.demand_owned)
+    told = {f.name: getattr(p, f.name) for f in fields(Recipe) if f.name != "demands"}
+    return Recipe(**told, demands=demands)
 
 
 def step_losses(
@@ -193,6 +208,44 @@ def rescale(model: nn.Module, tower: Literal["image", "text"], factor: float) ->
         writers += [*block.attn.out_proj.parameters(), *block.mlp.c_proj.parameters()]
     for parameter in writers:
         parameter.mul_(factor)
+
+
+def make_weights(name: str, recipe: Recipe, cache: Path, out: Path, device: torch.device, every: int) -> dict[str, Any]:
+    """Pre-trains, rescales and exports a CLIP into `out`, and says how it went: a dict that JSON can hold, also written to `out`.
+
+    Beside the weights lies which heads were planted, `planted.json`.
+    """
+    began = time.monotonic()
+    clip = random_clip(name, seed=recipe.seed)
+    model = clip.model.requires_grad_(True)
+    curve = pretrain(model, recipe, cache, device, every)
+    model.cpu().eval()
+    rescale_streams(clip, recipe)
+    digest = export(model, out / f"{name}.safetensors")
+    heads = model.visual.transformer.resblocks[0].attn.num_heads
+    write_planted(out / PLANTED.name, digest, recipe.first_layer, heads, planted_heads(model, recipe))
+    thinned = [{k: round(v, 4) for k, v in row.items()} for row in curve[:: max(1, len(curve) // 200)]]
+    told = {
+        "weights_sha256": digest,
+        "recipe": asdict(recipe),
+        "steps": recipe.steps,
+        "pictures_seen": recipe.steps * recipe.batch,
+        "hours": round((time.monotonic() - began) / 3600, 2),
+        "curve": thinned,
+        **provenance(),
+    }
+    write_text(out / "pretraining.json", json.dumps(told, indent=1) + "\n")
+    return told
+
+
+def rescale_streams(clip: FrozenClip, recipe: Recipe) -> None:
+    """Brings both residual streams to the recipe's standard deviation where they enter its first late layer."""
+    drawn = [scene.scene("rescale", recipe.seed, i) for i in range(256)]
+    rng = np.random.default_rng(recipe.seed)
+    images = to_input(np.stack([picture for picture, _ in drawn]))
+    deviations = stream_deviations(clip, images, sorted({vocabulary.scene_caption(f, rng) for _, f in drawn}), recipe.first_layer)
+    rescale(clip.model, "image", recipe.stream / deviations[0])
+    rescale(clip.model, "text", recipe.stream / deviations[1])
 
 
 def export(model: nn.Module, path: Path) -> str:

@@ -14,7 +14,7 @@ weights are single [ours], so the same rates move more of them.
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
