@@ -1,9 +1,10 @@
-"""Tables as pictures: differences cell by cell, and base against novel accuracy. Notebooks 10 and 12."""
+"""Tables as pictures: differences cell by cell, base against novel accuracy, one method against all others. Notebooks 10 and 12."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
 
@@ -62,4 +63,31 @@ def trade_off(ax: Axes, averages: pd.DataFrame, marked: str, moved: pd.DataFrame
         ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": LINE_COLORS[0], "shrinkB": 4})
         ax.plot(*end, "o", markersize=5, markerfacecolor="white", markeredgecolor=LINE_COLORS[0])
     ax.set(xlim=limits[0], ylim=limits[1], xlabel="base accuracy (%)", ylabel="novel accuracy (%)")
+    return ax
+
+
+def method_forest(ax: Axes, rows: pd.DataFrame, points: pd.DataFrame, label: str) -> Axes:
+    """One method minus each of the others: a grey dot per data set, the mean with two 95 % intervals, what could be seen at all.
+
+    `rows` are those of `contrasts.compared` for one measure: the thin line is *data sets like these*, the thick one *these
+    data sets*; an open mark means that Holm's p of the former is not below 5 %. The pale band reaches to the detectable
+    difference. `points` has columns against and difference. Where `rows` has a column effect, a diamond marks the reported one.
+    """
+    like, here = (rows[rows["estimand"] == e].set_index("against") for e in ("data sets like these", "these data sets"))
+    order = list(like.index)
+    sns.stripplot(points, x="difference", y="against", order=order, ax=ax, color="#8A8A8A", size=3, alpha=0.5, jitter=False, zorder=2)
+    for y, name in enumerate(order):
+        row, near = like.loc[name], here.loc[name]
+        color = LINE_COLORS[0] if row["difference"] > 0 else LINE_COLORS[1]
+        if np.isfinite(row["detectable"]):
+            ax.barh(y, 2 * row["detectable"], left=-row["detectable"], height=0.8, color="#EDEDED", zorder=0)
+        for own, width in ((row, 1.4), (near, 4.0)):
+            if np.isfinite(own["high"]):
+                ax.plot([own["low"], own["high"]], [y, y], color=color, linewidth=width, solid_capstyle="butt", zorder=3)
+        sure = row["verdict"] in ("holds", "does not hold")
+        ax.plot(row["difference"], y, "o", color=color, markersize=6, markerfacecolor=color if sure else "white", zorder=4)
+        if np.isfinite(row.get("effect", np.nan)):
+            ax.plot(row["effect"], y, "D", color="black", markersize=4, markerfacecolor="none", zorder=5)
+    ax.axvline(0, color="black", linestyle="--", linewidth=0.8, zorder=1)
+    ax.set(xlabel=label, ylabel="", ylim=(len(order) - 0.5, -0.5))
     return ax

@@ -17,6 +17,7 @@ sets.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import inf, isnan, nan
 from typing import Literal
 
@@ -24,7 +25,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from scipy.special import nctdtrinc
-from statsmodels.stats.multitest import multipletests
 
 Estimand = Literal["data sets like these", "these data sets"]
 ESTIMANDS: tuple[Estimand, ...] = ("data sets like these", "these data sets")
@@ -72,7 +72,7 @@ class Difference:
 
     @property
     def _half(self) -> float:
-        return float(stats.t.ppf(1 - LEVEL / 2, self.df)) * self.se if self.given else inf
+        return _quantile(self.df) * self.se if self.given else inf
 
     def p(self, value: float = 0.0) -> float:
         """Two-sided p of the t test against `value`: below 0.05 exactly where the 95 % interval leaves `value` out."""
@@ -100,9 +100,15 @@ class Difference:
         return _detectable(self.df) * self.se if self.given else nan
 
 
+@cache
+def _quantile(df: float) -> float:
+    """Of t: how many standard errors a 95 % interval reaches to either side."""
+    return float(stats.t.ppf(1 - LEVEL / 2, df))
+
+
 def _detectable(df: float) -> float:
     """In standard errors: the shift at which the t test, two-sided at 5 %, is significant on the right side with 80 % power."""
-    return float(nctdtrinc(df, 1 - POWER, stats.t.ppf(1 - LEVEL / 2, df)))
+    return float(nctdtrinc(df, 1 - POWER, _quantile(df)))
 
 
 def difference(pairs: pd.Series, estimand: Estimand = "data sets like these") -> Difference:
@@ -110,30 +116,44 @@ def difference(pairs: pd.Series, estimand: Estimand = "data sets like these") ->
 
     `pairs` is indexed by (dataset, seed). Both questions have the same mean; they differ in what is drawn anew.
     """
-    groups = pairs.groupby(level="dataset", sort=False)
-    means, counts = groups.mean(), groups.size()
-    if estimand == ESTIMANDS[0]:
-        n = len(means)
-        se, df = (_sd(means) / n**0.5 if n > 1 else nan), n - 1.0
-    else:
-        parts = groups.agg(_sd).to_numpy(dtype=float) ** 2 / counts.to_numpy()
-        se = float(np.sqrt(parts.sum()) / len(means)) if (counts > 1).all() else nan
-        df = float(parts.sum() ** 2 / (parts**2 / (counts - 1)).sum()) if se > 0 else 1.0
+    by_dataset = [own.to_numpy(dtype=float) for _, own in pairs.groupby(level="dataset", sort=False)]
+    means = np.array([own.mean() for own in by_dataset])
+    se, df = over_datasets(means) if estimand == ESTIMANDS[0] else over_seeds(by_dataset)
     return Difference(estimand, float(means.mean()), se, df, tuple(map(float, means)), len(pairs))
 
 
-def _sd(values: pd.Series) -> float:
+def over_datasets(means: np.ndarray) -> tuple[float, float]:
+    """Standard error and degrees of freedom of the mean of the data sets' values; NaN of a single one."""
+    n = len(means)
+    return (_sd(means) / n**0.5, n - 1.0) if n > 1 else (nan, nan)
+
+
+def over_seeds(by_dataset: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Standard error of the mean of the data sets' means, given each one's values by seed, and Satterthwaite's degrees of freedom."""
+    counts = np.array([len(own) for own in by_dataset])
+    if (counts < 2).any():
+        return nan, nan
+    parts = np.array([_sd(own) ** 2 for own in by_dataset]) / counts
+    if parts.sum() == 0:
+        return 0.0, float((counts - 1).sum())
+    return float(np.sqrt(parts.sum())) / len(parts), float(parts.sum() ** 2 / (parts**2 / (counts - 1)).sum())
+
+
+def _sd(values: np.ndarray) -> float:
     """Sample standard deviation (ddof = 1); exactly 0 of equal values."""
     return float(values.std(ddof=1)) if np.ptp(values) > 0 else 0.0
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """Holm's adjusted p-values: one false rejection or more among all has a chance of at most 5 %. NaN stays, and counts for nothing."""
+    """Holm's adjusted p-values: one false rejection or more among all has a chance of at most 5 %. NaN stays, and counts for nothing.
+
+    The smallest of m is multiplied by m, the next by m − 1 and so on; none falls below the one before, none exceeds 1.
+    """
     values = np.asarray(p, dtype=float)
-    found = np.full(values.shape, np.nan)
-    tested = ~np.isnan(values)
-    if tested.any():
-        found[tested] = multipletests(values[tested], alpha=LEVEL, method="holm")[1]
+    tested = np.flatnonzero(~np.isnan(values))
+    order = tested[np.argsort(values[tested], kind="stable")]
+    found = np.full(values.shape, nan)
+    found[order] = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)))
     return found
 
 

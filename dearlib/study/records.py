@@ -139,5 +139,5 @@ def origin(notebook: str, params: Run, records: Sequence[RunRecord]) -> dict[str
 
 
 def tidy(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """All metrics, a row each: dataset, split, part, method, seed, accuracy."""
-    return pd.DataFrame([m.model_dump() for r in records for m in r.metrics])
+    """All metrics, a row each: dataset, split, part, method, seed, accuracy; of records that may stand in one table (`together`)."""
+    return pd.DataFrame([m.model_dump() for r in together(records) for m in r.metrics])

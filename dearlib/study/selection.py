@@ -50,11 +50,14 @@ def _refuse_bad_numbers(rows: pd.DataFrame, who: str) -> None:
     if len(odd):
         told = f"{odd['accuracy'].iloc[0]} on {odd['dataset'].iloc[0]}"
         raise InputError(f"{who}: expected percentages, got {told}; delete that record and run again")
-    for (dataset, seed, split), values in rows.groupby(["dataset", "seed", "split"])["accuracy"]:
-        if values.nunique() > 1:
-            two = " and ".join(f"{v:.2f}" for v in values.unique()[:2])
-            cell = f"{split} of {dataset}" + ("" if seed == NO_SEED else f", seed {seed}")
-            raise InputError(f"{who}: expected one value for {cell}, got {two}; name the shots, or keep the records of one run")
+    key = ["dataset", "seed", "split"]
+    clash = rows.drop_duplicates([*key, "accuracy"])
+    clash = clash[clash.duplicated(key, keep=False)].sort_values(key)
+    if len(clash):
+        first, second = clash.iloc[0], clash.iloc[1]
+        cell = f"{first['split']} of {first['dataset']}" + ("" if first["seed"] == NO_SEED else f", seed {first['seed']}")
+        two = f"{first['accuracy']:.2f} and {second['accuracy']:.2f}"
+        raise InputError(f"{who}: expected one value for {cell}, got {two}; name the shots, or keep the records of one run")
 
 
 def _refuse_gaps(cells: pd.DataFrame, datasets: Sequence[str], expected: str) -> None:
