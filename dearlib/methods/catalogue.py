@@ -13,14 +13,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from dearlib.clip.loading import FrozenClip
 from dearlib.errors import InputError
-from dearlib.methods import family
+from dearlib.methods import controls, family
 from dearlib.methods.interface import Classes, Method
 from dearlib.methods.recipe import Recipe
 
 
-def keys() -> list[str]:
-    """The methods' names in parameter files: those of their modules."""
-    return sorted(m.name for m in pkgutil.iter_modules(family.__path__))
+def keys(package: ModuleType = family) -> list[str]:
+    """The methods' names in parameter files: those of their modules, in the family or among the `controls`."""
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__))
 
 
 def module(key: str) -> ModuleType:
@@ -29,10 +29,12 @@ def module(key: str) -> ModuleType:
     Raises:
         InputError: there is no such method.
     """
-    if key not in keys():
-        near = difflib.get_close_matches(key, keys(), n=1)
-        raise InputError(f"method: expected {near[0] if near else 'one of ' + ', '.join(keys())}, got {key!r}; correct the name")
-    return import_module(f"{family.__name__}.{key}")
+    for package in (family, controls):
+        if key in keys(package):
+            return import_module(f"{package.__name__}.{key}")
+    known = keys() + keys(controls)
+    near = difflib.get_close_matches(key, known, n=1)
+    raise InputError(f"method: expected {near[0] if near else 'one of ' + ', '.join(known)}, got {key!r}; correct the name")
 
 
 def build(key: str, clip: FrozenClip, classes: Classes, settings: Mapping[str, Any], seed: int, **given: Any) -> Method:

@@ -21,6 +21,8 @@ from dearlib.methods.masks import Routing, layer_mask
 from dearlib.methods.tokens import image_states, text_features
 from dearlib.roles.rolefile import HeadRoles
 
+PARTS = ("attribute_tokens", "text_tokens", "projection", "fusion")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -29,6 +31,7 @@ class Settings:
     `first_layer`: J. `text_tokens`: K. `beta`: β in [0, 1]; 1 puts the raw token into every layer, 0 lets it evolve.
     `alpha_cls`: the class feature's share of the fused logits at the start, in (0, 1); the attributes share the
     rest evenly [ours]. `init_std`: standard deviation of the tokens at the start. `routing`: see `masks.head_mask`.
+    `trained`: the parts that are; the others stay as they start, a control [ours].
     """
 
     first_layer: int = 9
@@ -38,6 +41,7 @@ class Settings:
     alpha_cls: float = 0.5
     init_std: float = 0.02
     routing: Routing = "printed"
+    trained: tuple[str, ...] = PARTS
 
 
 class DeAR(nn.Module):
@@ -51,6 +55,8 @@ class DeAR(nn.Module):
         super().__init__()
         check_cut(clip, settings.first_layer)
         roles.for_weights(clip.weights_sha256)
+        if unknown := set(settings.trained) - set(PARTS):
+            raise InputError(f"trained: expected some of {', '.join(PARTS)}, got {', '.join(sorted(unknown))}; correct the names")
         if settings.first_layer < roles.first_layer:
             raise InputError(f"first_layer: expected {roles.first_layer} or more, where the role file starts, got {settings.first_layer}")
         self.clip, self.roles, self.settings = clip, roles, settings
@@ -62,6 +68,8 @@ class DeAR(nn.Module):
         self.projection = nn.Parameter(clip.visual.proj.detach().clone())  # type: ignore[union-attr,operator]
         share = torch.tensor([settings.alpha_cls] + [(1 - settings.alpha_cls) / n_attributes] * n_attributes)
         self.fusion = nn.Parameter(share.log())
+        for name in PARTS:
+            getattr(self, name).requires_grad_(name in settings.trained)
         n_original = clip.patches + 1
         for layer in range(settings.first_layer, clip.layers + 1):
             mask = layer_mask(roles, layer, n_original, settings.tokens_per_attribute, settings.routing)
@@ -112,6 +120,7 @@ class DeAR(nn.Module):
             if notes.get(name) != ours:
                 got = str(notes.get(name))
                 raise InputError(f"{path.name}: expected {name} {ours[:12]}…, got {got[:12]}…; load it with what it was trained on")
-        model = cls(clip, roles, Settings(**notes["settings"]))
+        told = notes["settings"]
+        model = cls(clip, roles, Settings(**{**told, "trained": tuple(told.get("trained", PARTS))}))
         model.load_state_dict(tensors)
         return model

@@ -90,3 +90,36 @@ def _accuracies(
             answers = torch.stack([similarity[:, 0], model.fuse(similarity)])
             right[i] += (answers.argmax(dim=-1) == own).sum(dim=-1)
     return [Accuracies(100 * cls / seen, 100 * fused / seen) for cls, fused in right.tolist()]
+
+
+@torch.no_grad()
+def mean_similarities(
+    model: DeAR, chunks: Iterable[Float[Tensor, "_ token d_model"]], text: Float[Tensor, "class_ d_embed"]
+) -> Float[Tensor, "attribute class_"]:
+    """The mean over pictures of every s_a: all that attribute features say of a class without looking at the picture.
+
+    The pictures are the plain training pictures [ours]: the answer to a test picture may not depend on the other test pictures.
+    """
+    total, seen = torch.zeros(len(model.roles.attributes), len(text)).to(text), 0
+    for chunk in chunks:
+        total += model.similarities(model.image_features(chunk.to(text)), text)[:, 1:].sum(dim=0)
+        seen += len(chunk)
+    return total / seen
+
+
+@torch.no_grad()
+def constant_attributes(
+    model: DeAR,
+    chunks: Iterable[Float[Tensor, "_ token d_model"]],
+    text: TextStates,
+    labels: Int[Tensor, "picture"],
+    training: Iterable[Float[Tensor, "_ token d_model"]],
+) -> float:
+    """Accuracy of the fused logits with every s_a replaced by its mean over the `training` pictures: a control [ours].
+
+    What this keeps of the gain over the class feature is bias towards classes; what it loses had to do with the picture.
+    """
+    features = model.text_features(text)
+    instead = torch.einsum("a,ac->c", model.alpha[1:], mean_similarities(model, training, features))
+    each = [model.similarities(model.image_features(c.to(features)), features)[:, 0] for c in chunks]
+    return accuracy((model.alpha[0] * torch.cat(each) + instead).cpu(), labels)

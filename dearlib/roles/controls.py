@@ -65,6 +65,16 @@ def roles_by_loss(like: HeadRoles, loss: Float[Tensor, "head attribute"], low: f
     return like.model_copy(update={"concepts": like.attributes}).replaced(new)
 
 
+def one_attribute(like: HeadRoles, name: str = "any") -> HeadRoles:
+    """The same heads with one attribute in place of five: every attribute head listens to the one token there is.
+
+    What is lost against `like` is what telling attributes apart is worth, not what attribute heads are.
+    """
+    entries = tuple(_copy(e, concept=name) if e.role == "attribute" else e for e in like.entries)
+    changes = {"attributes": (name,), "concepts": (*like.concepts, name), "entries": [e.model_dump() for e in entries]}
+    return HeadRoles.model_validate(like.model_dump() | changes)
+
+
 def shielded(roles: HeadRoles) -> int:
     """How many heads never see an attribute token from an original one: Generalization and other-specialised."""
     return sum(e.role in ("generalization", "other") for e in roles.entries)

@@ -8,6 +8,7 @@ from conftest import make_roles
 
 from dearlib.clip.cut import image_prefix
 from dearlib.clip.loading import FrozenClip
+from dearlib.clip.prefix import Prefix
 from dearlib.methods import catalogue
 from dearlib.methods.family.promptkd import teacher_features
 from dearlib.methods.family.promptsrc import PromptSRC
@@ -118,8 +119,7 @@ def test_trained_numbers_at_the_papers_size(key: str, monkeypatch: pytest.Monkey
     """Nothing is computed: ViT-B/16 is laid out without memory."""
     vit, large = (on_meta(name) for name in ("ViT-B-16", "ViT-L-14"))
     monkeypatch.setattr("dearlib.methods.family.tac.described", lambda clip, classes, _: torch.randn(5, clip.d_embed))
-    with torch.device("meta"):
-        teacher = PromptSRC(large, CLASSES, PromptSRCSettings(), 0)
+    teacher = PromptSRC(large, CLASSES, PromptSRCSettings(), 0)
     method = catalogue.build(key, vit, CLASSES, {}, 0, roles=make_roles(vit), teacher=teacher)
     assert sum(p.numel() for p in method.parameters()) == TRAINED[key]
 
@@ -147,7 +147,5 @@ def test_answers_of_every_split(key: str, clip: FrozenClip, images: torch.Tensor
 
 def test_teacher_features_are_the_teachers(clip: FrozenClip, images: torch.Tensor) -> None:
     method = built("promptkd", clip)
-    from dearlib.clip.prefix import Prefix
-
     source = Prefix(image_prefix(clip.visual, images, 1), clip.encode_image(images))
     torch.testing.assert_close(teacher_features(method.teacher, source, 3), batch_of(method, clip, images).features)

@@ -1,0 +1,224 @@
+"""The harness: resumable to the same bytes, an order that is a function of (seed, epoch), one line for what cannot be."""
+
+import dataclasses
+import sys
+
+import pytest
+import torch
+from conftest import make_roles
+from lightning_fabric import Fabric
+
+from dearlib.clip.cut import image_prefix, text_prefix
+from dearlib.clip.prefix import Prefix
+from dearlib.errors import InputError
+from dearlib.files import read_tensors
+from dearlib.methods import catalogue, family
+from dearlib.methods.family import dear as family_dear
+from dearlib.methods.harness import Run, accuracy, answers, rows, taught, train
+from dearlib.methods.interface import Classes, Method
+from dearlib.methods.recipe import Recipe
+from dearlib.methods.training import Schedule, TrainingRun, TrainingSet, fit
+
+CLASSES = Classes(names=("cup", "key", "ring"))
+LABELS = torch.tensor([0, 0, 1, 1, 2, 2])
+
+
+@pytest.fixture(scope="module")
+def pictures() -> torch.Tensor:
+    """[view, picture, 3, side, side]"""
+    return torch.randn(4, 6, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(7))
+
+
+@pytest.fixture(scope="module")
+def sets(clip, pictures) -> dict[int, TrainingSet]:
+    """The same pictures on the verge of every layer that a method here asks for."""
+    images = pictures.flatten(0, 1)
+    features = clip.encode_image(images)
+    return {j: TrainingSet(Prefix(image_prefix(clip.visual, images, j), features), LABELS) for j in (6, 7, 9, 12)}
+
+
+def run(clip, sets, key, *, seed=1, settings=None, checkpoint=None, each_epoch=None, **changes):
+    """Cheap forms of the methods: late layers, few tokens."""
+    method = catalogue.build(key, clip, CLASSES, settings or CHEAP.get(key, {}), seed, roles=make_roles(clip)).double()
+    recipe = catalogue.recipe(key, {"epochs": 3, "batch": 2, **changes})
+    data = sets.get(method.needs.image_from, sets[12])
+    made = Run(method, data, recipe, seed)
+    curve = train(made, method.prepare(CLASSES), Fabric(accelerator="cpu", devices=1), checkpoint, each_epoch)
+    return method, curve
+
+
+CHEAP = {"mmrl": {"first_layer": 12}, "mmrl_plus": {"first_layer": 12}, "skiptuning": {"first_layer": 12}, "dear": {"first_layer": 12}}
+
+
+@pytest.mark.parametrize("key", ["mmrl", "mmrl_plus", "skiptuning", "prograd", "dear"])
+def test_training_learns_and_ends_in_eval_mode(clip, sets, key) -> None:
+    method, curve = run(clip, sets, key, epochs=4, lr=1e-2, warmup_epochs=0, **({"rates": {}} if key == "skiptuning" else {}))
+    assert curve[-1]["cross_entropy"] < curve[0]["cross_entropy"]
+    assert [row["epoch"] for row in curve] == [0, 1, 2, 3]
+    assert not method.training
+
+
+class Killed(Exception):
+    """Stands for a kill between two epochs."""
+
+
+@pytest.mark.parametrize("average", ["last", "uniform"])
+@pytest.mark.parametrize("key", ["mmrl_plus", "skiptuning"])
+def test_a_killed_run_ends_with_the_same_bytes(clip, sets, tmp_path, key, average) -> None:
+    whole, curve = run(clip, sets, key, average=average)
+    path = tmp_path / "checkpoint.safetensors"
+
+    def kill(method: Method) -> dict[str, float]:
+        if path.exists() and len(read_tensors(path)[1]["curves"][0]) == 1:
+            raise Killed
+        return {}
+
+    with pytest.raises(Killed):
+        run(clip, sets, key, average=average, checkpoint=path, each_epoch=kill)
+    resumed, rest = run(clip, sets, key, average=average, checkpoint=path)
+    assert rest == curve
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True))
+
+
+def test_the_same_seed_gives_the_same_run(clip, sets) -> None:
+    assert run(clip, sets, "mmrl")[1] == run(clip, sets, "mmrl")[1] != run(clip, sets, "mmrl", seed=2)[1]
+
+
+def test_an_epoch_is_a_function_of_seed_and_epoch(clip, sets) -> None:
+    """Pictures, views and chance: asked for again, they come again."""
+    method = catalogue.build("mmrl", clip, CLASSES, CHEAP["mmrl"], 0).double()
+    method.needs = dataclasses.replace(method.needs, views=2)
+    made = Run(method, sets[12], Recipe(batch=2), 5)
+    one, two, other = (
+        [(b.labels, b.states, torch.rand(2, generator=b.chance)) for b in made.batches(e, torch.device("cpu"))] for e in (3, 3, 4)
+    )
+    assert all(torch.equal(x, y) for a, b in zip(one, two, strict=True) for x, y in zip(a, b, strict=True))
+    assert not torch.equal(one[0][2], other[0][2])
+    labels, states, _ = one[0]
+    assert labels.tolist() == labels[:2].tolist() * 2  # first the first view of both pictures, then the second
+    chosen = made.order(3)[0]
+    for i, view in enumerate((2, 3)):  # epoch 3 has views 6 and 7 of four
+        torch.testing.assert_close(states[2 * i : 2 * i + 2], sets[12].rows(view, chosen)[0])
+
+
+def test_dear_in_the_harness_is_dear_by_its_own_road(clip, roles, sets) -> None:
+    """The same curve and tokens as `training.fit`, which keeps its stacked path."""
+    told = {"epochs": 2, "batch": 2, "lr": 1e-2}
+    slow = family_dear.Dear(clip, CLASSES, family_dear.Settings(lambda_reg=0.7, lambda_fusion=0.2), 1, roles).double()
+    curve = train(Run(slow, sets[9], Recipe(**told), 1), slow.prepare(CLASSES), Fabric(accelerator="cpu", devices=1))
+    fast = family_dear.Dear(clip, CLASSES, family_dear.Settings(), 1, roles).double().model
+    schedule = Schedule(lambda_reg=0.7, lambda_fusion=0.2, **told)
+    text, frozen = text_prefix(clip, CLASSES.prompts, 9), clip.encode_text(CLASSES.prompts)
+    (own,) = fit([TrainingRun(fast, sets[9], schedule, 1)], text, frozen, Fabric(accelerator="cpu", devices=1))
+    for a, b in zip(curve, own, strict=True):
+        assert a == pytest.approx({k: v for k, v in b.items() if k != "alpha_cls"}, rel=1e-5)
+    for a, b in zip(slow.model.parameters(), fast.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-7)
+
+
+def test_accuracy_counts_the_right_answers(clip, sets) -> None:
+    method, _ = run(clip, sets, "mmrl")
+    text, source = method.prepare(CLASSES), sets[12].source
+    logits = torch.cat(list(answers(method, source, text, "base", batch=5)))
+    assert len(logits) == 24
+    labels = LABELS.repeat(4)
+    right = (logits.argmax(dim=1) == labels).double().mean().item()
+    assert accuracy(method, source, labels, text, "base") == pytest.approx(100 * right)
+
+
+def test_a_method_that_runs_no_layer_is_shown_features_alone(clip, sets) -> None:
+    method = catalogue.build("coop", clip, CLASSES, {}, 0).double()
+    got = rows(method, sets[9].source, torch.tensor([3, 1]))
+    assert got.states.shape == (2, 0, clip.d_model)
+    torch.testing.assert_close(got.features, sets[9].source.features[[3, 1]])
+
+
+def test_another_teachers_features(sets) -> None:
+    """One a picture is taken for all of its views, one a row as it is."""
+    plain = torch.arange(6.0)[:, None].expand(-1, 128)
+    assert taught(sets[9], plain).source.features[:, 0].tolist() == [0, 1, 2, 3, 4, 5] * 4
+    every = torch.arange(24.0)[:, None].expand(-1, 128)
+    assert taught(sets[9], every).source.features[:, 0].tolist() == list(range(24))
+
+
+def test_nothing_to_train_is_no_epoch(clip, sets) -> None:
+    assert run(clip, sets, "clip")[1] == []
+
+
+def test_a_number_that_is_not_finite_is_one_line(clip, sets, tmp_path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(InputError, match=r"got .+ that are not, in epoch 1 of 3 at learning rate 1e\+30") as caught:
+        run(clip, sets, "mmrl", lr=1e30, warmup_epochs=0, checkpoint=path)
+    assert "\n" not in str(caught.value)
+    assert not path.exists()
+
+
+def test_too_few_views_and_too_many_processes_are_refused(clip, sets) -> None:
+    class Two(Fabric):
+        world_size = 2
+
+    method = catalogue.build("mmrl", clip, CLASSES, CHEAP["mmrl"], 0)
+    with pytest.raises(InputError, match="expected one process for MMRL, got 2"):
+        train(Run(method, sets[12], Recipe(), 0), None, Two(accelerator="cpu", devices=1))
+    method.needs = dataclasses.replace(method.needs, views=5)
+    with pytest.raises(InputError, match="expected 5 views a picture for MMRL, got 4"):
+        train(Run(method, sets[12], Recipe(), 0), None, Fabric(accelerator="cpu", devices=1))
+
+
+@pytest.mark.parametrize(
+    ("key", "settings", "message"),
+    [
+        ("mmlr", {}, "expected mmrl, got 'mmlr'"),
+        ("tokens", {}, "got 'tokens'"),
+        ("mmrl", {"token": 3}, "mmrl: expected tokens, got the unknown key 'token'"),
+        ("mmrl", {"tokens": "many"}, "mmrl: tokens: .*got 'many'"),
+        ("dear", {}, "dear: expected roles, got none; DeAR cannot be trained without"),
+        ("promptkd", {}, "promptkd: expected teacher, got none"),
+        ("coop", {"tokens": 9}, "expected at least 9 tokens to start from, got 'a photo of a'"),
+    ],
+)
+def test_what_cannot_be_built_is_one_line(clip, key, settings, message) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        catalogue.build(key, clip, CLASSES, settings, 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_recipes_are_the_authors_with_changes() -> None:
+    assert catalogue.recipe("tcp", {"epochs": 3}) == Recipe(epochs=3, batch=32, lr=2e-3, optimiser="adam", eps=1e-3)
+    assert catalogue.recipe("skiptuning", {}).lr_of("image.blocks.0.ln_1.weight") == 5e-6
+    assert catalogue.recipe("skiptuning", {}).lr_of("text.projection") == 2e-5
+    with pytest.raises(InputError, match=r"mmrl: optimiser: .*got 'adamax'"):
+        catalogue.recipe("mmrl", {"optimiser": "adamax"})
+
+
+MADE_UP = '''
+"""A learned temperature."""
+from dataclasses import dataclass
+import torch
+from dearlib.methods.family.clip import RECIPE, Clip
+from dearlib.methods.family.clip import Settings as Nothing
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    start: float = 0.0
+class Scaled(Clip):
+    title = "Scaled"
+    def __init__(self, clip, classes, settings, seed):
+        super().__init__(clip, classes, Nothing(), seed)
+        self.factor = torch.nn.Parameter(torch.tensor(1.0 + settings.start))
+    def logits(self, pictures, encoded, split):
+        return self.factor * super().logits(pictures, encoded, split)
+METHOD = Scaled
+'''
+
+
+def test_a_new_file_is_a_new_method(clip, sets, tmp_path, monkeypatch) -> None:
+    """Found, built and trained without a word in any other file."""
+    (tmp_path / "scaled.py").write_text(MADE_UP)
+    monkeypatch.setattr(family, "__path__", [*family.__path__, str(tmp_path)])
+    try:
+        assert "scaled" in catalogue.keys()  # noqa: SIM118
+        method, curve = run(clip, sets, "scaled", settings={"start": 0.5})
+    finally:
+        sys.modules.pop("dearlib.methods.family.scaled", None)
+    assert len(curve) == 3
+    assert method.factor != 1.5
