@@ -97,9 +97,7 @@ class HeadRolesParams(OnClip):
     pool: Literal["published"] | Path | None
     rank: Count
     steps: Count
-    rule: Annotated[
-        Literal["null", "thresholds"], BeforeValidator(lambda rule: "null" if rule is None else rule)
-    ]  # YAML's null is a word here
+    rule: Annotated[Literal["null", "thresholds"], BeforeValidator(lambda rule: "null" if rule is None else rule)]
     low: Fraction
     high: Fraction
     concepts: Literal["all", "core"]

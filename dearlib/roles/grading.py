@@ -39,7 +39,9 @@ def labelled_phrases(pool: Sequence[str], half: str, path: Path = LABELLED) -> p
     for line, digits, label in zip(table["line"], table["sha256"], table["label"], strict=True):
         phrase = pool[line - 1] if line <= len(pool) else ""
         if hashlib.sha256(phrase.encode()).hexdigest()[:8] != digits:
-            raise InputError(f"pool: expected in line {line} the phrase that was labelled, got '{phrase}'; labels are for the published pool")
+            raise InputError(
+                f"pool: expected in line {line} the phrase that was labelled, got '{phrase}'; labels are for the published pool"
+            )
         rows.append({"index": line - 1, "phrase": phrase, "label": label})
     return pd.DataFrame(rows)
 
