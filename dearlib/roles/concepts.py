@@ -98,6 +98,17 @@ def embed_phrases(phrases: Sequence[str], encoder: str | Path = PACKAGED_ENCODER
     return torch.from_numpy(vectors)
 
 
+def concepts_of_pool(
+    pool: Sequence[str], words: Mapping[str, Sequence[str]], settings: ConceptSettings, encoder: str | Path, stripped: bool
+) -> tuple[Float[Tensor, "phrase dim"], Concepts]:
+    """The pool's embeddings and its concepts; with `stripped` without carrier words, in the descriptions `words` too."""
+    described = [phrase for own in words.values() for phrase in own]
+    lines = [*pool, *described]
+    vectors = embed_phrases(strip_carriers(lines) if stripped else lines, encoder)
+    parts = vectors[len(pool) :].split([len(own) for own in words.values()])
+    return vectors[: len(pool)], find_concepts(vectors[: len(pool)], dict(zip(words, parts, strict=True)), settings)
+
+
 def find_concepts(
     embeddings: Float[Tensor, "phrase dim"], words: Mapping[str, Float[Tensor, "_ dim"]], settings: ConceptSettings
 ) -> Concepts:

@@ -1,6 +1,6 @@
 """What speaks for a role, side by side: entropy, chance, thresholds, ablation; the clearest heads (Table 1); agreement of two maps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from sklearn.metrics import cohen_kappa_score
@@ -22,9 +22,9 @@ def evidence(roles: HeadRoles, low: float, high: float, confirmed: pd.DataFrame 
     rows = []
     for e, by_null, by_cut in zip(roles.entries, chance.entries, cut.entries, strict=True):
         below, middle = known[str(len(e.phrases))]
-        rows.append({"layer": e.layer, "head": e.head, "concept": e.concept, "share": max(e.distribution.values()), "phrases": len(e.phrases),
-                     "entropy": e.entropy, "null_5": below, "null_50": middle, "below_null": e.entropy < below - 1e-9,
-                     "role_null": by_null.role, "role_thresholds": by_cut.role, "confirmed": said.get((e.layer, e.head))})  # fmt: skip
+        rows.append({"layer": e.layer, "head": e.head, "concept": e.concept, "share": max(e.distribution.values()),
+                     "phrases": len(e.phrases), "entropy": e.entropy, "null_5": below, "null_50": middle,
+                     "below_null": e.entropy < below - 1e-9, "role_null": by_null.role, "role_thresholds": by_cut.role, "confirmed": said.get((e.layer, e.head))})  # fmt: skip
     return pd.DataFrame(rows).sort_values(["entropy", "layer", "head"], ignore_index=True)
 
 
@@ -55,7 +55,7 @@ def clearest(roles: HeadRoles) -> dict[str, HeadRole | None]:
 
 
 def table1(roles: HeadRoles, phrases: int = 6) -> pd.DataFrame:
-    """The paper's Table 1 for these roles: a row per attribute and phrase (attribute, head, entropy, rank, phrase); one row without a head."""
+    """The paper's Table 1 for these roles: attribute, head, entropy, rank, phrase; a row per phrase, one where there is no head."""
     rows = []
     for attribute, e in clearest(roles).items():
         if e is None:
@@ -93,3 +93,24 @@ def reported_matches(roles: HeadRoles, reported: pd.DataFrame, pool: Sequence[st
                      "here": shared.get((layer, head), 0), "most": shared[best],
                      "at": f"L{best[0]} H{best[1]}"})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def planted_labels(roles: HeadRoles, planted: Mapping[str, Sequence[tuple[int, int]]]) -> tuple[list[str], list[str]]:
+    """For every head the attribute it was planted for and the one it was found to have, '-' for none.
+
+    Raises `InputError` for a planted head that `roles` does not have.
+    """
+    given = {head: attribute for attribute, heads in planted.items() for head in heads}
+    if missing := set(given) - {(e.layer, e.head) for e in roles.entries}:
+        layer, head = min(missing)
+        raise InputError(f"planted heads: expected heads of the role file, got L{layer} H{head}; restore the file beside the weights")
+    found = [e.concept if e.role == "attribute" else "-" for e in roles.entries]
+    return [given.get((e.layer, e.head), "-") for e in roles.entries], found
+
+
+def against_planted(roles: HeadRoles, planted: Mapping[str, Sequence[tuple[int, int]]]) -> pd.DataFrame:
+    """The confusion table: rows what heads were planted for ('-': nothing), columns the attribute that was found ('-': none), counts."""
+    given, found = planted_labels(roles, planted)
+    order = [*roles.attributes, "-"]
+    table = pd.crosstab(pd.Series(given, name="planted"), pd.Series(found, name="found"))
+    return table.reindex(index=order, columns=order, fill_value=0)

@@ -19,9 +19,12 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from dearlib.datasets.world.vocabulary import FACTORS, phrase_pool
 from dearlib.errors import InputError
+from dearlib.roles.phrases import PUBLISHED
 from dearlib.roles.rolefile import named
 
 LABELLED = Path(__file__).with_name("labelled_phrases.csv")
@@ -44,6 +47,26 @@ def labelled_phrases(pool: Sequence[str], half: str, path: Path = LABELLED) -> p
             )
         rows.append({"index": line - 1, "phrase": phrase, "label": label})
     return pd.DataFrame(rows)
+
+
+def halves(phrases: Sequence[str], pool: Path | str | None) -> dict[str, pd.DataFrame]:
+    """What is known of a pool's phrases, as `labelled_phrases` has it, for 'choose' and for 'final'.
+
+    `pool` as the parameter names it: of the published pool the labelled phrases, of the Attribute World's (None) all with their
+    factor, dealt out by a seeded permutation; of any other pool nothing is known.
+    """
+    if str(pool) == PUBLISHED:
+        return {half: labelled_phrases(phrases, half) for half in ("choose", "final")}
+    if pool is not None:
+        return {}
+    known = pd.DataFrame({"index": range(len(phrases)), "phrase": list(phrases), "label": [factor for _, factor in phrase_pool()]})
+    chosen = np.random.default_rng(1).permutation(len(known))[: len(known) // 2]
+    return {"choose": known.loc[sorted(chosen)], "final": known.drop(index=chosen)}
+
+
+def told_apart(pool: Path | str | None, attributes: Sequence[str]) -> tuple[str, ...]:
+    """The labels that `grade` tells apart: the Attribute World's factors, or the core attributes where all else is 'other'."""
+    return tuple(FACTORS) if pool is None else tuple(attributes)
 
 
 def grade(found: Sequence[str], truth: Sequence[str], told_apart: Sequence[str]) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from dearlib.clip.loading import FrozenClip
+from dearlib.clip.loading import ASSETS, FrozenClip
 from dearlib.datasets.world import vocabulary
 from dearlib.datasets.world.scene import scene
 from dearlib.errors import InputError
@@ -139,6 +139,11 @@ def confirmation(changes: Sequence[Reading], roles: HeadRoles, factors: Sequence
                      "high": high, "accuracy": float(accuracy[i, own]), "confirmed": bool(high < 0)})  # fmt: skip
     columns = ["layer", "head", "attribute", "own", "other", "largest_other", "difference", "low", "high", "accuracy", "confirmed"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def planted_file(name: str, weights: Path | None) -> Path:
+    """Where `planted_heads` lie: beside the weights file, or beside the package's own weights of the model `name`."""
+    return (weights or ASSETS / f"{name}.safetensors").with_suffix(".planted.json")
 
 
 def planted_heads(path: Path) -> dict[str, list[tuple[int, int]]] | None:

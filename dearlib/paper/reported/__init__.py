@@ -1,4 +1,4 @@
-"""What the paper reports: the heads of its Table 1, the numbers of its Tables 2–6 and the claims of its prose, transcribed. `SOURCES.json` says from where.
+"""What the paper reports: the heads of its Table 1, the numbers of its Tables 2–6, the claims of its prose. `SOURCES.json` says from where.
 
 Nothing here was measured by this package, so wherever one of these numbers is shown, the word *reported* stands by it.
 """
