@@ -127,9 +127,8 @@ items = draw_pictures(p.data_root, p.dataset, p.part, p.images, p.seed)
 write_list(runs / "images.json", items, p.data_root, p.dataset, p.part, p.seed)
 pixels = torch.stack([model.preprocess(open_image(item.path)) for item in items])
 known_factors = (p.data_root / entry(p.dataset).folder / "factors.json").is_file()
-say(
-    f"{len(pixels)} pictures of {p.dataset}/{p.part}; {len(phrase_pool)} phrases, such as *{'*; *'.join(phrase_pool[:: len(phrase_pool) // 4][:4])}*."
-)
+some = phrase_pool[:: len(phrase_pool) // 4][:4]
+say(f"{len(pixels)} pictures of {p.dataset}/{p.part}; {len(phrase_pool)} phrases, such as *{'*; *'.join(some)}*.")
 if not known_factors:
     say(f"What the pictures of {p.dataset} show, factor by factor, is not known: no role can be held against the truth in section 6.")
 
@@ -183,9 +182,7 @@ spread = (spoken - spoken.mean(1, keepdim=True)).square().sum(-1).mean(1)
 shares = rearrange(spread / spread.sum(), "(layer head) -> layer head", layer=n_layers)
 loud = int(spread.argmax())
 quiet = spread.sort().values[: len(name) // 2].sum() / spread.sum()
-say(
-    f"{len(name)} heads, not equally loud: {name[loud]} makes {shares.max():.0%} of their variance over pictures, the quieter half {quiet:.0%}."
-)
+say(f"{len(name)} heads, not equally loud: {name[loud]} makes {shares.max():.0%} of their variance, the quieter half {quiet:.0%}.")
 
 # %% [markdown]
 # ## 2 TextSpan: a head described in phrases
@@ -228,7 +225,7 @@ display(
 exhausted = int((length < p.steps).sum())
 first, whole = result.variance[:, 0].mean(), result.variance.sum(1).mean()
 say(
-    f"D_h = {d_head}: {exhausted} of {len(name)} heads run out of variation before {p.steps} phrases; lists have {int(length.min())} to {int(length.max())}."
+    f"D_h = {d_head}: {exhausted} of {len(name)} heads run out of variation before {p.steps} phrases; the shortest list has {length.min()}."
 )
 say(f"The lists account for {whole:.0%} of a head's variance on average, their first phrase alone for {first:.0%}.")
 
@@ -321,10 +318,9 @@ display(Markdown(score.to_markdown(index=False)) if len(score) else Markdown("No
 
 # %%
 graded = marked[(marked["half"] == "final") & (marked["embedded"] == used)]
+right_share = graded["right"].sum() / max(graded["phrases"].sum(), 1)
 if len(graded):
-    say(
-        f"On the half that chose nothing, **{graded['right'].sum() / graded['phrases'].sum():.1%}** of {graded['phrases'].sum()} phrases are right:"
-    )
+    say(f"On the half that chose nothing, **{right_share:.1%}** of {graded['phrases'].sum()} phrases are right:")
     display(Markdown(graded.drop(columns=["half", "embedded"]).to_markdown(index=False)))
 
 # %% [markdown]
@@ -435,7 +431,7 @@ same = evidence.agreement(*both)
 for title, made in (("Against chance", by_null), ("By thresholds", by_thresholds)):
     say(f"{title}: " + ", ".join(f"{n} {c}" for n, c in role_counts(made).items()) + ".")
 say(
-    f"The two agree on {same['agree']:.0%} of {len(name)} heads; {same['expected']:.0%} would follow from the counts alone (kappa {same['kappa']:.2f})."
+    f"The two agree on {same['agree']:.0%} of {len(name)} heads; {same['expected']:.0%} by counts alone (kappa {same['kappa']:.2f})."
 )
 lost = sum(a == "attribute" and b != "attribute" for a, b in zip(both[1], both[0], strict=True))
 say(f"{lost} heads that the thresholds call Attribute are not so by chance's measure; masks are built from the rule *{p.rule}*.")
@@ -479,7 +475,8 @@ for stripped, merged in ((p.strip_carriers, p.merge), (p.strip_carriers, not p.m
     rows.append({"concepts": f"{titles[stripped]}, {'merged' if merged else 'kept apart'}", "k": len(other.names),
                  "mean entropy (bits)": round(float(np.mean([e.entropy for e in there.entries])), 2),
                  **{plots.ROLE_NAMES[r]: sum(e.role == r for e in there.entries) for r in plots.ROLE_NAMES},
-                 "same role": f"{agree['agree']:.0%}", "from counts alone": f"{agree['expected']:.0%}", "kappa": round(agree["kappa"], 2)})  # fmt: skip
+                 "same role": f"{agree['agree']:.0%}",
+                 "from counts alone": f"{agree['expected']:.0%}", "kappa": round(agree["kappa"], 2)})  # fmt: skip
 variants = pd.DataFrame(rows)
 display(Markdown(variants.to_markdown(index=False)))
 
@@ -550,11 +547,10 @@ if known_factors:
     margin = [
         float(x[v] - max(x[i] for i in range(len(x)) if i != v)) for x, v in zip(logits, scenes.values[0].tolist(), strict=True) if v >= 0
     ]
-    by_kernel = intact.margin[0].nanmean() + truth.ablated(scenes, answers, model.scale, only_loud).margin[0].nanmean()
+    with_it = float(intact.margin[0].nanmean())
+    by_kernel = with_it + truth.ablated(scenes, answers, model.scale, only_loud).margin[0].nanmean()
     assert abs(np.mean(margin) - float(by_kernel)) < 1e-3
-    say(
-        f"Without {name[loud]} the mean margin of {tested[0]} is {np.mean(margin):.2f} logits; with it {float(intact.margin[0].nanmean()):.2f}."
-    )
+    say(f"Without {name[loud]} the mean margin of {tested[0]} is {np.mean(margin):.2f} logits; with it {with_it:.2f}.")
 
 # %% [markdown]
 # ### All heads of one attribute at once
@@ -591,9 +587,10 @@ if known_factors:
         if chosen.any():
             own_change, others = change["accuracy"][i, i], np.delete(change["accuracy"][i], i)
             random_change = truth.random_groups(scenes, answers, model.scale, int(chosen.sum()), 50, p.seed)[:, i].numpy()
+            unusual = np.quantile(random_change, 0.05)
             rows.append({"attribute": a, "heads": int(chosen.sum()), "own factor": own_change, "largest other": others.min(),
-                         "random heads, mean": random_change.mean(), "random heads, 5 %": np.quantile(random_change, 0.05),
-                         "own most": bool(own_change < others.min()), "beyond random": bool(own_change < np.quantile(random_change, 0.05))})  # fmt: skip
+                         "random heads, mean": random_change.mean(), "random heads, 5 %": unusual,
+                         "own most": bool(own_change < others.min()), "beyond random": bool(own_change < unusual)})  # fmt: skip
     fair = pd.DataFrame(rows, columns=["attribute", "heads", "own factor", "largest other", "random heads, mean", "random heads, 5 %",
                                        "own most", "beyond random"])  # fmt: skip
     display(Markdown(fair.to_markdown(index=False, floatfmt="+.1f")))
@@ -632,7 +629,7 @@ plots.save(fig, p.figures_root, "02_intervals")
 
 # %%
 special = table[table[f"role_{p.rule}"].isin(["attribute", "other"])]
-proven = int((table["confirmed"] == True).sum())  # noqa: E712: None is neither
+proven = int(table["confirmed"].eq(True).sum())  # None: it was not ablated
 say(f"Of {len(table)} heads {int(table['below_null'].sum())} are below the null, {len(special)} are specialised"
     + (f", and ablation confirms {proven}." if known_factors else "; without known factors nothing confirms them."))  # fmt: skip
 
@@ -650,9 +647,7 @@ else:
     confusion = evidence.against_planted(roles, planted)
     display(Markdown(confusion.to_markdown()))
     kept = evidence.agreement(*evidence.planted_labels(roles, planted))
-    say(
-        f"Found as planted: {kept['agree']:.0%} of {len(name)} heads, {kept['expected']:.0%} from the counts alone (kappa {kept['kappa']:.2f})."
-    )
+    say(f"Found as planted: {kept['agree']:.0%} of {len(name)} heads, {kept['expected']:.0%} by counts alone (kappa {kept['kappa']:.2f}).")
 
 # %% [markdown]
 # ### Roles by what is lost
@@ -686,8 +681,8 @@ if known_factors:
     say(f"Same role as by words: {alike['agree']:.0%}, {alike['expected']:.0%} from the counts alone (kappa {alike['kappa']:.2f}).")
     if pairs:
         words_loss = evidence.agreement(*map(list, zip(*pairs, strict=True)))
-        say(f"Of {len(pairs)} attribute heads by words {words_loss['agree']:.0%} lose most in what they speak of, {words_loss['expected']:.0%} "
-            f"from the counts alone (kappa {words_loss['kappa']:.2f}).")  # fmt: skip
+        say(f"Of {len(pairs)} attribute heads by words {words_loss['agree']:.0%} lose most in what they speak of, "
+            f"{words_loss['expected']:.0%} from the counts alone (kappa {words_loss['kappa']:.2f}).")  # fmt: skip
 
 # %% [markdown]
 # ## 7 Reported beside ours
@@ -698,16 +693,15 @@ if known_factors:
 
 # %%
 per_attribute = {a: sum(e.role == "attribute" and e.concept == a for e in roles.entries) for a in p.attributes}
+own_heads = sum(map(bool, per_attribute.values()))
 compared = pd.DataFrame([["heads examined", "48", len(name)], ["concepts", "12", len(known.names)],
-                         ["attributes with a head of their own", "5 of 5", f"{sum(map(bool, per_attribute.values()))} of {len(per_attribute)}"]],
+                         ["attributes with a head of their own", "5 of 5", f"{own_heads} of {len(p.attributes)}"]],
                         columns=["", "*reported* (ViT-B/16)", f"here ({model.name})"])  # fmt: skip
 display(Markdown(compared.to_markdown(index=False)))
 matches = evidence.reported_matches(roles, reported_heads(), phrase_pool)
 if matches["in_pool"].any():
     display(Markdown(matches.to_markdown(index=False)))
-    say(
-        f"{matches['here'].sum()} of {matches['in_pool'].sum()} reported phrases that the pool holds are found at the reported heads of {p.clip}."
-    )
+    say(f"{matches['here'].sum()} of {matches['in_pool'].sum()} reported phrases in the pool are found at the reported heads of {p.clip}.")
 else:
     say("This pool holds none of the reported phrases, so the reported heads cannot be recognised by them.")
 
@@ -719,15 +713,11 @@ say(
     f"- A head is a cloud of points in CLIP's joint space; TextSpan's {p.steps} phrases account for {whole:.0%} of its variance on average."
 )
 if len(graded):
-    say(
-        f"- Eq. 2 is right for {graded['right'].sum() / graded['phrases'].sum():.0%} of the phrases that chose nothing; the rest blurs every entropy."
-    )
+    say(f"- Eq. 2 is right for {right_share:.0%} of the phrases that chose nothing; the rest blurs every entropy.")
 say(f"- Against chance {len(special)} of {len(name)} heads are specialised; the thresholds {p.low} and {p.high} call "
     f"{sum(e.role in ('attribute', 'other') for e in by_thresholds.entries)} so.")  # fmt: skip
 if known_factors:
-    say(
-        f"- What a head says and what the model needs it for are two questions: ablation confirms {proven} of {len(confirmed)} attribute heads."
-    )
+    say(f"- What a head says and what it is needed for may differ: ablation confirms {proven} of {len(confirmed)} attribute heads.")
 
 # %% [markdown]
 # ## Exercises

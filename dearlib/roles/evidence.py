@@ -24,7 +24,8 @@ def evidence(roles: HeadRoles, low: float, high: float, confirmed: pd.DataFrame 
         below, middle = known[str(len(e.phrases))]
         rows.append({"layer": e.layer, "head": e.head, "concept": e.concept, "share": max(e.distribution.values()),
                      "phrases": len(e.phrases), "entropy": e.entropy, "null_5": below, "null_50": middle,
-                     "below_null": e.entropy < below - 1e-9, "role_null": by_null.role, "role_thresholds": by_cut.role, "confirmed": said.get((e.layer, e.head))})  # fmt: skip
+                     "below_null": e.entropy < below - 1e-9,
+                     "role_null": by_null.role, "role_thresholds": by_cut.role, "confirmed": said.get((e.layer, e.head))})  # fmt: skip
     return pd.DataFrame(rows).sort_values(["entropy", "layer", "head"], ignore_index=True)
 
 
