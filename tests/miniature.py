@@ -57,7 +57,7 @@ IMAGENET = {"batch": 8, "epochs": 1, "warmup_epochs": 0, "views": 1}
 OF_STEP: dict[str, dict[str, Any]] = {
     # Noise through random weights: as many phrases as the Attribute World has, grouped as there.
     "02_head_roles": {"images": 60, "pool": None, "rank": 40, "steps": 6, "high": 0.7, "min_cluster_size": 6, "min_samples": 3}
-    | {"selection": "eom", "names": {"light": "object"}, "bootstrap": 5, "null_draws": 20},
+    | {"selection": "eom", "bootstrap": 5, "null_draws": 20},
     "04_dear_model": {"images": 4, "steps": 2},
     "05_training": {"per_dataset": {SOURCE: IMAGENET}},
     "05_variants": {"per_dataset": {SOURCE: IMAGENET}},

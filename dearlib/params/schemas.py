@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 Count = Annotated[int, Field(ge=1)]
@@ -91,18 +91,25 @@ class VitInternals(OnClip):
 class HeadRolesParams(OnClip):
     """02: contributions → TextSpan → concepts → Concept Entropy → roles.
 
-    `low` and `high` are fractions of log2 k: at or below `low` a head is specialised, at or above `high` generalised.
-    `rank` singular vectors and `steps` phrases per head (80 and 20 at d = 512). `pool`: a file with one phrase a line,
-    "published" for the phrases published with TextSpan, null for the Attribute World's.
+    `images` pictures of `part` of the data set; test pictures are what the tables score, so they are no choice here.
+    `rank` singular vectors and `steps` phrases per head (80 and 20 in TextSpan's publication). A head writes in at most
+    d_head + 3 directions, and a `rank` above that is inert here: the rest is rounding, which the published code ranks by and
+    this one leaves out. `pool`: a file with one phrase a line, "published" for the phrases published with TextSpan, null for the
+    Attribute World's.
+    `rule` "null": roles against phrases drawn blindly, `null_draws` times; "thresholds": `low` and `high`, fractions of log2 k, at
+    or below `low` specialised, at or above `high` generalised. `words`: the phrases that describe each concept, its name among the
+    keys; `nearest`, `floor`, `merge` and the cluster settings: `dearlib.roles.concepts.ConceptSettings`.
     """
 
     dataset: Name
+    part: Literal["train", "val"]
     images: Count
     first_layer: Layer
     attributes: Annotated[tuple[str, ...], Field(min_length=1)]
     pool: Literal["published"] | Path | None
     rank: Count
     steps: Count
+    rule: Annotated[Literal["null", "thresholds"], BeforeValidator(lambda rule: "null" if rule is None else rule)]
     low: Fraction
     high: Fraction
     concepts: Literal["all", "core"]
@@ -112,10 +119,13 @@ class HeadRolesParams(OnClip):
     min_cluster_size: Annotated[int, Field(ge=2)]
     min_samples: Count
     selection: Literal["leaf", "eom"]
-    names: dict[str, str]
-    bootstrap: Annotated[int, Field(ge=0, description="resamples over images")]
-    null_draws: Annotated[int, Field(ge=0, description="shuffled-phrase draws")]
-    ablation_images: Count
+    nearest: Count
+    floor: Annotated[float, Field(ge=-1, le=1, description="a cosine; -1: no phrase is far")]
+    merge: bool
+    words: Annotated[dict[str, Annotated[tuple[str, ...], Field(min_length=1)]], Field(min_length=1)]
+    bootstrap: Annotated[int, Field(ge=2, description="resamples over images")]
+    null_draws: Annotated[int, Field(ge=20, description="blind lists of phrases")]
+    ablation_images: Annotated[int, Field(ge=2)]
 
     @model_validator(mode="after")
     def thresholds_in_order(self) -> "HeadRolesParams":

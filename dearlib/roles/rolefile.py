@@ -1,16 +1,11 @@
-"""Concept Entropy and the roles of attention heads (DeAR, Section 3.2), and the file that carries them.
-
-    P_lh(c_j) = 1/N Σ_i 1[cat(d_i) = c_j]       (Eq. 3)
-    H(P_lh)   = − Σ_j P_lh(c_j) log2 P_lh(c_j)   (Eq. 4), bits, 0 · log 0 = 0
-
-The paper names no thresholds [ours]: with k concepts, H ≤ low · log2 k makes a head specialised (*attribute* if its most
-frequent concept is a core attribute, *other* if not), H ≥ high · log2 k makes it *generalization*, the rest are *mixed*.
+"""The roles of attention heads (DeAR, Section 3.2) as a file: what masks are built from.
 
 Masks are built from the saved file, never from a re-run: a re-run on another machine may round differently.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,13 +15,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from dearlib.errors import InputError
 from dearlib.files import write_text
 
+RESIDUAL = "none"  # the concept of phrases that lie far from every concept; no head is specialised in it
 Role = Literal["attribute", "other", "generalization", "mixed"]
 
 
 class HeadRole(BaseModel):
     """One head: its role and what the role was read from. Layers count from 1, heads from 0.
 
-    `concept` is the most frequent concept of its `phrases` (best first), `entropy` its Concept Entropy in bits with
+    `concept` is the name of the most frequent concept of its `phrases` (best first); `distribution` counts concepts by label
+    ('texture 2' where clusters of one name are kept apart). `entropy` is its Concept Entropy in bits with
     `interval` a 95 % bootstrap interval over images (both ends equal where none was computed).
     """
 
@@ -121,6 +118,11 @@ class HeadRoles(BaseModel):
             return HeadRoles.model_validate(self.model_dump() | {"entries": [e.model_dump() for e in entries]})
         except ValidationError as error:
             raise InputError(f"roles: {error.errors()[0]['msg']}; choose another role or concept") from error
+
+
+def named(label: str) -> str:
+    """The name in a concept's label: 'texture' for 'texture' and for 'texture 2'."""
+    return re.sub(r" \d+$", "", label)
 
 
 def pool_sha256(phrases: Sequence[str]) -> str:

@@ -1,0 +1,84 @@
+"""Is Eq. 2 right about phrases? Held against labels that were written down before any setting was tried.
+
+`labelled_phrases.csv` has 398 phrases of the published pool: 400 lines drawn by numpy's default_rng(20250101), less the two
+that the paper's Table 1 shows. The pool is not part of this package, so a phrase is its line number (from 1) and the first eight
+digits of its SHA-256. Every second phrase drawn (`half` = choose) served to choose settings and to write the words that
+describe concepts, the others (`final`) to grade the choice.
+
+The labelling rule: what does the phrase say a picture shows?
+- color: a colour, a palette, tones; black and white.
+- shape: a geometric figure, an outline, lines named by their geometry; as in Table 1 also the plain patterns of these (dots, waves).
+- texture: a surface, a material, ornament or craft that fills a surface, a pattern that is more than its geometry.
+- object: one thing that can be pointed at, made or natural (cup, rock, cloud), a vehicle, clothes, food, a device.
+- location: a place by name or kind: country, landscape, town, interior, building, body of water, whatever mood goes with it.
+- other: all else: animals, people, professions, expressions, events, art and photographic styles, light, weather, time, text,
+  numbers, moods, ideas, technology.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dearlib.datasets.world.vocabulary import FACTORS, phrase_pool
+from dearlib.errors import InputError
+from dearlib.roles.phrases import PUBLISHED
+from dearlib.roles.rolefile import named
+
+LABELLED = Path(__file__).with_name("labelled_phrases.csv")
+OTHER = "other"
+
+
+def labelled_phrases(pool: Sequence[str], half: str, path: Path = LABELLED) -> pd.DataFrame:
+    """The labelled phrases of one `half` ('choose' or 'final'): index (from 0, into `pool`), phrase, label.
+
+    Raises `InputError` if a line of `pool` is not the phrase that was labelled.
+    """
+    table = pd.read_csv(path)
+    table = table[table["half"] == half]
+    rows = []
+    for line, digits, label in zip(table["line"], table["sha256"], table["label"], strict=True):
+        phrase = pool[line - 1] if line <= len(pool) else ""
+        if hashlib.sha256(phrase.encode()).hexdigest()[:8] != digits:
+            raise InputError(
+                f"pool: expected in line {line} the phrase that was labelled, got '{phrase}'; labels are for the published pool"
+            )
+        rows.append({"index": line - 1, "phrase": phrase, "label": label})
+    return pd.DataFrame(rows)
+
+
+def halves(phrases: Sequence[str], pool: Path | str | None) -> dict[str, pd.DataFrame]:
+    """What is known of a pool's phrases, as `labelled_phrases` has it, for 'choose' and for 'final'.
+
+    `pool` as the parameter names it: of the published pool the labelled phrases, of the Attribute World's (None) all with their
+    factor, dealt out by a seeded permutation; of any other pool nothing is known.
+    """
+    if str(pool) == PUBLISHED:
+        return {half: labelled_phrases(phrases, half) for half in ("choose", "final")}
+    if pool is not None:
+        return {}
+    known = pd.DataFrame({"index": range(len(phrases)), "phrase": list(phrases), "label": [factor for _, factor in phrase_pool()]})
+    chosen = np.random.default_rng(1).permutation(len(known))[: len(known) // 2]
+    return {"choose": known.loc[sorted(chosen)], "final": known.drop(index=chosen)}
+
+
+def told_apart(pool: Path | str | None, attributes: Sequence[str]) -> tuple[str, ...]:
+    """The labels that `grade` tells apart: the Attribute World's factors, or the core attributes where all else is 'other'."""
+    return tuple(FACTORS) if pool is None else tuple(attributes)
+
+
+def grade(found: Sequence[str], truth: Sequence[str], told_apart: Sequence[str]) -> pd.DataFrame:
+    """How many phrases have the right concept: a row per true label (label, phrases, right, others went to).
+
+    `found` are labels of concepts; whatever is not `told_apart` counts as 'other'.
+    """
+    said = [name if (name := named(label)) in told_apart else OTHER for label in found]
+    pairs = pd.DataFrame({"found": said, "label": list(truth)})
+    rows = []
+    for label, own in pairs.groupby("label", sort=True):
+        wrong = own.loc[own["found"] != label, "found"].value_counts()
+        rows.append({"label": label, "phrases": len(own), "right": int((own["found"] == label).sum()),
+                     "others went to": ", ".join(f"{n} {c}" for n, c in sorted(wrong.items(), key=lambda w: (-w[1], w[0])))})  # fmt: skip
+    return pd.DataFrame(rows)
