@@ -1,0 +1,34 @@
+// What decides a role and what a role lets a token see: the two rules of dearlib.roles.entropy and the masks of dearlib.methods.masks.
+// Pure functions; tests compare them with the Python functions, cell by cell.
+
+const SLACK = 1e-9; // rounding of the logarithm must not decide
+
+function specialised(entry, attributes) {
+  return attributes.includes(entry.concept) ? "attribute" : "other";
+}
+
+// Thresholds are fractions of log2 k; both ends belong to the outer roles.
+function byThresholds(entry, k, low, high, attributes) {
+  const most = Math.log2(k);
+  if (entry.entropy <= low * most + SLACK) return specialised(entry, attributes);
+  return entry.entropy >= high * most - SLACK ? "generalization" : "mixed";
+}
+
+// Against chance: specialised below the 5 % quantile of blind phrases with a leading concept above half.
+function byNull(entry, chance, attributes) {
+  if (entry.entropy < chance.q05 && entry.distribution[entry.concept] > 0.5) return specialised(entry, attributes);
+  return entry.entropy >= chance.q50 ? "generalization" : "mixed";
+}
+
+// Rows are queries, columns keys, true = may look. Groups: [CLS], patches, then each attribute token, owners[i] its attribute's number.
+function mayAttend(role, concept, attributes, owners, routing) {
+  const groups = [-1, -1, ...owners];
+  const own = role === "attribute" ? attributes.indexOf(concept) : null;
+  const original = (i) => i < 2;
+  return groups.map((asks, q) => groups.map((asked, k) => {
+    if (role === "mixed") return true;
+    if (role !== "attribute") return original(q) === original(k);
+    if (routing === "exclusive" && !original(q) && asks !== own) return q === k;
+    return original(k) || asked === own;
+  }));
+}
