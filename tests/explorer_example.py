@@ -3,8 +3,9 @@
 import torch
 from PIL import Image
 
-from dearlib.roles.concepts import Concepts
-from dearlib.roles.entropy import find_roles
+from dearlib.roles.controls import rethresholded
+from dearlib.roles.entropy import concept_distribution, concept_entropy, concepts_of
+from dearlib.roles.rolefile import HeadRole, HeadRoles, pool_sha256
 from dearlib.roles.uncertainty import null_entropy
 from dearlib.study.explorer import Explorer, Facts, Picture, explore, thumbnail, with_neighbours
 
@@ -26,28 +27,37 @@ def example(factors: bool = True, tokens_per_attribute: int = 1) -> Explorer:
         rows.append(torch.cat([row[: STEPS - head % 3], row.new_full((head % 3,), -1)]))
     indices = torch.stack(rows)
     shares = torch.rand(48, STEPS, generator=draw, dtype=torch.float64).sort(dim=1, descending=True).values / STEPS
-    nothing = torch.zeros(0, dtype=torch.long)
-    concepts = Concepts(NAMES, torch.eye(len(NAMES)), nothing, concept_of_phrase, nothing)
+    assigned = concepts_of(indices, concept_of_phrase)
+    p = concept_distribution(assigned, len(NAMES))
     noise = torch.rand(48, 2, generator=draw, dtype=torch.float64) * 0.3
-    roles = find_roles(
-        indices, phrases, concepts, model="Example", weights_sha256="1" * 64, first_layer=9, heads=12, attributes=ATTRIBUTES,
-        low=LOW, high=HIGH, settings={"note": "</script> must not end anything"},
+    entries = []
+    for i, (bits, (down, up)) in enumerate(zip(concept_entropy(p).tolist(), noise.tolist(), strict=True)):
+        entries.append(
+            HeadRole(
+                layer=9 + i // 12,
+                head=i % 12,
+                role="mixed",
+                concept=NAMES[int(p[i].argmax())],
+                entropy=bits,
+                interval=(max(0.0, bits - down), bits + up),
+                distribution=dict(zip(NAMES, p[i].tolist(), strict=True)),
+                phrases=tuple(phrases[j] for j in indices[i].tolist() if j >= 0),
+            )
+        )
+    chance = {n: null_entropy(concept_of_phrase, n, 200, 1) for n in {len(e.phrases) for e in entries}}
+    quantiles = {str(n): [float(drawn.quantile(q)) for q in (0.05, 0.5)] for n, drawn in chance.items()}
+    blank = HeadRoles(
+        model="Example", weights_sha256="1" * 64, pool_sha256=pool_sha256(phrases), first_layer=9, layers=12, heads=12,
+        attributes=ATTRIBUTES, concepts=NAMES, entries=tuple(entries),
+        settings={"null_quantiles": quantiles, "low": LOW, "high": HIGH, "note": "</script> must not end anything"},
     )  # fmt: skip
-    entries = [
-        e.model_copy(update={"interval": (max(0.0, e.entropy - a), e.entropy + b)})
-        for e, (a, b) in zip(roles.entries, noise.tolist(), strict=True)
-    ]
-    roles = roles.replaced({(e.layer, e.head): e for e in entries})
-    lengths = (indices >= 0).sum(1).tolist()
-    ends = torch.tensor([0.05, 0.5], dtype=torch.float64)
-    chance = {n: null_entropy(concept_of_phrase, n, 200, 1).quantile(ends) for n in set(lengths)}
+    roles = rethresholded(blank, LOW, HIGH)
     rises = torch.randn(len(ATTRIBUTES), 48, generator=draw) * 0.02
     made = explore(
         roles,
         Facts(dataset="drawn", sample="40 squares", patches=9, d_head=12, tokens_per_attribute=tokens_per_attribute),
         {p: NAMES[c] for p, c in zip(phrases, concept_of_phrase.tolist(), strict=True)},
         shares=shares,
-        nulls=torch.stack([chance[n] for n in lengths]),
         effects={a: torch.stack([r, r - 0.02, r + 0.02], dim=1) for a, r in zip(ATTRIBUTES, rises, strict=True)} if factors else None,
         response=torch.randn(48, 40, generator=draw),
         picture=square,

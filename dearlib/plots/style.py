@@ -56,8 +56,9 @@ STYLE: dict[str, Any] = {
 
 
 def concept_color(name: str) -> str:
-    """The colour of a concept, the same wherever it is drawn."""
-    return CONCEPT_COLORS.get(name) or OTHER_CONCEPTS[sum(name.encode()) % len(OTHER_CONCEPTS)]
+    """The colour of a concept, the same wherever it is drawn; clusters of one name that a number tells apart share it."""
+    bare = name.rstrip(" ()0123456789")
+    return CONCEPT_COLORS.get(bare) or OTHER_CONCEPTS[sum(bare.encode()) % len(OTHER_CONCEPTS)]
 
 
 def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 3.6), **more: Any) -> tuple[Figure, Any]:

@@ -144,9 +144,7 @@ class Explorer(Part):
             raise InputError(f"{path}: expected an explorer file, got {where}: {first['msg']}; run notebook 02_head_roles anew") from error
 
 
-def towards(
-    contributions: Float[Tensor, "head picture d_embed"], phrase: Float[Tensor, "head d_embed"]
-) -> Float[Tensor, "head picture"]:
+def towards(contributions: Float[Tensor, "head picture d_embed"], phrase: Float[Tensor, "head d_embed"]) -> Float[Tensor, "head picture"]:
     """How far each head pushes each picture's feature towards its own first phrase, beyond what it does on average [ours].
 
     `phrase` is the text feature of each head's first phrase. The pictures where this is largest are those that the head
@@ -182,7 +180,7 @@ def explore(
     Args:
         concept_of: Eq. 2, the concept of every phrase that a head has.
         shares: of the head's variance, by phrase; columns behind a head's last phrase are not read.
-        nulls: the 5 % and 50 % quantiles of chance, in bits.
+        nulls: the 5 % and 50 % quantiles of chance, in bits; None: those that the role file records by number of phrases, if any.
         effects: factor → rise of its cross-entropy, low end, high end, in nats; None where no factor is known.
         response: how strongly a head responds to each picture (`towards`); `picture` makes the picture of a column.
         shown: pictures at either end.
@@ -190,6 +188,7 @@ def explore(
     given = [len(t) for t in (shares, nulls, response, *(effects or {}).values()) if t is not None]
     if any(n != len(roles.entries) for n in given):
         raise InputError(f"explorer: expected numbers for {len(roles.entries)} heads, got them for {', '.join(map(str, given))}")
+    nulls = _recorded(roles) if nulls is None else nulls
     album = _Album()
     most, least = _ends(response, shown) if response is not None else (None, None)
     heads = []
@@ -259,6 +258,19 @@ class _Album:
     @property
     def pictures(self) -> tuple[Picture, ...]:
         return tuple(picture for _, picture in self._by_name.values())
+
+
+def _recorded(roles: HeadRoles) -> Float[Tensor, "head 2"] | None:
+    """The quantiles that a role file of the rule `null` keeps among its settings, for each head by its number of phrases."""
+    kept = roles.settings.get("null_quantiles")
+    if kept is None:
+        return None
+    lengths = [str(len(entry.phrases)) for entry in roles.entries]
+    if missing := set(lengths) - set(kept):
+        raise InputError(
+            f"roles: expected a null for {min(missing)} phrases, got nulls for {', '.join(kept)}; run notebook 02_head_roles anew"
+        )
+    return torch.tensor([kept[n] for n in lengths], dtype=torch.float64)
 
 
 def _ends(response: Float[Tensor, "head picture"], shown: int) -> tuple[Int[Tensor, "head shown"], Int[Tensor, "head shown"]]:

@@ -21,6 +21,9 @@ const bits = (value) => `${value.toFixed(2)} bits`;
 const percent = (share) => `${(100 * share).toFixed(0)} %`;
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;
 
+// The width of a drawing's place in pixels, so that its letters are as large as the page's on every screen.
+const roomIn = (id) => Math.round(Math.min(560, Math.max(220, at(id).clientWidth)));
+
 // Black or white, whichever is easier to read on a colour such as #0072B2.
 function inkOn(color) {
   const [r, g, b] = [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16) / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));

@@ -16,7 +16,7 @@ function drawHead(roles) {
 
 function why(entry, known, role) {
   const most = Math.log2(DATA.roles.concepts.length);
-  const leading = `${percent(entry.distribution[entry.concept])} of its phrases are about ${entry.concept}`;
+  const leading = `${percent(leadingShare(entry))} of its phrases are about ${entry.concept}`;
   const core = DATA.roles.attributes.includes(entry.concept) ? "one of the core attributes" : "none of the core attributes";
   const end = { attribute: `, ${core}: it listens to that attribute’s token.`, other: `, ${core}: it never meets an attribute token.`,
     generalization: ": it speaks of many things and is kept as it was.", mixed: ": neither the one nor the other, so it sees everything." }[role];
@@ -30,7 +30,7 @@ function why(entry, known, role) {
 
 function drawEntropy(entry, known, role) {
   const most = Math.log2(DATA.roles.concepts.length);
-  const [wide, left] = [300, 8];
+  const [wide, left] = [roomIn("entropy"), 8];
   const x = (value) => left + (wide - 2 * left) * Math.min(1, value / most);
   const [from, to] = entry.interval;
   const said = `${bits(entry.entropy)}` + (to > from ? `, 95 % interval ${from.toFixed(2)} to ${to.toFixed(2)}` : ", no interval was computed")
@@ -47,7 +47,7 @@ function drawEntropy(entry, known, role) {
 
 function drawDistribution(entry) {
   const rows = Object.entries(entry.distribution).filter(([, share]) => share > 0).sort((a, b) => b[1] - a[1]);
-  const [wide, high, name] = [300, 20, 88];
+  const [wide, high, name] = [roomIn("distribution"), 20, 88];
   show("distribution", svg("svg", { viewBox: `0 0 ${wide} ${high * rows.length + 2}`, role: "img", "aria-label": rows.map(([c, s]) => `${c} ${percent(s)}`).join(", ") },
     ...rows.flatMap(([concept, share], n) => [
       svg("text", { x: name - 6, y: n * high + 14, "text-anchor": "end" }, concept),
@@ -74,9 +74,11 @@ function drawEffects(known) {
     return;
   }
   const rows = Object.entries(known.effects);
-  const [wide, high, name] = [440, 22, 84];
+  const wide = roomIn("effects");
+  const [below, name] = [wide < 400, 76]; // on a narrow page the numbers stand below the bar
+  const high = below ? 36 : 22;
   const bound = LARGEST();
-  const x = (value) => name + (wide - name - 168) * (value + bound) / (2 * bound);
+  const x = (value) => name + (wide - name - (below ? 8 : 168)) * (value + bound) / (2 * bound);
   const said = rows.map(([factor, e]) => `${factor} ${signed(e.rise)} (${signed(e.low)} to ${signed(e.high)})`).join(", ");
   show("effects",
     svg("svg", { viewBox: `0 0 ${wide} ${high * rows.length + 4}`, role: "img", "aria-label": said },
@@ -88,7 +90,7 @@ function drawEffects(known) {
           svg("text", { x: name - 6, y: n * high + 15, "text-anchor": "end", "font-weight": clear ? 700 : 400 }, factor),
           svg("line", { x1: x(e.low), x2: x(e.high), y1: n * high + 11, y2: n * high + 11, stroke: color, "stroke-width": 3 }),
           svg("circle", { class: "dot", cx: x(e.rise), cy: n * high + 11, r: 4.5, fill: clear ? color : "var(--card)", style: `stroke:${color};stroke-width:2` }),
-          svg("text", { class: "quiet-text", x: wide, y: n * high + 15, "text-anchor": "end" }, `${signed(e.rise)} [${signed(e.low)}, ${signed(e.high)}]`)];
+          svg("text", { class: "quiet-text", x: wide, y: n * high + (below ? 28 : 15), "text-anchor": "end" }, `${signed(e.rise)} [${signed(e.low)}, ${signed(e.high)}]`)];
       })),
     el("p", { className: "quiet" }, "Rise of each factor’s cross-entropy (nats) when this head’s contribution is replaced by its mean, with 95 % interval; filled and bold: clear of zero. Right of the line: the head was needed."));
 }

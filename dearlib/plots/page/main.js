@@ -90,6 +90,8 @@ function start() {
   dark.addEventListener("change", () => theme(dark.matches ? "dark" : "light"));
   at("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   tooltips(document.body);
+  let width = innerWidth;
+  addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; draw(); } });
   draw();
 }
 

@@ -47,19 +47,19 @@ function drawMap(roles) {
     cell.tabIndex = i === STATE.head ? 0 : -1;
     cell.setAttribute("aria-selected", i === STATE.head);
     cell.setAttribute("aria-label", `L${entry.layer} H${entry.head}: ${COLORS.names[role]}, mostly ${entry.concept}, ${bits(entry.entropy)}`);
-    cell.dataset.tip = `L${entry.layer} H${entry.head} · ${COLORS.names[role]}\n${percent(entry.distribution[entry.concept])} ${entry.concept}, ${bits(entry.entropy)}\n“${entry.phrases[0]}”`;
+    cell.dataset.tip = `L${entry.layer} H${entry.head} · ${COLORS.names[role]}\n${percent(leadingShare(entry))} ${entry.concept}, ${bits(entry.entropy)}\n“${entry.phrases[0]}”`;
   });
   show("legend", ...Object.keys(COLORS.roles).map((role) =>
     el("li", { "data-role": role }, swatch(COLORS.roles[role]), `${COLORS.names[role]} `, el("b", {}, String(roles.filter((r) => r === role).length)))));
   const leading = new Set(DATA.roles.entries.filter((_, i) => roles[i] !== "generalization").map((entry) => entry.concept));
-  show("concepts", ...DATA.roles.concepts.filter((c) => leading.has(c)).map((c) => el("li", {}, swatch(COLORS.concepts[c]), el("b", {}, c.slice(0, 3)), c.slice(3))));
+  show("concepts", ...[...leading].sort().map((c) => el("li", {}, swatch(COLORS.concepts[c]), el("b", {}, c.slice(0, 3)), c.slice(3))));
 }
 
 // All heads by their entropy, stacked where they agree; lines where a role ends, a band where chance lies.
 function drawStrip(roles) {
   const { entries, concepts } = DATA.roles;
   const most = Math.log2(concepts.length);
-  const [wide, left, r] = [460, 8, 4];
+  const [wide, left, r] = [roomIn("strip"), 8, 4];
   const x = (value) => left + (wide - 2 * left) * (value / most);
   const stacked = new Map();
   const dots = entries.map((entry, i) => {

@@ -2,10 +2,15 @@
 // Pure functions; tests compare them with the Python functions, cell by cell.
 
 const SLACK = 1e-9; // rounding of the logarithm must not decide
+const RESIDUAL = "none"; // the name of what lies far from every concept: no head specialises in it
 
 function specialised(entry, attributes) {
-  return attributes.includes(entry.concept) ? "attribute" : "other";
+  if (attributes.includes(entry.concept)) return "attribute";
+  return entry.concept === RESIDUAL ? "mixed" : "other";
 }
+
+// The share of phrases that the leading concept holds. A concept's label may carry a number that its name does not.
+const leadingShare = (entry) => Math.max(...Object.values(entry.distribution));
 
 // Thresholds are fractions of log2 k; both ends belong to the outer roles.
 function byThresholds(entry, k, low, high, attributes) {
@@ -16,8 +21,8 @@ function byThresholds(entry, k, low, high, attributes) {
 
 // Against chance: specialised below the 5 % quantile of blind phrases with a leading concept above half.
 function byNull(entry, chance, attributes) {
-  if (entry.entropy < chance.q05 && entry.distribution[entry.concept] > 0.5) return specialised(entry, attributes);
-  return entry.entropy >= chance.q50 ? "generalization" : "mixed";
+  if (entry.entropy < chance.q05 - SLACK && leadingShare(entry) > 0.5 + SLACK) return specialised(entry, attributes);
+  return entry.entropy >= chance.q50 - SLACK ? "generalization" : "mixed";
 }
 
 // Rows are queries, columns keys, true = may look. Groups: [CLS], patches, then each attribute token, owners[i] its attribute's number.
