@@ -1,0 +1,73 @@
+"""Every committed table and figure with what it was made from: read from the JSON file beside it, never typed in."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dearlib.errors import InputError
+from dearlib.params.yaml12 import read_yaml
+
+TITLES = {"audit": "The audit of the paper's tables", "claims": "The claims"}
+
+
+def artefacts(root: Path, profile: str = "mini") -> str:
+    """Markdown: a section for each table and figure of `figures/<profile>`, and one line for those that were not drawn."""
+    folder = root / "figures" / profile
+    sidecars = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    made = {name: content for name, content in sidecars.items() if isinstance(content, dict) and "notebook" in content}
+    if not made:
+        raise InputError(f"{folder}: expected tables and figures with their .json files, got none; run make reproduce")
+    return "\n".join(_section(root, profile, name, content) for name, content in made.items())
+
+
+def _section(root: Path, profile: str, name: str, content: Mapping[str, Any]) -> str:
+    folder = Path("figures") / profile
+    rows = [
+        ("command", f"`{command(root, name)}`"),
+        ("drawn by", f"[{content['notebook']}](/notebooks/{content['notebook']}.ipynb)"),
+        ("parameters", f"`params/{profile}/{content['notebook']}.yaml`, hash `{content['parameters_sha256']}`"),
+        ("commit of the run", f"`{content['commit'][:12]}`"),
+        *_records(root, profile, content.get("records") or []),
+        *((key, f"`{content[f'{key}_sha256'][:12]}`") for key in ("weights", "roles") if content.get(f"{key}_sha256")),
+    ]
+    lines = [f"### {TITLES.get(name, re.sub(r'([a-z])([0-9])', r'\1 \2', name).capitalize())}", ""]
+    if "generated" in content:
+        lines += [f"**Generated input, no result: {content['generated']}**", ""]
+    if (root / folder / f"{name}.png").is_file():
+        lines += [f"![{name}, as drawn by {content['notebook']}](/{folder}/{name}.png)", ""]
+    if (root / folder / f"{name}.md").is_file():
+        lines += [(root / folder / f"{name}.md").read_text(encoding="utf-8").strip(), ""]
+    lines += ["| made from | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows), ""]
+    return "\n".join(lines)
+
+
+def command(root: Path, name: str) -> str:
+    """The shortest command that makes one table or figure: a target of its own where the Makefile has one."""
+    one = re.search(r"^ONE := (.*)$", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    return f"make {name}" if one and name in one[1].split() else "make reproduce"
+
+
+def _records(root: Path, profile: str, records: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """The runs behind a table: which notebook, on which data sets, with which seeds."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        group = record.get("group") or record["notebook"]
+        groups.setdefault((record["notebook"], group), []).append(record.get("dataset", ""))
+    rows = []
+    for (notebook, group), datasets in groups.items():
+        named = ", ".join(sorted({d for d in datasets if d}))
+        where = f"`runs/{profile}/{group}-…/record.json`" if named else f"`runs/{profile}/{group}/record.json`"
+        seeds = seeds_of(root, profile, notebook, group)
+        rows.append(("records", where + (f" of {named}" if named else "") + (f"; seeds {seeds}" if seeds else "")))
+    return rows
+
+
+def seeds_of(root: Path, profile: str, notebook: str, group: str) -> str:
+    """The seeds of a group of runs as its parameter file has them; empty where runs have no seeds."""
+    folder = root / "params" / profile
+    for name in (f"{notebook}-{group}", notebook):
+        if (folder / f"{name}.yaml").is_file():
+            return ", ".join(map(str, read_yaml(folder / f"{name}.yaml").get("seeds", [])))
+    return ""

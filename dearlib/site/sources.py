@@ -1,0 +1,94 @@
+"""The folder that Sphinx reads: docs, notebooks and generated pages, laid out as in the repository so that links work in both.
+
+A link to a file that is no page (a parameter file, a script) becomes the file's name; one to a module leads to its page in the
+reference; one to nothing is an error.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path, PurePosixPath
+
+import nbformat
+
+from dearlib.errors import InputError
+from dearlib.site.pages import filled, modules, notebooks, reference
+
+LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\((?!https?://|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
+SECRET = ("BEGIN SOLUTION", "BEGIN HIDDEN TESTS")  # otter's marks: what students must not see
+PATH = re.compile(r"`(dearlib/[\w/]+\.py)(?:::(\w+))?`")
+
+
+def lay_out(root: Path, target: Path) -> None:
+    """Writes the sources of the site to `target`, which is emptied first."""
+    shutil.rmtree(target, ignore_errors=True)
+    for folder in ("docs", "notebooks", "api"):
+        (target / folder).mkdir(parents=True)
+    shutil.copy2(root / "docs" / "conf.py", target)
+    pages = _pages(root)
+    for path in sorted((root / "docs").glob("*.md")):
+        text = relinked(filled(path.read_text(encoding="utf-8"), root), PurePosixPath("docs") / path.name, root, pages)
+        (target / ("index.md" if path.stem == "index" else f"docs/{path.name}")).write_text(text, encoding="utf-8")
+    for path in notebooks(root):
+        _notebook(path, target / "notebooks" / path.name, root, pages)
+    for name, text in reference(root).items():
+        (target / "api" / f"{name}.md").write_text(text, encoding="utf-8")
+    if (root / "figures").is_dir():
+        shutil.copytree(root / "figures", target / "figures", ignore=lambda folder, names: [n for n in names if _no_picture(folder, n)])
+
+
+def _no_picture(folder: str, name: str) -> bool:
+    return not name.endswith(".png") and not os.path.isdir(os.path.join(folder, name))
+
+
+def _pages(root: Path) -> set[str]:
+    """The repository's files that are pages of the site."""
+    return {f"docs/{path.name}" for path in (root / "docs").glob("*.md")} | {f"notebooks/{path.name}" for path in notebooks(root)}
+
+
+def _notebook(source: Path, target: Path, root: Path, pages: set[str]) -> None:
+    node = nbformat.read(source, as_version=4)
+    if any(mark in cell.source for cell in node.cells for mark in SECRET):
+        raise InputError(f"{source.name}: expected a notebook that anyone may read, got one with solutions; the site shows none")
+    for cell in node.cells:
+        if cell.cell_type == "markdown":
+            cell.source = relinked(cell.source, PurePosixPath("notebooks") / source.name, root, pages)
+    nbformat.write(node, target)
+
+
+def relinked(text: str, page: PurePosixPath, root: Path, pages: set[str]) -> str:
+    """The text of `page` (its path in the repository) with links as the site needs them."""
+
+    def one(link: re.Match[str]) -> str:
+        label, target, anchor = link[1], link[2], link[3] or ""
+        path = _resolved(page, target)
+        if path in pages:
+            return f"[{label}](/{'index.md' if path == 'docs/index.md' else path}{anchor})"
+        if (name := _module(path, root)) is not None:
+            return f"[{label}](/api/{name}.md)"
+        if path.startswith(("api/", "figures/")) and target.startswith("/"):
+            return link[0]
+        if not (root / path).exists():
+            raise InputError(f"{page}: expected links to files that exist, got '{target}'")
+        return label if label.strip("`") == path else f"{label} (`{path}`)"
+
+    linked = LINK.sub(one, text)
+    return PATH.sub(lambda found: _named(found, root), linked) if page.parts[0] == "docs" else linked
+
+
+def _resolved(page: PurePosixPath, target: str) -> str:
+    """The file that a link on `page` means, seen from the repository's root."""
+    return target.lstrip("/") if target.startswith("/") else os.path.normpath(str(page.parent / target))
+
+
+def _module(path: str, root: Path) -> str | None:
+    name = path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+    return name if path.endswith(".py") and name in modules(root) else None
+
+
+def _named(found: re.Match[str], root: Path) -> str:
+    """A file's name in a guide leads to its page in the reference; with `::name`, to that name on it."""
+    name = _module(found[1], root)
+    if name is None:
+        return found[0]
+    return f"[{found[0]}](/api/{name}.md" + (f"#{name}.{found[2]})" if found[2] else ")")
