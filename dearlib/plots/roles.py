@@ -12,18 +12,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from dearlib.plots.style import DIVERGING, ROLE_COLORS, ROLE_NAMES, SEQUENTIAL, colorbar, layer_head_map
-from dearlib.roles.rolefile import HeadRoles, named
-
-# The five core attributes keep these colours in every figure; none of them is the colour of a role.
-CONCEPT_COLORS = {
-    "color": "#D55E00",
-    "shape": "#009E73",
-    "texture": "#56B4E9",
-    "object": "#6A3D9A",
-    "location": "#8C6D1F",
-    "none": "#D0D0D0",
-}
+from dearlib.plots.style import CONCEPT_COLORS, DIVERGING, ROLE_COLORS, ROLE_NAMES, SEQUENTIAL, colorbar, concept_color, layer_head_map
+from dearlib.roles.rolefile import HeadRoles
 
 
 def role_map(ax: Axes, roles: HeadRoles, legend: bool = True) -> Axes:
@@ -61,10 +51,21 @@ def entropy_map(ax: Axes, roles: HeadRoles) -> Axes:
 
 
 def concept_colors(names: Sequence[str]) -> dict[str, str]:
-    """A colour per concept name: the five core attributes always have theirs, others a pale one in order of name, 'none' grey."""
-    others = [n for n in sorted({named(n) for n in names}) if n not in CONCEPT_COLORS]
-    pale = sns.husl_palette(max(len(others), 1), s=0.45, l=0.72).as_hex()
-    return {n: CONCEPT_COLORS.get(named(n)) or pale[others.index(named(n))] for n in names}
+    """The colour of each concept; clusters of one name share it."""
+    return {name: concept_color(name) for name in names}
+
+
+def planted_map(ax: Axes, planted: Mapping[str, Sequence[int]], first_layer: int, layers: int, heads: int) -> Axes:
+    """Layers × heads: the factor that pre-training gave each head, white for none."""
+    names = list(planted)
+    values = np.full(layers * heads, -1)
+    for i, name in enumerate(names):
+        values[list(planted[name])] = i
+    colors = ["white", *(concept_color(name) for name in names)]
+    layer_head_map(ax, values.reshape(layers, heads), first_layer, cmap=ListedColormap(colors), vmin=-1.5, vmax=len(names) - 0.5)
+    handles = [Patch(color=concept_color(name), label=f"{name} ({len(planted[name])})") for name in names]
+    ax.get_figure().legend(handles=handles, loc="outside upper center", ncols=len(handles))  # type: ignore[union-attr]
+    return ax
 
 
 def cluster_scatter(

@@ -28,6 +28,8 @@ CONCEPT_COLORS = {
     "size": "#A0522D",
     "light": "#DDCC77",
     "animal": "#44AA99",
+    "general": "#0072B2",
+    "none": "#D0D0D0",
 }
 OTHER_CONCEPTS = ("#117733", "#AA4499", "#7F7F00", "#5F9EA0", "#BC8F8F", "#4B0082")
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

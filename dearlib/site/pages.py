@@ -47,7 +47,9 @@ def lessons(root: Path) -> str:
     lines = []
     for path in notebooks(root):
         title, question, reads = card(path)
-        lines.append(f"- [{title}](/notebooks/{path.name})" + (f"\\\n  {question}" if question else "") + (f"\\\n  *Reads* {reads}" if reads else ""))
+        lines.append(
+            f"- [{title}](/notebooks/{path.name})" + (f"\\\n  {question}" if question else "") + (f"\\\n  *Reads* {reads}" if reads else "")
+        )
     return "\n".join(lines)
 
 
@@ -87,7 +89,9 @@ def reference(root: Path) -> dict[str, str]:
         tree = "\n".join(["```{toctree}", ":maxdepth: 1", "", *below, "```", ""]) if below else ""
         members = "" if is_package else "   :members:\n   :undoc-members:\n   :show-inheritance:\n"
         pages[name] = f"# `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n{members}```\n\n{tree}"
-    pages["index"] = "# Reference\n\nEvery public name, from its docstring. Shapes are those that the tests check.\n\n```{toctree}\n\ndearlib\n```\n"
+    pages["index"] = (
+        "# Reference\n\nEvery public name, from its docstring. Shapes are those that the tests check.\n\n```{toctree}\n\ndearlib\n```\n"
+    )
     return pages
 
 
