@@ -43,12 +43,14 @@ import torch
 
 from dearlib import plots
 from dearlib.bench import meters, ways
-from dearlib.bench.cost import BYTES, Shape, Sizes, Work, layers_gflop, training_work, variants_work
+from dearlib.bench.cost import BYTES, Shape, Sizes, Work, layers_gflop, group_work
 from dearlib.clip.cut import frozen_features, image_prefix
 from dearlib.clip.loading import load
 from dearlib.datasets import classnames, entry, read_split
 from dearlib.errors import InputError
-from dearlib.params.reading import load_params, validated
+from dearlib.params.reading import validated
+from dearlib.params.study import read_study, run_settings
+from dearlib.study.plan import TABLE2
 from dearlib.study.records import RunRecord
 
 p = validated("14_cost", globals())
@@ -71,12 +73,13 @@ print(f"rates of {hardware}, torch {rates.torch.iloc[0]}, {rates.model.iloc[0]}"
 # %%
 vit = Shape(layers=12, tokens=197, width=768, text_layers=12, text_width=512)
 path = Path("params") / p.predicted
-one = load_params("05_training", path / "05_training.yaml", {"dataset": "dtd"})
+study = read_study(path)
+one = run_settings(path, study.groups[TABLE2], "DeAR", "dtd")
 dtd = Sizes(test=entry("dtd").sizes[2], classes=entry("dtd").sizes[3])
 base = (dtd.classes + 1) // 2
 pictures = len(one.seeds) * one.views * base * one.shots + dtd.test
 steps = len(one.seeds) * one.epochs * (base * one.shots // one.batch)
-work = training_work(vit, one, dtd)
+work = group_work(vit, {"DeAR": one}, "halves", dtd, {}, kept=False)
 assert abs(work.prefix - pictures * layers_gflop(12, 1, 197, 768)) < 1e-6 * work.prefix
 assert abs(work.training - steps * vit.step(one, base)) < 1e-6 * work.training
 print(f"DTD, {len(one.seeds)} seeds: {pictures:,} pictures to encode, {steps:,} steps of {vit.step(one, base):.0f} GFLOP; "
@@ -109,24 +112,14 @@ def sizes_of(dataset, root):
 
 
 def jobs(folder, root, shape):
-    """The work of every training job that the Snakefile would start, by group and data set."""
+    """The work of every group on every data set, as the study says."""
     found = {}
-    table, ablations, shots = (load_params(n, folder / f"{n}.yaml") for n in ("06_base_to_novel", "10_ablations", "09_few_shot"))
-    for name in table.datasets:
-        settings = load_params("05_training", folder / "05_training.yaml", {"dataset": name})
-        found["05_training", name] = training_work(shape, settings, sizes_of(name, root))
-    plans = {
-        "ablations": ("05_variants", ablations.datasets),
-        "sweeps": ("05_variants-sweeps", ablations.sweep_datasets),
-        "few_shot": ("05_variants-few_shot", shots.datasets),
-        "source": ("05_variants-source", [ablations.source]),
-    }
-    for group, (file, datasets) in plans.items():
-        for name in datasets:
-            settings = load_params("05_variants", folder / f"{file}.yaml", {"dataset": name})
-            targets = {t: sizes_of(t, root) for t in settings.targets}
-            kept = settings.classes == "halves"
-            found[group, name] = variants_work(shape, settings, sizes_of(name, root), targets, kept)
+    for name, group in read_study(folder).groups.items():
+        for dataset in group.datasets:
+            settings = {run: run_settings(folder, group, run, dataset) for run in group.runs}
+            targets = {t: sizes_of(t, root) for t in group.targets}
+            kept = group.classes == "halves" and name != TABLE2  # their prefixes are those of Table 2's runs
+            found[name, dataset] = group_work(shape, settings, group.classes, sizes_of(dataset, root), targets, kept)
     return found
 
 
@@ -153,7 +146,8 @@ images = torch.randn(64, 3, *mini.visual.image_size)
 with torch.no_grad():
     timed = meters.interleaved({"encode": lambda: frozen_features(mini.visual, image_prefix(mini.visual, images, 9), 9)}, p.repeats)
 encoding = 64 * small.encode() / median(timed["encode"])
-settings = load_params("05_training", Path("params/mini/05_training.yaml"))
+mini_study = read_study(Path("params/mini"))
+settings = run_settings(Path("params/mini"), mini_study.groups[TABLE2], "DeAR", mini_study.groups[TABLE2].datasets[0])
 training = {}
 for runs in (3, 12):
     made = ways.build(p.clip, settings.batch, 8, runs=runs)
@@ -167,7 +161,7 @@ print(f"DeAR-Mini on one thread: encoding {encoding:.0f} GFLOP/s; training {told
 expected = jobs(Path("params/mini"), p.data_root, small)
 rows = []
 for (group, name), w in expected.items():
-    record = p.runs_root / f"{group}-{name}" / "record.json"
+    record = p.figures_root / "records" / f"{group}-{name}.json"
     if record.exists():
         rate = training[3] if w.runs <= 6 else training[12]
         seconds = w.prefix / encoding + w.training / rate + w.evaluation / encoding

@@ -143,7 +143,7 @@ class Measurer:
 
 def peak_of(name: str, weights: Path, way: str, batch: int, classes: int) -> float:
     """Peak memory in GB of a process that loads `weights` and goes one way three times, libraries included."""
-    code = [sys.executable, "-m", "dearlib.bench", "--peak", json.dumps([name, str(weights), way, batch, classes])]
+    code = [sys.executable, "-m", "dearlib.bench.command", json.dumps([name, str(weights), way, batch, classes])]
     return float(subprocess.run(code, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 

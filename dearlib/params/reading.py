@@ -20,9 +20,13 @@ PROFILE = "profile.yaml"
 def load_params(notebook: str, path: Path | str, overrides: Mapping[str, str] | None = None) -> Run:
     """The validated parameters of `notebook` (its stem, "05_training") from a file and, beneath it, its profile's.
 
-    `overrides` are YAML scalars as text. What a profile says of keys that this notebook does not have is left out.
+    `overrides` are YAML scalars as text. What a profile says of keys that this notebook does not have is left out; a notebook of
+    which it says all needs no file of its own.
     """
-    values = merged(Path(path), set(model_of(notebook).model_fields))
+    path = Path(path)
+    values = merged(path, set(model_of(notebook).model_fields))
+    if not values or (not path.is_file() and path.name != f"{notebook}.yaml"):
+        values = read_yaml(path)
     given = {key: parse(text, f"-p {key}={text}") for key, text in (overrides or {}).items()}
     values |= given
     if isinstance(special := values.get("per_dataset"), dict) and "per_dataset" not in given:  # what is given by hand wins
@@ -35,19 +39,14 @@ def load_params(notebook: str, path: Path | str, overrides: Mapping[str, str] | 
 def merged(path: Path, keys: Collection[str]) -> dict[str, Any]:
     """A parameter file's values over those of its folder's `profile.yaml`, and over the profile that this one `extends`.
 
-    Of the profiles only `keys` are taken; the file's own are all kept, so that a mistyped one is told. A profile that extends
-    another needs no file of its own where nothing differs.
+    Of the profiles only `keys` are taken; the file's own are all kept, so that a mistyped one is told.
     """
     values: dict[str, Any] = {}
-    layers = profile_layers(path.parent)
-    if not layers:
-        return read_yaml(path)
-    for folder, shared in layers:
+    for folder, shared in profile_layers(path.parent):
         values |= {key: value for key, value in shared.items() if key in keys}
-        own = folder / path.name
-        if own.is_file():
-            values |= read_yaml(own)
-    return values if any((folder / path.name).is_file() for folder, _ in layers) else read_yaml(path)
+        if (folder / path.name).is_file() and path.name != PROFILE:
+            values |= read_yaml(folder / path.name)
+    return values
 
 
 def profile_layers(folder: Path) -> list[tuple[Path, dict[str, Any]]]:

@@ -3,13 +3,10 @@
 Novel classes may not be looked at, and accuracy on base classes alone cannot see forgetting. So the *base* classes of
 a data set are halved once more [ours]: DeAR is trained on the first quarter's shots and judged by the harmonic mean of
 its accuracies on the validation pictures of both quarters. One setting is changed at a time; every row goes to a CSV.
-
-    python -m dearlib.study.tuning params/mini/05_training.yaml params/mini/tuning.yaml --out params/mini/tuning.csv
 """
 
-import argparse
 import itertools
-import sys
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -110,24 +107,17 @@ def _one(p: Training, seed: int) -> dict[str, float]:
     return trial(clip, roles, p, seed, fabric)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the plan; rows that the CSV already has are kept, so that an interrupted search goes on."""
-    parser = argparse.ArgumentParser(prog="python -m dearlib.study.tuning", description="Choose hyper-parameters on validation pictures.")
-    parser.add_argument("params", type=Path, help="parameter file of 05_training: the starting point")
-    parser.add_argument("plan", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--cores", type=int, default=2, help="trials at once; each computes with one thread")
-    args = parser.parse_args(argv)
-    try:
-        plan = read_plan(args.plan)
-        start = load_params("05_training", args.params, {})
-        assert isinstance(start, Training)
-        clip = load(start.clip, start.clip_weights)
-        roles = HeadRoles.load(start.roles).for_weights(clip.weights_sha256)
-        frame = _run(plan, start, {"weights": clip.weights_sha256[:12], "roles": roles.sha256[:12]}, args.out, args.cores)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+def tune(profile: str, cores: int) -> int:
+    """Runs `params/<profile>/tuning.yaml` into `tuning.csv` beside it; rows that it already has are kept, so that a search that was
+    interrupted goes on. `cores`: trials at once, each with one thread. Exit status 0."""
+    folder = Path("params") / profile
+    plan = read_plan(folder / "tuning.yaml")
+    start = load_params("05_training", folder / "05_training.yaml", {})
+    assert isinstance(start, Training)
+    clip = load(start.clip, start.clip_weights)
+    roles = HeadRoles.load(start.roles).for_weights(clip.weights_sha256)
+    belongs = {"weights": clip.weights_sha256[:12], "roles": roles.sha256[:12]}
+    frame = _run(plan, start, belongs, folder / "tuning.csv", cores or os.cpu_count() or 1)
     print(summary(frame, list(plan.alternatives)).round(2).to_string())
     return 0
 
@@ -156,6 +146,3 @@ def _name(row: dict[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
     """A row's identity; numbers as a CSV gives them back."""
     return tuple(f"{v:g}" if isinstance(v := row[c], float | int) else str(v) for c in columns)
 
-
-if __name__ == "__main__":
-    sys.exit(main())

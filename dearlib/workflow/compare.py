@@ -1,4 +1,4 @@
-"""Compares a fresh figures folder with the committed one: `python -m dearlib.workflow.compare COMMITTED FRESH --tolerance FILE`.
+"""Compares a fresh figures folder with the committed one: `dearlib compare COMMITTED FRESH --tolerance FILE`.
 
 Held are the numbers behind every table and figure, and what is concluded from them. What involves no training (roles,
 zero-shot) must agree everywhere; of trained methods only averages over data sets are held, because on one small data set a
@@ -6,8 +6,6 @@ different rounding of the processor can turn a run. A claim's difference and bot
 half the effect that the paper reports for it, and its verdict not at all. Exit status: 0 within tolerance, 1 not, 2 wrong input.
 """
 
-import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,20 +57,12 @@ class Tolerance(BaseModel):
     claims: float = Field(ge=0)
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m dearlib.workflow.compare")
-    parser.add_argument("committed", type=Path, help="folder of figures")
-    parser.add_argument("fresh", type=Path, help="folder of figures")
-    parser.add_argument("--tolerance", type=Path, required=True)
-    args = parser.parse_args(argv)
-    try:
-        tolerance = read_tolerance(args.tolerance)
-        tables = [compare_roles(args.committed / ROLES, args.fresh / ROLES, tolerance)]
-        tables += [compare(args.committed / name, args.fresh / name, tolerance) for name in FILES]
-        tables.append(compare_claims(args.committed / CLAIMS, args.fresh / CLAIMS, tolerance))
-    except InputError as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return 2
+def compare_folders(committed: Path, fresh: Path, tolerance_file: Path) -> int:
+    """Prints how far the numbers of two folders lie apart; exit status 0 within tolerance, 1 not."""
+    tolerance = read_tolerance(tolerance_file)
+    tables = [compare_roles(committed / ROLES, fresh / ROLES, tolerance)]
+    tables += [compare(committed / name, fresh / name, tolerance) for name in FILES]
+    tables.append(compare_claims(committed / CLAIMS, fresh / CLAIMS, tolerance))
     differences = pd.concat(tables, ignore_index=True)
     print(widest(differences).to_string(index=False))
     beyond = differences[differences["difference"] > differences["tolerance"]]
@@ -167,6 +157,3 @@ def _read(path: Path, columns: list[str]) -> pd.DataFrame:
         raise InputError(f"{path}: expected columns {columns}, got without {sorted(missing)}, {len(table)} rows; run `make reproduce`")
     return table
 
-
-if __name__ == "__main__":
-    sys.exit(main())

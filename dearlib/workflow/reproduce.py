@@ -4,7 +4,6 @@ Takes up where a killed run stopped. A second run at the same time in the same f
 SLURM jobs that a killed run left behind.
 """
 
-import argparse
 import fcntl
 import importlib.util
 import os
@@ -15,42 +14,44 @@ from pathlib import Path
 
 from dearlib.errors import InputError
 from dearlib.params.reading import repository
-from dearlib.workflow.inputs import check_data, check_models, datasets, load_profile
-from dearlib.workflow.resources import load_resources
+from dearlib.workflow.inputs import check_data, check_models, load_profile
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m dearlib.workflow.reproduce", description="Run a profile's notebooks and draw its table."
-    )
-    parser.add_argument("--profile", default="mini", help="folder of params/")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data root, in place of the one that the parameter files name")
-    parser.add_argument("--only", metavar="NAME", help="one table or figure, such as table5, and what it needs")
-    parser.add_argument("--cores", type=int, default=2, help="notebooks at once on this machine; each computes with one thread")
-    parser.add_argument("--executor", default="local", help="local, or a folder of profiles/: slurm makes each notebook a job")
-    parser.add_argument("--dry-run", action="store_true", help="say what would run and why; run nothing")
-    parser.add_argument("--report", type=Path, metavar="FILE.html", help="write a report on what has run; run nothing")
-    args = parser.parse_args(argv)
-    try:
-        data = _from(repository(Path.cwd()), args.data) if args.data else None
-        os.chdir(repository(Path.cwd()))
-        params = load_profile(args.profile)
-        load_resources(Path("params") / args.profile / "resources.yaml")
-        given = [f"profile={args.profile}", *([f"data={data}"] if data else [])]
-        command = [*where(args.executor, args.cores), *([args.only] if args.only else []), "--config", *given]
-        if args.dry_run:
-            return snakemake(command, "--dry-run", "--quiet", "host")
-        if args.report:
-            return snakemake(command, "--report", str(args.report), "--quiet", "host")
-        check_data(params, args.only, data)
-        if datasets(params, args.only):  # the audit needs neither
-            check_models(params)
-        status = run(command)
-    except InputError as error:
-        print(f"reproduce: {error}", file=sys.stderr)
-        return 2
-    print(summary(args.profile, status == 0, args.only))
+def reproduce(profile: str, only: str | None, data: Path | None, cores: int, executor: str, plan: bool, report: Path | None) -> int:
+    """Runs what is missing or out of date of a profile, or of one table or figure; Snakemake's exit status.
+
+    Args:
+        cores: steps at once on this machine, 0 for as many as it has room for. `executor`: 'local', or a folder of profiles/.
+        plan: only say what would run. `report`: only write an HTML report on what has run.
+    """
+    root = _from(repository(Path.cwd()), data) if data else None
+    os.chdir(repository(Path.cwd()))
+    loaded = load_profile(profile)
+    wanted = loaded.datasets(only)
+    given = [f"profile={profile}", *([f"data={root}"] if root else [])]
+    at_once = cores or room(MEMORY_GB)
+    command = [*where(executor, at_once), *([only] if only else []), "--config", *given]
+    if plan:
+        return snakemake(command, "--dry-run", "--quiet", "host")
+    if report:
+        return snakemake(command, "--report", str(report), "--quiet", "host")
+    check_data(loaded, only, root)
+    if wanted:  # the audit needs neither
+        check_models(loaded)
+    print(f"{profile}: {at_once} steps at once", file=sys.stderr)
+    status = run(command)
+    print(summary(profile, status == 0, only))
     return status
+
+
+MEMORY_GB = 3.0  # what a step takes at most, with room to spare: the largest measured is 2.0
+
+
+def room(each: float) -> int:
+    """How many steps this machine has cores and memory for, at least one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return max(1, min(cores, int(memory // each)))
 
 
 def _from(repository: Path, data: Path) -> Path:
@@ -124,6 +125,3 @@ def summary(profile: str, complete: bool, only: str | None = None) -> str:
     table = f"{shown.read_text(encoding='utf-8')}\n" if shown.exists() else ""
     return f"\n{table}{places}"
 
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,14 +1,12 @@
-"""Runs one notebook with one parameter file: `python -m dearlib.workflow.runner NOTEBOOK.py PARAMS.yaml --out DIR [-p key=value ...]`.
+"""Runs one notebook with one parameter file: `dearlib notebook NOTEBOOK.py PARAMS.yaml --out DIR [-p key=value ...]`.
 
 The parameters are validated before anything is written. The `.py` is executed by papermill with this very interpreter,
 whatever kernels are installed, from the repository's root. DIR/notebook.ipynb exists only if every code cell completed; a failed run leaves
 DIR/failed.ipynb for reading. Exit status: 0 done, 1 a cell failed, 2 the input was wrong.
 
-With a `device` such as "2 x cuda" the notebook runs in two processes that train together, as under
-`torchrun --standalone --nproc-per-node=2 -m dearlib.workflow.runner …`.
+With `processes: 2` the notebook runs in two processes that train together (`dearlib.workflow.processes`).
 """
 
-import argparse
 import ast
 import errno
 import os
@@ -31,51 +29,37 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from dearlib.errors import InputError
-from dearlib.params.reading import load_params, model_of, processes, repository
+from dearlib.params.reading import load_params, model_of, repository
 from dearlib.params.schemas import plain
 from dearlib.workflow.pairs import KERNEL, update_pair
+from dearlib.workflow.processes import COMMANDS, RANK, start
 
 LONGEST = 70  # of a temporary folder's name: "/dear" and eight letters, "/k-ipc-5" come behind it
-RANK = os.environ.get("RANK")  # torchrun's; None if this is the only process
 
 
 class NotebookFailed(RuntimeError):
     """A cell raised or the kernel died; the message names notebook, cell and error."""
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m dearlib.workflow.runner", description="Run one notebook with one parameter file.")
-    parser.add_argument("notebook", type=Path, help="notebooks/NN_name.py")
-    parser.add_argument("params", type=Path, help="params/PROFILE/NN_name.yaml")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the executed notebook")
-    parser.add_argument("-p", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="replace one value of the file")
-    parser.add_argument("--update-pair", action="store_true", help="write the outputs to the notebook's committed .ipynb")
-    args = parser.parse_args(argv)
+def run_notebook(notebook: Path, params: Path, out: Path, overrides: Sequence[str], keep_pair: bool) -> int:
+    """Runs a notebook, in several processes if it is told so; exit status 0, or 1 with a line if a cell failed.
+
+    `keep_pair`: write the outputs to its committed `.ipynb` as well.
+    """
+    told = split_overrides(overrides)
+    count = getattr(load_params(notebook.stem, params, told), "processes", 1)
+    if count > 1 and RANK is None:
+        more = [part for pair in overrides for part in ("-p", pair)] + (["--update-pair"] if keep_pair else [])
+        return start(count, COMMANDS, ["notebook", str(notebook), str(params), "--out", str(out), *more])
     try:
-        count = processes(getattr(load_params(args.notebook.stem, args.params, _overrides(args.overrides)), "device", ""))
-        if count > 1 and RANK is None:
-            return start(count, "dearlib.workflow.runner", argv if argv is not None else sys.argv[1:])
-        executed = run(args.notebook, args.params, args.out, _overrides(args.overrides))
-        if args.update_pair and RANK in (None, "0"):
-            update_pair(args.notebook, executed)
+        executed = run(notebook, params, out, told)
     except InputError as error:
-        print(f"{args.notebook.stem}: {error}", file=sys.stderr)
-        return 2
+        raise InputError(f"{notebook.stem}: {error}") from None
     except NotebookFailed as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
-
-
-def start(count: int, module: str, arguments: Sequence[str]) -> int:
-    """Runs `python -m module arguments` in `count` processes that know of each other; the exit status of the first that failed, or 0."""
-    from torch.distributed import run as torchrun  # here, because torch takes seconds to import
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-
-    try:
-        torchrun.run(torchrun.parse_args(["--standalone", f"--nproc-per-node={count}", "-m", module, *arguments]))
-    except ChildFailedError as error:
-        return error.get_first_failure()[1].exitcode
+    if keep_pair and RANK in (None, "0"):
+        update_pair(notebook, executed)
     return 0
 
 
@@ -215,12 +199,9 @@ def _title(cells: list[NotebookNode], number: int) -> str:
     return next((line.lstrip("# ") for line in reversed(lines) if line.startswith("#")), "no heading")
 
 
-def _overrides(pairs: list[str]) -> dict[str, str]:
+def split_overrides(pairs: Sequence[str]) -> dict[str, str]:
+    """`KEY=VALUE` → {KEY: VALUE}."""
     for pair in pairs:
         if "=" not in pair:
             raise InputError(f"-p {pair}: expected KEY=VALUE, got no '='")
     return dict(pair.split("=", 1) for pair in pairs)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

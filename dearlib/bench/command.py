@@ -1,4 +1,4 @@
-"""What DeAR costs at the paper's size, beside the straightforward way, in the same run: `python -m dearlib.bench`.
+"""What DeAR costs at the paper's size, beside the straightforward way, in the same run: `dearlib bench`.
 
 Weights are random, which changes no operation. Every pair of ways is first held to the same losses, then timed in turn,
 so that whatever else the machine does falls on both. Operations are counted by PyTorch's own counter while the code runs,
@@ -7,11 +7,9 @@ its weights from a file as every run does. On a GPU the same command measures th
 `torch.compile` and CUDA graphs.
 """
 
-import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -32,24 +30,16 @@ def hardware(device: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower().replace("(r)", "")).strip("-")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m dearlib.bench", description="Time DeAR at the paper's size beside the plain way.")
-    parser.add_argument("--model", default="ViT-B-16", help="an open_clip model; random weights")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--figures", type=Path, default=Path("figures"), help="goes to FIGURES/<hardware>/bench.csv")
-    parser.add_argument("--peak", help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    if args.peak:
-        print(peak(*json.loads(args.peak)))
-        return 0
+def bench(model: str, repeats: int, figures: Path) -> int:
+    """Measures everything into `figures`/<hardware>/bench.csv and prints it; exit status 0."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     told = provenance()
-    where = {"hardware": hardware(device), "threads": told["hardware"]["threads"], "torch": told["versions"]["torch"], "model": args.model}
+    where = {"hardware": hardware(device), "threads": told["hardware"]["threads"], "torch": told["versions"]["torch"], "model": model}
     top = ceiling(device)
-    where |= {"ceiling": top, "losses_differ": same_losses(args.model, 4, 50) if device == "cpu" else float("nan")}
-    out = args.figures / str(where["hardware"]) / "bench.csv"
+    where |= {"ceiling": top, "losses_differ": same_losses(model, 4, 50) if device == "cpu" else float("nan")}
+    out = figures / str(where["hardware"]) / "bench.csv"
     tables: list[pd.DataFrame] = []
-    for table in measure(args.model, args.repeats, device, top):
+    for table in measure(model, repeats, device, top):
         print(table.drop(columns="model", errors="ignore").round(3).to_string(index=False, header=not tables), flush=True)
         tables.append(table)
         write_text(out, pd.concat(tables, ignore_index=True).assign(**where).to_csv(index=False, float_format="%.6g"))
@@ -59,5 +49,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__":  # a process of its own, whose peak of memory is wanted (`meters.peak_of`)
+    print(peak(*json.loads(sys.argv[1])))
