@@ -47,6 +47,7 @@ def step(name):
         "notebook": f"notebooks/{name}.py",
         "params": f"{PARAMS}/{name}.yaml",
         "modules": modules(f"notebooks/{name}.py"),
+        "own_data_sets": [str(f.relative_to(ROOT)) for f in ROOT.glob("params/data_sets.yaml")],
         "weights": sorted(str(f.relative_to(ROOT)) for f in (ROOT / "dearlib/mini/assets").iterdir()),
     }
 

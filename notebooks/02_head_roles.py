@@ -313,7 +313,8 @@ resampled = uncertainty.bootstrap_entropy(spoken, text, known.assignment, p.rank
 null = uncertainty.null_entropy(known.assignment, int(length.median()), p.null_draws, p.seed) if p.null_draws else torch.empty(0)
 elsewhere = {"profile", "runs_root", "figures_root", "data_root", "clip", "clip_weights", "device"}  # decides no role
 roles = entropy.find_roles(
-    result.indices, pool, known, model=model.name, weights_sha256=model.weights_sha256, first_layer=p.first_layer, heads=model.heads,
+    result.indices, pool, known, model=model.name, weights_sha256=model.weights_sha256, identity=model.identity,
+    first_layer=p.first_layer, heads=model.heads,
     attributes=p.attributes, low=p.low, high=p.high, settings=p.model_dump(mode="json", exclude=elsewhere),
     intervals=uncertainty.entropy_intervals(resampled) if p.bootstrap else None,
 )  # fmt: skip

@@ -180,7 +180,7 @@ trained = {}
 for group in tqdm(groups, desc="batches of runs", mininterval=5):
     own = [trials[key] for key in group]
     depends = [part for t in own for part in (params_hash(t.p), t.roles.sha256, kept_states.contents(t.items), str(t.seed))]
-    checkpoint = run_folder / f"checkpoint-{kept_states.digest([frozen.weights_sha256, *depends])}.safetensors"
+    checkpoint = run_folder / f"checkpoint-{kept_states.digest([frozen.identity, *depends])}.safetensors"
     models, _ = experiment.train(frozen, own, texts[p.dataset, learned], fabric, checkpoint)
     trained |= dict(zip(group, models, strict=True))
 
@@ -243,6 +243,7 @@ record = RunRecord(
     parameters=plain(p),
     parameters_sha256=params_hash(p),
     weights_sha256=frozen.weights_sha256,
+    identity=frozen.identity,
     roles_sha256=found.sha256,
     split_sha256={name: split_sha256(p.data_root, name) for name in (p.dataset, *p.targets)},
     wall_seconds=time.monotonic() - began,

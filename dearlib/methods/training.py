@@ -196,7 +196,14 @@ def _resume(checkpoint: Path | None, models: Sequence[DeAR], optimiser: torch.op
     if checkpoint is None or not checkpoint.exists():
         return [[] for _ in models]
     tensors, notes = read_tensors(checkpoint)
-    for i, model in enumerate(models):
-        model.load_state_dict({k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"model{i}.")})
-    load_optimiser(optimiser, "adamw", tensors)
-    return list(notes["curves"])
+    try:
+        for i, model in enumerate(models):
+            model.load_state_dict({k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"model{i}.")})
+        load_optimiser(optimiser, "adamw", tensors)
+        curves = [list(curve) for curve in notes["curves"]]
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{checkpoint}: expected this run's checkpoint, got something else ({reason}); delete it") from error
+    if len(curves) != len(models):
+        raise InputError(f"{checkpoint}: expected a checkpoint of {len(models)} runs, got one of {len(curves)}; delete it")
+    return curves

@@ -1,5 +1,6 @@
 """Reading parameters: a file, a record or a notebook's cell, checked by its schema before anything runs."""
 
+import difflib
 import hashlib
 import json
 import os
@@ -50,7 +51,8 @@ def repository(start: Path) -> Path:
 
 def model_of(notebook: str) -> type[Run]:
     if notebook not in MODELS:
-        raise InputError(f"{notebook}: expected a notebook with parameters, one of {', '.join(MODELS)}, got {notebook}")
+        like = difflib.get_close_matches(notebook, MODELS) or [f"one of {len(MODELS)} of dearlib.params.schemas"]
+        raise InputError(f"{notebook}: expected a notebook with parameters, {', '.join(like)}, got {notebook}")
     return MODELS[notebook]
 
 

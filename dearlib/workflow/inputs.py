@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dearlib.datasets import entry
+from dearlib.datasets import CATALOGUE, entry
 from dearlib.datasets.doctor import examine
 from dearlib.errors import InputError
 from dearlib.params.reading import load_params, repository
@@ -75,8 +75,8 @@ def check_data(params: Mapping[str, Run], only: str | None = None, data: Path | 
     first step, if they are to lie where it makes them.
     """
     root = data or params[_ROLES].model_dump()["data_root"]
-    public = [name for name in datasets(params, only) if entry(name).sizes]
-    made = [name for name in datasets(params, only) if not entry(name).sizes]
+    public = [name for name in datasets(params, only) if entry(name).sizes or name not in CATALOGUE]  # and the user's own
+    made = [name for name in datasets(params, only) if name not in public]
     if (public or data) and not root.is_dir():
         raise InputError(f"DATA: expected a folder that holds data sets, got '{root}'; correct the path, or see `make doctor`")
     states = {name: examine(root, name).state for name in public}
