@@ -44,7 +44,7 @@ def parameters(name):
     """The files that say what a notebook is told: its own and the profiles', as far as they exist."""
     folders = [folder for folder, _ in profile_layers(ROOT / PARAMS)]
     files = [folder / file for folder in folders for file in (SHARED, f"{name}.yaml")]
-    return [str(f.relative_to(ROOT)) for f in files if f.is_file()]
+    return [str(f.relative_to(ROOT)) for f in (*files, ROOT / "params/data_sets.yaml") if f.is_file()]
 
 
 WEIGHTS = sorted(str(f.relative_to(ROOT)) for f in (ROOT / "dearlib/mini/assets").iterdir())

@@ -239,7 +239,8 @@ print(f"{len(runs)} runs × {p.batch} pictures: a step has {len(runs) * p.batch}
 
 # %%
 split_file = split_sha256(p.data_root, p.dataset)
-key = kept_states.digest([params_hash(p), frozen.weights_sha256, head_roles.sha256, split_file, kept_states.contents(split.train)])
+sampled = [kept_states.contents(few[s].train + few[s].val) for s in p.seeds]  # nothing else is looked at while training
+key = kept_states.digest([params_hash(p), frozen.identity, head_roles.sha256, split_file, *sampled])
 validation = [(kept(few[s].val), torch.tensor([item.label for item in few[s].val])) for s in p.seeds]
 
 
@@ -309,6 +310,7 @@ record = RunRecord(
     parameters=plain(p),
     parameters_sha256=params_hash(p),
     weights_sha256=frozen.weights_sha256,
+    identity=frozen.identity,
     roles_sha256=head_roles.sha256,
     split_sha256={p.dataset: split_file},
     wall_seconds=time.monotonic() - began,

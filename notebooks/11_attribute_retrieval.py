@@ -200,6 +200,7 @@ record = RunRecord(
     parameters=plain(p),
     parameters_sha256=params_hash(p),
     weights_sha256=frozen.weights_sha256,
+    identity=frozen.identity,
     roles_sha256=roles.sha256,
     split_sha256={source: split_sha256(p.data_root, source)},
     wall_seconds=time.monotonic() - began,

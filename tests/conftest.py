@@ -78,6 +78,7 @@ def make_roles(clip: FrozenClip, pattern: str = "aogm") -> HeadRoles:
     return HeadRoles(
         model=clip.name,
         weights_sha256=clip.weights_sha256,
+        identity=clip.identity,
         pool_sha256="0" * 64,
         first_layer=9,
         layers=12,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from PIL import Image
 from public_layout import build
 
@@ -157,7 +158,7 @@ def write_params() -> None:
         notebook = path.stem.partition("-")[0]
         values = plain(load_params(notebook, path))
         values |= {key: value for key, value in SMALL.items() if key in values} | OF_STEP.get(path.stem, {})
-        text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items())
+        text = yaml.safe_dump(values, sort_keys=False)
         target = PARAMS / path.name
         target.write_text(f"# Made by tests/miniature.py from {path}: smaller counts, generated input.\n{text}")
         load_params(notebook, target)

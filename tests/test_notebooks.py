@@ -64,6 +64,21 @@ def test_papermill_finds_the_same_parameters(notebook: Path, tmp_path: Path) -> 
     assert set(found) == set(reading.model_of(notebook.stem).model_fields)
 
 
+def test_plain_papermill_passes_on_what_the_runner_does(notebook: Path, tmp_path: Path) -> None:
+    """`papermill notebooks/NN.ipynb out.ipynb -f params/mini/NN.yaml -k python3`: its own reader, then the notebook's own check."""
+    file = ROOT / "params" / "mini" / f"{notebook.stem}.yaml"
+    given = papermill.iorw.read_yaml_file(str(file))
+    node = papermill.execute_notebook(
+        str(notebook.with_suffix(".ipynb")), str(tmp_path / "out.ipynb"), parameters=given, kernel_name="python3", prepare_only=True
+    )
+    namespace: dict[str, object] = {}
+    for cell in node.cells:
+        if {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])):
+            exec(cell.source, namespace)
+    values = {key: namespace[key] for key in reading.model_of(notebook.stem).model_fields if key in namespace}
+    assert reading.load_values(notebook.stem, values) == reading.load_params(notebook.stem, file)
+
+
 def test_a_notebook_opens_with_its_card_and_checks_its_parameters(notebook: Path) -> None:
     node = jupytext.read(notebook)
     assert node.cells[0].cell_type == "markdown"

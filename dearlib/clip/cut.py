@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dearlib.clip.attention import biased_layer
+from dearlib.clip.finite import check_finite
 from dearlib.clip.loading import FrozenClip
 from dearlib.errors import InputError
 
@@ -89,6 +90,7 @@ def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int, gap: i
     x = model.token_embedding(tokens[:, :length].to(device)) + model.positional_embedding[at]  # type: ignore[operator,index]
     mask = model.attn_mask[:length, :length]  # type: ignore[index]
     x = torch.cat([run_layers(model.transformer, some, 1, first_layer - 1, mask) for some in x.split(TEXTS)])  # type: ignore[arg-type]
+    check_finite(f"{clip.name}: states of prompts [class, token, dimension]", x)
     same = (tokens[:, :length] == tokens[:1, :length]).all(dim=0)
     shared = min(int(same.cumprod(dim=0).sum()), int(end.min()))  # an end of text is always a class's own
     return TextStates(x, end.to(device), shared, first_layer)

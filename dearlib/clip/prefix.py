@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dearlib.clip.cut import frozen_features, image_prefix, run_layers
+from dearlib.clip.finite import check_finite
 from dearlib.clip.loading import FrozenClip
 from dearlib.errors import InputError
 
@@ -135,10 +136,10 @@ def compute(
         at = (torch.arange(done, done + len(images))[:, None] + count * torch.arange(views)).flatten()
         done += len(images)
         found = _states(clip, first_layer, images.flatten(0, 1))
-        if not torch.isfinite(found).all():
-            raise InputError(f"{clip.name}: expected finite states of every picture, got NaN or infinity; are the weights whole?")
+        check_finite(f"{clip.name}: states [picture, token, dimension]", found)
         if features is not None:
             features[at] = frozen_features(clip.visual, found, first_layer).to(features)
+            check_finite(f"{clip.name}: features [picture, dimension]", features[at])
         if states is not None:
             states[at] = found.to(states)
 

@@ -16,6 +16,7 @@ from dearlib.datasets import doctor
 from dearlib.datasets.catalogue import PUBLIC, TABLES
 from dearlib.datasets.fetch import DOWNLOADS, fetch
 from dearlib.datasets.generated import note
+from dearlib.datasets.own import own_data_sets
 from dearlib.datasets.samples import few_shot, half
 from dearlib.datasets.splits import parse_split
 from dearlib.errors import InputError
@@ -60,6 +61,7 @@ def print_reports(given: argparse.Namespace) -> int:
         raise InputError(f"--data: expected a folder that holds data sets, got '{given.data}'; make it, or correct the path")
     fetch(root, given.fetch)
     wanted = [name for name in PUBLIC if not given.needs or any(name in TABLES[table] for table in given.needs)]
+    wanted += [] if given.needs else own_data_sets()
     found = 0
     for name in wanted:
         report = doctor.examine(root, name)

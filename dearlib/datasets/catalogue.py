@@ -7,10 +7,12 @@ Caltech101 has neither background nor easy faces, StanfordCars puts the year fir
 "outdoor church", UCF101 parts its names at capitals, EuroSAT's are written out.
 """
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from dearlib.datasets.own import FILE, own_data_sets
 from dearlib.errors import InputError
 
 
@@ -231,10 +233,23 @@ CATALOGUE: dict[str, Entry] = {
 
 
 def entry(dataset: str) -> Entry:
-    """The catalogue's entry. Raises `InputError` with the known names if there is none."""
-    if dataset not in CATALOGUE:
-        raise InputError(f"data set: expected one of {', '.join(sorted(CATALOGUE))}, got '{dataset}'")
-    return CATALOGUE[dataset]
+    """The catalogue's entry, or that of a data set of the user's own (`dearlib.datasets.own`).
+
+    Raises `InputError` naming like ones if there is none, or if an own data set takes a name of the catalogue.
+    """
+    own = own_data_sets()
+    if taken := sorted(set(own) & set(CATALOGUE)):
+        raise InputError(f"{FILE}: expected names that are not taken, got '{taken[0]}'; choose another")
+    if dataset in CATALOGUE:
+        return CATALOGUE[dataset]
+    if dataset in own:
+        said = own[dataset]
+        return Entry(said.template, said.folder or dataset, said.images, said.split_file)
+    known = [*CATALOGUE, *own]
+    like = (
+        ", ".join(difflib.get_close_matches(dataset, known, n=3, cutoff=0.5)) or f"one of {len(known)} names of dearlib.datasets.catalogue"
+    )
+    raise InputError(f"data set: expected {like}, got '{dataset}'; a data set of your own is named in {FILE}")
 
 
 def prompts(dataset: str, classnames: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from dearlib.datasets import folders
-from dearlib.datasets.catalogue import SOURCE, entry
+from dearlib.datasets.catalogue import CATALOGUE, SOURCE, entry
 from dearlib.datasets.generated import declaration
 from dearlib.datasets.pictures import open_image
 from dearlib.datasets.splits import NONE_PRESENT, PARTS, absent, listed_split
@@ -34,14 +34,15 @@ class Report:
 def examine(root: Path, dataset: str) -> Report:
     """Compares files and folders with what the split file names and with the published counts; opens no image.
 
-    A root of generated pictures declares counts of its own.
+    A root of generated pictures declares counts of its own; those of a user's own data set are its split file's.
     """
     where = entry(dataset)
     folder = root / where.folder
-    if where.sizes is None:
+    if where.sizes is None and dataset in CATALOGUE:
         raise InputError(f"data set: expected a public one, got '{dataset}', which is made here; python -m dearlib.datasets.world makes it")
     declared = declaration(root)
-    sizes = declared.sizes.get(dataset, where.sizes) if declared else where.sizes
+    sizes = where.sizes or _own_sizes(root, dataset)
+    sizes = declared.sizes.get(dataset, sizes) if declared else sizes
     if not folder.is_dir() or not any(folder.iterdir()):
         return Report(dataset, "missing", (f"no folder {folder}, or an empty one",), (), sizes)
     look = _class_folders if where.source == "folders" else _listed
@@ -52,6 +53,15 @@ def examine(root: Path, dataset: str) -> Report:
     except OSError as error:
         return Report(dataset, "incomplete", (f"{error.filename}: expected a folder that can be read, got '{error.strerror}'",), (), sizes)
     return Report(dataset, "incomplete" if faults else "found", tuple(faults), tuple(images), sizes)
+
+
+def _own_sizes(root: Path, dataset: str) -> Sizes:
+    """Nobody published counts of a user's own data set: its split file's are the right ones."""
+    try:
+        split = listed_split(root, dataset)
+    except InputError:
+        return (0, 0, 0, 0)
+    return len(split.train), len(split.val), len(split.test), len({item.label for item in split.items})
 
 
 def _listed(root: Path, dataset: str, sizes: Sizes) -> tuple[list[str], list[Path]]:

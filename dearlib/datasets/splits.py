@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dearlib.datasets import folders
-from dearlib.datasets.catalogue import entry
+from dearlib.datasets.catalogue import CATALOGUE, entry
 from dearlib.errors import InputError
 
 PARTS = ("train", "val", "test")
@@ -189,11 +189,15 @@ def absent(items: Iterable[Item]) -> list[Item]:
 
 
 def split_sha256(root: str | Path, dataset: str) -> str:
-    """The hash of what says which pictures, labels and names a number belongs to: the split file, else the rows themselves."""
+    """The hash of what says which pictures, labels and names a number belongs to: the split file, else the rows themselves.
+
+    Of a data set of the user's own the template belongs to it: it can change while everything else stays.
+    """
     where = entry(dataset)
     folder = Path(root) / where.folder
     if where.source == "split file":
-        return hashlib.sha256((folder / where.split_file).read_bytes()).hexdigest()
+        content = (folder / where.split_file).read_bytes()
+        return hashlib.sha256(content if dataset in CATALOGUE else content + where.template.encode()).hexdigest()
     split = read_split(root, dataset)
     rows = ([(i.path.relative_to(folder).as_posix(), i.label, i.classname) for i in getattr(split, part)] for part in PARTS)
     return hashlib.sha256(json.dumps(list(rows)).encode()).hexdigest()

@@ -54,7 +54,7 @@ class DeAR(nn.Module):
     def __init__(self, clip: FrozenClip, roles: HeadRoles, settings: Settings, seed: int = 0) -> None:
         super().__init__()
         check_cut(clip, settings.first_layer)
-        roles.for_weights(clip.weights_sha256)
+        roles.for_weights(clip.weights_sha256).for_identity(clip.identity)
         if unknown := set(settings.trained) - set(PARTS):
             raise InputError(f"trained: expected some of {', '.join(PARTS)}, got {', '.join(sorted(unknown))}; correct the names")
         if settings.first_layer < roles.first_layer:
@@ -109,18 +109,23 @@ class DeAR(nn.Module):
 
     def save(self, path: Path) -> None:
         """The trained part in one safetensors file, with what it belongs to."""
-        notes = {"weights_sha256": self.clip.weights_sha256, "roles_sha256": self.roles.sha256, "settings": asdict(self.settings)}
-        write_tensors(path, dict(self.state_dict()), notes)
+        notes = {"weights_sha256": self.clip.weights_sha256, "identity": self.clip.identity, "roles_sha256": self.roles.sha256}
+        write_tensors(path, dict(self.state_dict()), {**notes, "settings": asdict(self.settings)})
 
     @classmethod
     def load(cls, path: Path, clip: FrozenClip, roles: HeadRoles) -> "DeAR":
         """Restores a saved model; refuses other CLIP weights or another role file."""
         tensors, notes = read_tensors(path)
-        for name, ours in (("weights_sha256", clip.weights_sha256), ("roles_sha256", roles.sha256)):
+        belongs = {"weights_sha256": clip.weights_sha256, "identity": clip.identity, "roles_sha256": roles.sha256}
+        for name, ours in belongs.items():
             if notes.get(name) != ours:
                 got = str(notes.get(name))
                 raise InputError(f"{path.name}: expected {name} {ours[:12]}…, got {got[:12]}…; load it with what it was trained on")
-        told = notes["settings"]
-        model = cls(clip, roles, Settings(**{**told, "trained": tuple(told.get("trained", PARTS))}))
-        model.load_state_dict(tensors)
+        try:
+            told = notes["settings"]
+            model = cls(clip, roles, Settings(**{**told, "trained": tuple(told.get("trained", PARTS))}))
+            model.load_state_dict(tensors)
+        except (KeyError, TypeError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"{path.name}: expected the trained part of a DeAR, got something else ({reason}); train it anew") from error
         return model

@@ -142,10 +142,17 @@ def _resume(checkpoint: Path | None, models: Sequence[nn.Module], optimiser: tor
     if checkpoint is None or not checkpoint.exists():
         return [[] for _ in models]
     tensors, notes = read_tensors(checkpoint)
-    for name, modules in (("model", models), ("mean", means)):
-        for i, module in enumerate(modules):
-            if module is not None:
-                start = f"{name}{i}."
-                module.load_state_dict({k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)})
-    load_optimiser(optimiser, "optimiser", tensors)
-    return list(notes["curves"])
+    try:
+        for name, modules in (("model", models), ("mean", means)):
+            for i, module in enumerate(modules):
+                if module is not None:
+                    start = f"{name}{i}."
+                    module.load_state_dict({k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)})
+        load_optimiser(optimiser, "optimiser", tensors)
+        curves = [list(curve) for curve in notes["curves"]]
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{checkpoint}: expected this run's checkpoint, got something else ({reason}); delete it") from error
+    if len(curves) != len(models):
+        raise InputError(f"{checkpoint}: expected a checkpoint of {len(models)} runs, got one of {len(curves)}; delete it")
+    return curves

@@ -98,7 +98,8 @@ def repository(start: Path) -> Path:
 
 def model_of(notebook: str) -> type[Run]:
     if notebook not in MODELS:
-        raise InputError(f"{notebook}: expected a notebook with parameters, one of {', '.join(MODELS)}, got {notebook}")
+        like = difflib.get_close_matches(notebook, MODELS) or [f"one of {len(MODELS)} of dearlib.params.schemas"]
+        raise InputError(f"{notebook}: expected a notebook with parameters, {', '.join(like)}, got {notebook}")
     return MODELS[notebook]
 
 

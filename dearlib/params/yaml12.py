@@ -1,4 +1,7 @@
-"""YAML as people read it: the scalars of YAML 1.2, so 1e-4 is a number and `no` a word, and no key twice."""
+"""YAML as people read it: the scalars of YAML 1.2, so 1e-4 is a number and `no` a word; no key twice, no aliases.
+
+The files of `params/` are written so that readers of YAML 1.1, papermill's among them, read the same (1.0e-4).
+"""
 
 import re
 from pathlib import Path
@@ -10,11 +13,20 @@ from dearlib.errors import InputError
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars: 1e-4 is a number, `no` is a word, 2026-01-01 is a word; a key given twice is an error."""
+    """YAML 1.2 scalars: 1e-4 is a number, `no` is a word, 2026-01-01 is a word; keys are words and given once. An error, too, is an
+    alias, by which a few lines can stand for gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "an alias; write the value out", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
         for key in keys:
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(None, None, f"a key that is no word, {key}", node.start_mark)
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key} is given twice", node.start_mark)
         return super().construct_mapping(node, deep)
@@ -53,5 +65,8 @@ def parse(text: str, where: str) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{where}: expected YAML, got: {error.problem}{line}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{where}: expected YAML, got: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise InputError(f"{where}: expected YAML, got: lists nested too deeply") from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:  # the last three by tags such as !!int on a word
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{where}: expected YAML, got: {reason}") from None

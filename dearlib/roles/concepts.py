@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dearlib.clip.finite import check_finite
 from dearlib.errors import InputError
 from dearlib.roles.rolefile import RESIDUAL, named
 
@@ -119,6 +120,9 @@ def find_concepts(
     """
     if settings.nearest < 1:
         raise InputError(f"nearest: expected at least 1, got {settings.nearest}")
+    check_finite("embeddings [phrase, dimension]", embeddings)
+    for name, vectors in words.items():
+        check_finite(f"embeddings that describe {name} [phrase, dimension]", vectors)
     clusters = _cluster(embeddings, settings)
     centroids = _centroids(embeddings, clusters)
     candidates = list(words)

@@ -44,6 +44,7 @@ def find_roles(
     *,
     model: str,
     weights_sha256: str,
+    identity: str,
     first_layer: int,
     heads: int,
     attributes: Sequence[str],
@@ -84,6 +85,7 @@ def find_roles(
     return HeadRoles(
         model=model,
         weights_sha256=weights_sha256,
+        identity=identity,
         pool_sha256=pool_sha256(phrases),
         first_layer=first_layer,
         layers=first_layer + len(indices) // heads - 1,

@@ -46,6 +46,7 @@ class HeadRoles(BaseModel):
 
     model: str
     weights_sha256: str
+    identity: str  # of the frozen model: name, activation, preprocessing and weights
     pool_sha256: str
     first_layer: int = Field(ge=1)
     layers: int = Field(ge=1)
@@ -102,6 +103,16 @@ class HeadRoles(BaseModel):
             made, got = self.weights_sha256[:12], sha256[:12]
             raise InputError(
                 f"roles: expected a file for weights {got}…, got one for {made}… ({self.model}); run notebook 02_head_roles on these"
+            )
+        return self
+
+    def for_identity(self, identity: str) -> "HeadRoles":
+        """Itself, if it was made for this very model; otherwise raises `InputError`: one file of weights can be read as several."""
+        if identity != self.identity:
+            made, got = self.identity[:12], identity[:12]
+            raise InputError(
+                f"roles: expected a file for the model {got}…, got one for {made}… ({self.model}), the same weights with another "
+                "activation or preprocessing; run notebook 02_head_roles on this one"
             )
         return self
 

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dearlib.clip.finite import check_finite
 from dearlib.errors import InputError
 
 # Directions in which contributions are smaller than this share of their largest singular value are rounding [ours]:
@@ -48,10 +49,14 @@ def textspan(
 
     `text` holds the pool's normalised text features, `rank` how many singular directions of the (uncentred)
     contributions are kept (paper: 80 of 512). Computed in double precision.
-    Raises `InputError` for a rank, a number of steps or a number of images that cannot be.
+    Raises `InputError` for a rank, a number of steps or a number of images that cannot be, for contributions and texts of
+    unequal dimension, and for what is no number.
     """
     if contributions.ndim == 2:
         contributions = contributions[None]
+    if contributions.shape[-1] != text.shape[-1]:
+        got = f"{contributions.shape[-1]} and {text.shape[-1]}"
+        raise InputError(f"textspan: expected contributions and texts of one dimension, got {got}; take both from one model")
     return rank_phrases(*span_coordinates(contributions, text), rank, steps)
 
 
@@ -63,6 +68,8 @@ def span_coordinates(
     `span` is the largest number of directions any head has; heads with fewer have zeros in the rest. A subset of images
     (a bootstrap sample) stays in the span, so it can be cut out of the result.
     """
+    check_finite("contributions [head, picture, dimension]", contributions)
+    check_finite("texts [phrase, dimension]", text)
     x = contributions.double()
     power, basis = torch.linalg.eigh(x.mT @ x)
     kept = power > ROUNDING**2 * power[:, -1:]

@@ -77,7 +77,7 @@ def find_neighbours(
     first = next(iter(settings.values()))
     clip = load(first.clip, first.clip_weights)
     clip.model.to(fabric.device)
-    roles = HeadRoles.load(first.roles).for_weights(clip.weights_sha256)
+    roles = HeadRoles.load(first.roles).for_weights(clip.weights_sha256).for_identity(clip.identity)
     searched = gallery(first.data_root, source, roles.attributes, p.gallery)
     states = kept.of_items(trials.cache(first), clip, roles.first_layer, searched.items)
     metrics = _without_tokens(searched, F.normalize(states.features, dim=-1), p.k)
@@ -101,6 +101,7 @@ def find_neighbours(
         runs={run: plain(v) for run, v in settings.items()},
         parameters_sha256=kept.digest([params_hash(p), *(params_hash(v) for v in settings.values())]),
         weights_sha256=clip.weights_sha256,
+        identity=clip.identity,
         roles_sha256=roles.sha256,
         split_sha256={source: split_sha256(first.data_root, source)},
         wall_seconds=round(time.monotonic() - began, 1),

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pandas as pd
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dearlib.datasets.generated import note
 from dearlib.errors import InputError
@@ -37,7 +37,7 @@ class Metric(BaseModel):
     part: Literal["val", "test"]
     method: str
     seed: int | None
-    accuracy: float
+    accuracy: float = Field(ge=0, le=100)
     shots: int | None = None
     trained_on: str | None = None
 
@@ -45,7 +45,7 @@ class Metric(BaseModel):
 class RunRecord(BaseModel):
     """Everything needed to find and to repeat the runs of one group on one data set. Times are in seconds.
 
-    `runs` holds every run's settings as validated, `last` what its last epoch reported, by run and seed. `generated` is the data
+    `identity` is the frozen model's (`FrozenClip.identity`). `runs` holds every run's settings as validated, `last` what its last epoch reported, by run and seed. `generated` is the data
     root's note where its pictures only stand in for a public data set, else None. `neighbours` and `flat` belong to Figure 3: numbers
     of the gallery's pictures, and features in two dimensions.
     """
@@ -57,6 +57,7 @@ class RunRecord(BaseModel):
     runs: dict[str, dict[str, Any]]
     parameters_sha256: str
     weights_sha256: str
+    identity: str
     roles_sha256: str
     split_sha256: dict[str, str]
     commit: str
@@ -77,7 +78,7 @@ class RunRecord(BaseModel):
     def load(cls, path: Path) -> "RunRecord":
         """Reads a record, or says in one line why not."""
         try:
-            return cls.model_validate_json(path.read_text())
+            return cls.model_validate_json(path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError as error:
             raise InputError(f"{path}: expected a run record, found none; `make reproduce` makes it") from error
         except (ValidationError, UnicodeDecodeError) as error:
@@ -110,12 +111,12 @@ def load_records(paths: Iterable[Path]) -> list[RunRecord]:
 
 
 def together(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """The records themselves, if they may stand in one table: same weights and roles, and one split file per data set.
+    """The records themselves, if they may stand in one table: same weights, read as one model, same roles, one split file per data set.
 
     Raises:
         InputError: naming what differs.
     """
-    for name in ("weights_sha256", "roles_sha256"):
+    for name in ("weights_sha256", "identity", "roles_sha256"):
         seen = sorted({str(getattr(r, name)) for r in records})
         if len(seen) > 1:
             raise InputError(f"records: expected one {name}, got {', '.join(s[:12] for s in seen)}; rerun the older runs")

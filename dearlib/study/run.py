@@ -112,6 +112,7 @@ def run_group(folder: Path, name: str, group: Group, dataset: str, fabric: Fabri
         runs={run: plain(v) for run, v in settings.items()},
         parameters_sha256=kept.digest([params_hash(v) for v in settings.values()]),
         weights_sha256=ground.clip.weights_sha256,
+        identity=ground.clip.identity,
         roles_sha256=ground.roles.sha256,
         split_sha256={d: split_sha256(ground.p.data_root, d) for d in (dataset, *group.targets)},
         wall_seconds=round(time.monotonic() - began, 1),
@@ -130,7 +131,7 @@ def stand(group: Group, dataset: str, p: Variant, fabric: Fabric) -> Ground:
     clip = load(p.clip, p.clip_weights)
     check_cut(clip, p.first_layer)
     clip.model.to(fabric.device)
-    roles = HeadRoles.load(p.roles).for_weights(clip.weights_sha256)
+    roles = HeadRoles.load(p.roles).for_weights(clip.weights_sha256).for_identity(clip.identity)
     split = read_split(p.data_root, dataset)
     names: tuple[Half, ...] = ("base", "novel") if group.classes == "halves" else ("all",)
     tests: dict[Part, Split] = {(dataset, which): half(split, which) for which in names}
@@ -195,7 +196,7 @@ _DONE = TypeAdapter(Done)
 
 def _one_batch(ground: Ground, batch: Mapping[Key, Trial], settings: Mapping[str, Variant], place: Path, fabric: Fabric) -> Done:
     """Trains and tests one batch of runs, or reads what an earlier call made of the very same."""
-    depends = [ground.clip.weights_sha256, *(split_sha256(ground.p.data_root, d) for d, _ in ground.tests)]
+    depends = [ground.clip.weights_sha256, ground.clip.identity, *(split_sha256(ground.p.data_root, d) for d, _ in ground.tests)]
     for (run, _), t in batch.items():
         depends += [run, params_hash(t.p), t.roles.sha256, kept.contents(t.items), str(t.seed)]
     name = kept.digest(depends)
@@ -221,7 +222,7 @@ def _tested(ground: Ground, models: Mapping[Key, DeAR], settings: Mapping[str, V
     layers = {settings[run].first_layer for run, _ in models}
     for part, pictures in ground.pictures.items():
         texts = {j: text_prefix(ground.clip, ground.prompts[part], j) for j in layers}
-        results = evaluate_together(list(models.values()), pictures.chunks(), ground.roles.first_layer, texts, ground.labels[part])
+        results = evaluate_together(list(models.values()), pictures, texts, ground.labels[part])
         for (run, seed), result in zip(models, results, strict=True):
             method, shots = run.partition(", ")[0], settings[run].shots
             found[run, seed] += [

@@ -7,7 +7,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from dearlib.datasets.catalogue import entry
+from dearlib.datasets.catalogue import CATALOGUE, entry
 from dearlib.datasets.doctor import examine
 from dearlib.errors import InputError
 from dearlib.params.reading import load_params, profile_layers
@@ -60,8 +60,8 @@ def check_data(profile: Profile, only: str | None = None, data: Path | None = No
     first step, if they are to lie where it makes them.
     """
     root, wanted = data or profile.roles.data_root, profile.datasets(only)
-    public = [name for name in wanted if entry(name).sizes]
-    made = [name for name in wanted if not entry(name).sizes]
+    public = [name for name in wanted if entry(name).sizes or name not in CATALOGUE]  # and the user's own
+    made = [name for name in wanted if name not in public]
     if (public or data) and not root.is_dir():
         raise InputError(f"DATA: expected a folder that holds data sets, got '{root}'; correct the path, or see `make doctor`")
     states = {name: examine(root, name).state for name in public}

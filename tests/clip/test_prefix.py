@@ -122,7 +122,7 @@ def test_weights_that_are_no_numbers_give_no_features(mini, items, tmp_path) -> 
     spoiled = random_clip()
     with torch.no_grad():
         spoiled.visual.conv1.weight[0, 0, 0, 0] = torch.nan
-    with pytest.raises(InputError, match="expected finite states"):
+    with pytest.raises(InputError, match=r"states \[picture, token, dimension\]: expected finite numbers, got nan at \[0, "):
         cache.of_items(Cache(tmp_path / "cache"), spoiled, 9, items)
     assert list((tmp_path / "cache").iterdir()) == []
 

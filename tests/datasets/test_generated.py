@@ -54,6 +54,7 @@ def test_records_tables_and_figures_carry_the_note(root: Path) -> None:
         parameters={},
         parameters_sha256="p",
         weights_sha256="w",
+        identity="i",
         roles_sha256="r",
         split_sha256={},
         wall_seconds=1.0,

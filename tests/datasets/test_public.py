@@ -46,9 +46,8 @@ def one_line(error: pytest.ExceptionInfo[InputError], *words: str) -> None:
 
 
 def imagenet_names() -> tuple[str, ...]:
-    from open_clip import IMAGENET_CLASSNAMES
 
-    return tuple(IMAGENET_CLASSNAMES)
+    return tuple(imagenet_classnames())
 
 
 @pytest.fixture(scope="module")
@@ -265,3 +264,26 @@ def test_wrong_input_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_importing_the_data_sets_does_not_import_torch() -> None:
     code = "import sys, dearlib.datasets, dearlib.datasets.__main__; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_imagenet_classes_of_one_name_are_told_apart() -> None:
+    """CLIP's list has two pairs of one name, whose second class no prompt could ever win; all other names are CLIP's."""
+    ours = imagenet_classnames()
+    twice = {name for name in IMAGENET_CLASSNAMES if IMAGENET_CLASSNAMES.count(name) > 1}
+    assert twice == {"missile", "sunglasses"}
+    assert len(set(ours)) == len(ours) == 1000
+    changed = {i: name for i, name in enumerate(ours) if name != IMAGENET_CLASSNAMES[i]}
+    assert changed == {744: "projectile", 836: "sunglass"}
+    assert {IMAGENET_CLASSNAMES[i] for i in changed} == twice
+
+
+def test_lists_of_aircraft_are_read_with_a_byte_order_mark_and_name_no_variant_twice(tmp_path: Path) -> None:
+    build(tmp_path, "fgvc_aircraft")
+    plain = read_split(tmp_path, "fgvc_aircraft")
+    variants = tmp_path / "fgvc_aircraft" / "variants.txt"
+    for path in (variants, variants.with_name("images_variant_train.txt")):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_split(tmp_path, "fgvc_aircraft") == plain
+    variants.write_text(variants.read_text(encoding="utf-8-sig") + "MD-11\n")
+    with pytest.raises(InputError, match=r"variants\.txt: expected every variant once, got 'MD-11' again"):
+        read_split(tmp_path, "fgvc_aircraft")

@@ -1,6 +1,7 @@
 """DeAR against a plain form that cuts nothing and loops over heads, and the facts that its masks promise. All in float64."""
 
 import math
+from dataclasses import replace
 
 import open_clip
 import pytest
@@ -12,6 +13,7 @@ from dearlib.clip.attention import masked_layer, reference
 from dearlib.clip.cut import image_prefix, text_prefix
 from dearlib.clip.loading import FrozenClip, random_clip
 from dearlib.errors import InputError
+from dearlib.files import read_tensors, write_tensors
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.fusion import ImageFeatures
 from dearlib.methods.losses import losses
@@ -274,3 +276,32 @@ def test_roles_of_other_weights_are_refused(clip, roles) -> None:
     other = roles.model_copy(update={"weights_sha256": "1" * 64})
     with pytest.raises(InputError, match="roles"):
         build(clip, other)
+
+
+def test_one_weights_file_read_as_another_model_is_refused(clip, roles, tmp_path) -> None:
+    """The same weights, pictures prepared in another way: neither its roles nor its tokens are this model's."""
+    other = replace(clip, preprocess=replace(clip.preprocess, resize_mode="squash"))
+    assert other.weights_sha256 == clip.weights_sha256
+    with pytest.raises(InputError, match="another activation or preprocessing") as error:
+        build(other, roles)
+    assert "\n" not in str(error.value)
+    build(clip, roles).save(tmp_path / "tokens.safetensors")
+    with pytest.raises(InputError, match="expected identity"):
+        DeAR.load(tmp_path / "tokens.safetensors", other, roles.model_copy(update={"identity": other.identity}))
+
+
+def test_a_file_that_holds_no_trained_part_is_one_line(clip, roles, tmp_path) -> None:
+    """Its notes are right, its tensors or its settings are not."""
+    build(clip, roles).save(tmp_path / "whole.safetensors")
+    tensors, notes = read_tensors(tmp_path / "whole.safetensors")
+    spoiled = [
+        ({k: v for k, v in tensors.items() if k != "fusion"}, notes),
+        (tensors | {"fusion": torch.zeros(2)}, notes),
+        (tensors, {k: v for k, v in notes.items() if k != "settings"}),
+        (tensors, notes | {"settings": {"depth": 3}}),
+    ]
+    for number, (held, said) in enumerate(spoiled):
+        write_tensors(tmp_path / f"{number}.safetensors", held, said)
+        with pytest.raises(InputError, match=r"expected the trained part of a DeAR") as error:
+            DeAR.load(tmp_path / f"{number}.safetensors", clip, roles)
+        assert "\n" not in str(error.value)

@@ -47,7 +47,16 @@ def role_maps(draw: st.DrawFn, clip: FrozenClip, first_layer: int) -> HeadRoles:
     entries = tuple(HeadRole(layer=n, head=h, role=r, concept=c, **told) for (n, h), (r, c) in zip(places, chosen, strict=True))
     shape = {"first_layer": first_layer, "layers": DEPTH, "heads": clip.heads}
     names = {"attributes": ATTRIBUTES, "concepts": (*ATTRIBUTES, "number")}
-    return HeadRoles(model=clip.name, weights_sha256="0" * 64, pool_sha256="0" * 64, settings={}, entries=entries, **shape, **names)
+    return HeadRoles(
+        model=clip.name,
+        weights_sha256="0" * 64,
+        identity=clip.identity,
+        pool_sha256="0" * 64,
+        settings={},
+        entries=entries,
+        **shape,
+        **names,
+    )
 
 
 def plain_image(model: DeAR, states: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dearlib.errors import InputError
@@ -14,6 +14,50 @@ from dearlib.params import schemas as params
 ROOT = Path(__file__).parents[2]
 MINI = ROOT / "params" / "mini"
 TRAINING = MINI / "05_training.yaml"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "params").glob("*/*.yaml")), ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_readers_of_yaml_1_1_and_1_2_read_the_same(path: Path) -> None:
+    """papermill's reader among them: it takes 1e-3 for a word, and `no`, 012 and 1:30 for what nobody meant."""
+    assert yaml.safe_load(path.read_text(encoding="utf-8")) == yaml12.read_yaml(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_bytes(b"\xef\xbb\xbf" + TRAINING.read_bytes())
+    assert reading.load_params("05_training", tmp_path / "p.yaml") == reading.load_params("05_training", TRAINING)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.one_of(st.text(max_size=60), st.text("abn:[]{}!&*?-|>#'\"\n 10e.~,", max_size=60)))
+def test_any_text_is_parameters_or_one_line(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz.yaml"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    with pytest.raises(InputError) as caught:  # no text of sixty letters has a run's thirty keys
+        reading.load_params("05_training", path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.sampled_from(["cpu", "2 x cuda", "objects", "1e3"])
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=4), inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(key=st.sampled_from(sorted(params.MODELS["05_training"].model_fields)), value=VALUES)
+def test_any_value_of_any_key_is_kept_as_it_is_or_one_line(key: str, value: object) -> None:
+    before = params.plain(reading.load_params("05_training", TRAINING))
+    try:
+        after = params.plain(reading.load_values("05_training", {**before, key: value}))
+    except InputError as error:
+        told = str(error).splitlines()
+    else:
+        told = ["kept"]
+        assert {k: v for k, v in after.items() if v != before[k]}.keys() <= {key, "per_dataset", *(after if key == "per_dataset" else ())}
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("notebook", params.MODELS)
@@ -70,6 +114,15 @@ def test_a_mistake_is_one_line_with_file_key_expected_and_got(override: dict[str
         ("a: [1", "in line 1"),
         ("a: 1\na: 2", "key a is given twice in line 1"),
         ("a: \x00", "expected YAML"),
+        ("a: &x [1]\nb: *x", "an alias; write the value out in line 2"),
+        ("a: &x [*x]", "an alias"),
+        ("a: !!int word", "expected YAML"),
+        ("a: !!timestamp 2026-99-99", "expected YAML"),
+        ("a: " + "1" * 5000, "expected YAML"),
+        ("a: " + "[" * 5000, "nested too deeply"),
+        ("? [1]\n: 2", "a key that is no word"),
+        ("a: {1: b}", "a key that is no word, 1 in line 1"),
+        ("a: !!python/object:os.system 1", "could not determine a constructor"),
     ],
 )
 def test_a_file_that_is_no_parameter_file(tmp_path: Path, text: str, line: str) -> None:

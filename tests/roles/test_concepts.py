@@ -111,3 +111,11 @@ def test_the_attribute_worlds_pool() -> None:
         right[truth].append(found.names[i] == truth)
     assert sum(map(sum, right.values())) / len(pool) >= 0.9
     assert all(sum(right[name]) / len(right[name]) >= 0.8 for name in CORE_ATTRIBUTES)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_embedding_that_is_no_number_is_one_line(value: float) -> None:
+    embeddings = torch.nn.functional.normalize(torch.randn(40, 12, generator=torch.Generator().manual_seed(0)), dim=1)
+    embeddings[17, 3] = value
+    with pytest.raises(InputError, match=rf"embeddings .*expected finite numbers, got {value} at \[17, 3\]"):
+        find_concepts(embeddings, torch.eye(2, 12), ConceptSettings(vocabulary=("color", "shape")))

@@ -27,6 +27,7 @@ def _roles(**changes: object) -> HeadRoles:
     options = {
         "model": "toy",
         "weights_sha256": "a" * 64,
+        "identity": "b" * 64,
         "first_layer": 2,
         "heads": 2,
         "attributes": ("color", "shape"),

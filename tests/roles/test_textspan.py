@@ -116,3 +116,19 @@ def test_bad_input_is_one_line(rank: int, steps: int, images: int) -> None:
     data, text = _random(7)
     with pytest.raises(InputError, match=r"expected .* got"):
         textspan(data[:, :images], text, rank, steps)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("which", ["contributions", "texts"])
+def test_one_number_that_is_none_is_one_line(value: float, which: str) -> None:
+    draw = torch.Generator().manual_seed(0)
+    contributions, text = torch.randn(2, 9, 5, generator=draw), torch.randn(7, 5, generator=draw)
+    (contributions[1, 4] if which == "contributions" else text[6])[2] = value
+    with pytest.raises(InputError, match=f"{which}.*expected finite numbers, got {value} at") as error:
+        textspan(contributions, text, 3, 2)
+    assert "\n" not in str(error.value)
+
+
+def test_contributions_and_texts_of_two_models_are_one_line() -> None:
+    with pytest.raises(InputError, match="one dimension, got 5 and 6"):
+        textspan.__wrapped__(torch.ones(2, 9, 5), torch.ones(7, 6), 3, 2)  # as a user calls it, without the tests' shape checks

@@ -20,6 +20,7 @@ def record(dataset: str, metrics: list[tuple[str, str, int | None, float]], **ch
         "parameters": {"dataset": dataset},
         "parameters_sha256": "p",
         "weights_sha256": "w" * 64,
+        "identity": "i" * 64,
         "roles_sha256": "r" * 64,
         "split_sha256": {dataset: "s" * 64},
         "wall_seconds": 1.0,
@@ -90,7 +91,7 @@ def test_records_round_trip(records, tmp_path) -> None:
 
 
 def test_records_that_do_not_belong_together(records, tmp_path) -> None:
-    changed = {"weights_sha256": "v" * 64, "roles_sha256": "q" * 64, "split_sha256": {"cups": "t" * 64}}
+    changed = {"weights_sha256": "v" * 64, "identity": "j" * 64, "roles_sha256": "q" * 64, "split_sha256": {"cups": "t" * 64}}
     records[0].save(tmp_path / "a.json")
     for name, value in changed.items():
         records[1].model_copy(update={name: value}).save(tmp_path / "b.json")

@@ -67,13 +67,13 @@ def beside(table: int, shown: pd.DataFrame, datasets: Sequence[str]) -> pd.DataF
     """`shown`, a table of ours as people read it, with the rows that the paper reports for the same data sets below, marked.
 
     Its columns say what is looked up: 'Base', 'Novel', 'HM' or the names of data sets, by 'Method' and, where there is
-    one, 'Data set'. The paper's averages stand beside ours only if `datasets` are all that it averages over; data sets that
-    the paper does not have leave `shown` as it is.
+    one, 'Data set'. The paper's averages stand beside ours only if `datasets` are all that it averages over and no others; data
+    sets that the paper does not have get no row.
     """
     cells = reported(table)
     over = cells if table in (2, 3, 4) else reported(2)
     here = {NAMES[name]: name for name in datasets if name in NAMES}
-    if set(over[over["role"] == "target"]["dataset"]) <= set(here):
+    if len(here) == len(datasets) and set(over[over["role"] == "target"]["dataset"]) <= set(here):
         here["average"] = "average"
     cells = cells[cells["dataset"].isin(list(here))].assign(dataset=lambda c: c["dataset"].map(here))
     if cells.empty:
