@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from dearlib.errors import InputError
 from dearlib.files import write_text
 
 
-def draw_pictures(data_root: Path, dataset: str, part: Literal["train", "val"], count: int, seed: int) -> list[Item]:
+def draw_pictures(data_root: Path, dataset: str, part: str, count: int, seed: int) -> list[Item]:
     """`count` pictures of a part of a data set without replacement, or all of them where it has fewer.
 
     Raises `InputError` for a part without pictures, or for test pictures: a role read from those would have seen the answers.

@@ -116,12 +116,25 @@ def resampled_means(
     return change.nanmean(dim=-1), sums / counts
 
 
+def own_less_other(
+    means: Float[Tensor, "factor"], samples: Float[Tensor, "resample factor"], own: int
+) -> tuple[int, float, tuple[float, float]]:
+    """Which other factor falls most, the own factor's change less that one's, and the difference's 95 % interval.
+
+    The largest other is taken anew in every resample, so it is not the one that happened to fall most here.
+    """
+    rest = [f for f in range(len(means)) if f != own]
+    most = rest[int(means[rest].argmin())]
+    low, high = np.quantile((samples[:, own] - samples[:, rest].min(dim=1).values).numpy(), [0.025, 0.975])
+    return most, float(means[own] - means[most]), (float(low), float(high))
+
+
 def confirmation(changes: Sequence[Reading], roles: HeadRoles, factors: Sequence[str], resamples: int, seed: int) -> pd.DataFrame:
     """Is a head's own factor what its ablation costs most? A row per attribute head.
 
     `own`, `largest_other`: changes of mean margin (negative: it falls), `other` the factor that falls most beside the own one;
     `difference` = own - largest other with its 95 % interval over pictures. `confirmed`: the whole interval lies below zero, so
-    the own factor falls more than any other. The largest other is taken anew in every resample.
+    the own factor falls more than any other.
     """
     rows = []
     means, samples = resampled_means(torch.stack([c.margin for c in changes]), resamples, seed)
@@ -130,13 +143,10 @@ def confirmation(changes: Sequence[Reading], roles: HeadRoles, factors: Sequence
         if e.role != "attribute" or e.concept not in factors:
             continue
         own = list(factors).index(e.concept)
-        rest = [f for f in range(len(factors)) if f != own]
-        most = rest[int(means[i, rest].argmin())]
-        differences = samples[:, i, own] - samples[:, i][:, rest].min(dim=1).values
-        low, high = np.quantile(differences.numpy(), [0.025, 0.975])
+        most, difference, (low, high) = own_less_other(means[i], samples[:, i], own)
         rows.append({"layer": e.layer, "head": e.head, "attribute": e.concept, "own": float(means[i, own]), "other": factors[most],
-                     "largest_other": float(means[i, most]), "difference": float(means[i, own] - means[i, most]), "low": low,
-                     "high": high, "accuracy": float(accuracy[i, own]), "confirmed": bool(high < 0)})  # fmt: skip
+                     "largest_other": float(means[i, most]), "difference": difference, "low": low,
+                     "high": high, "accuracy": float(accuracy[i, own]), "confirmed": high < 0})  # fmt: skip
     columns = ["layer", "head", "attribute", "own", "other", "largest_other", "difference", "low", "high", "accuracy", "confirmed"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -176,8 +186,8 @@ def factor_losses(
 def random_groups(
     scenes: Scenes, answers: Sequence[Tensor], scale: float, size: int, draws: int, seed: int
 ) -> Float[Tensor, "draw factor"]:
-    """Changes of mean accuracy when as many heads, drawn at random from the same layers, are ablated: the fair comparison."""
+    """Changes of mean margin when as many heads, drawn at random from the same layers, are ablated: the fair comparison."""
     layers, heads = scenes.heads.shape[1:3]
     generator = torch.Generator().manual_seed(seed)
     sets = [(torch.randperm(layers * heads, generator=generator) < size).view(layers, heads) for _ in range(draws)]
-    return torch.stack([ablated(scenes, answers, scale, chosen).accuracy.nanmean(dim=-1) for chosen in sets])
+    return torch.stack([ablated(scenes, answers, scale, chosen).margin.nanmean(dim=-1) for chosen in sets])

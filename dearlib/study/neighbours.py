@@ -89,7 +89,7 @@ def find_neighbours(
             path = p.runs_root / f"source-{source}" / f"tokens-{run}-seed{seed}.safetensors"
             if not path.is_file():
                 raise InputError(f"{path}: expected the trained tokens of {run}, got none; run the group `source` first")
-            features = retrieval.features_by_token(DeAR.load(path, clip, roles).to(fabric.device), states.chunks())
+            features = retrieval.features_by_token(DeAR.load(path, clip, roles).to(fabric.device), states)
             metrics += _precisions(searched, features, p.k, seed, "" if run == next(iter(settings)) else f", {run}")
             if seed == v.seeds[0]:
                 neighbours |= {f"{name}, {run}": tuple(retrieval.nearest(f, p.shown)[query].tolist()) for name, f in features.items()}

@@ -151,6 +151,16 @@ def test_thresholds_must_be_in_order() -> None:
         reading.load_params("02_head_roles", MINI / "02_head_roles.yaml", {"low": "0.5", "high": "0.5"})
 
 
+@pytest.mark.parametrize("text", ["null", '"null"', "~"])
+def test_the_rule_null_may_be_written_as_yamls_null(text: str) -> None:
+    assert reading.load_params("02_head_roles", MINI / "02_head_roles.yaml", {"rule": text}).rule == "null"
+
+
+def test_roles_are_never_read_from_test_pictures() -> None:
+    with pytest.raises(InputError, match="part: expected 'train' or 'val', got 'test'"):
+        reading.load_params("02_head_roles", MINI / "02_head_roles.yaml", {"part": "test"})
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_way_python_writes_a_float_is_read_as_that_float(x: float) -> None:
     assert yaml12.parse(repr(x), "") == x

@@ -85,9 +85,10 @@ def test_the_other_figures_draw(tmp_path: Path, roles: HeadRoles) -> None:
     plots.contribution_map(next(draw), rng.normal(size=(3, 5)), 1, "share")
     plots.stacked_parts(next(draw), {"a": rng.random(3), "b": rng.random(3)}, "length")
     plots.entropy_map(next(draw), roles)
-    plots.cluster_scatter(next(draw), rng.random((6, 2)), np.array([0, 0, 1, 1, -1, -1]), ["color", "shape"])
-    plots.concept_bars(next(draw), {"color": 0.75, "shape": 0.25, "size": 0.0}, "L9 H0")
-    plots.entropy_intervals(next(draw), roles, rng.random(20))
+    assigned = np.array([0, 0, 1, 1, 0, 1])
+    plots.cluster_scatter(next(draw), rng.random((6, 2)), np.array([0, 0, 1, 1, -1, -1]), assigned, ["color", "shape"])
+    plots.concept_bars(next(draw), {"L9 H0": {"color": 0.75, "shape": 0.25, "size": 0.0}, "L9 H1": {"size": 1.0}})
+    plots.role_map(next(draw), roles, legend=False)
     plots.role_counts(next(draw), [0.1, 0.2], {"attribute": [1, 2], "mixed": [3, 2]}, 0.15, "low")
     plots.token_flow(next(draw), np.ones((8, 8), dtype=bool), 3, roles.attributes, "#0072B2")
     plots.loss_curve(next(draw), [[{"loss": 2.0}, {"loss": 1.0}], [{"loss": 3.0}, {"loss": 1.0}]], "loss", "loss")
@@ -97,9 +98,38 @@ def test_the_other_figures_draw(tmp_path: Path, roles: HeadRoles) -> None:
     assert (tmp_path / "all.svg").stat().st_size > 10_000
 
 
-def test_intervals_without_a_null(roles: HeadRoles) -> None:
+def test_a_concept_has_one_colour_everywhere_and_no_roles() -> None:
+    few, many = plots.concept_colors(["color", "light"]), plots.concept_colors(["animal", "color", "color 2", "light", "none"])
+    assert few["color"] == many["color"] == many["color 2"]
+    assert len(set(many.values())) == 4
+    assert not set(many.values()) & set(plots.ROLE_COLORS.values())
+
+
+def test_bars_of_several_heads_share_one_axis_and_fill_it() -> None:
     _, ax = plots.figure()
-    assert "shuffled" not in "".join(t.get_text() for t in plots.entropy_intervals(ax, roles, np.empty(0)).get_legend().get_texts())
+    plots.concept_bars(ax, {"a": {"color": 0.75, "size": 0.25}, "b": {"size": 1.0}})
+    ends = {round(patch.get_y()): patch.get_x() + patch.get_width() for patch in ax.patches}
+    assert ends == pytest.approx({0: 1.0, 1: 1.0})
+
+
+def test_evidence_marks_specialised_heads_filled_where_ablation_confirms(roles: HeadRoles) -> None:
+    table = pd.DataFrame({"layer": [9, 9, 9], "head": [0, 1, 2], "concept": ["color", "shape", "shape"], "entropy": [0.1, 0.2, 2.0],
+                          "null_5": 1.0, "null_50": 1.5, "role_null": ["attribute", "attribute", "generalization"],
+                          "confirmed": [True, False, None]})  # fmt: skip
+    _, ax = plots.figure()
+    plots.entropy_evidence(ax, table, {(9, h): (0.0, 2.1) for h in range(3)}, "null")
+    squares = [line for line in ax.lines if line.get_marker() == "s"]
+    assert [line.get_markerfacecolor() for line in squares] == [plots.concept_colors(["color"])["color"], "none"]
+    assert min(t.get_fontsize() for t in ax.get_xticklabels()) >= 7
+
+
+def test_confirmation_forest_fills_what_is_confirmed() -> None:
+    table = pd.DataFrame({"layer": 9, "head": [0, 1], "attribute": ["color", "shape"], "difference": [-1.0, 0.1], "low": [-1.2, -0.1],
+                          "high": [-0.8, 0.3], "confirmed": [True, False]})  # fmt: skip
+    _, ax = plots.figure()
+    plots.confirmation_forest(ax, table)
+    points = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [line.get_markerfacecolor() == "white" for line in points] == [False, True]
 
 
 def test_difference_map_marks_what_fails_and_dots_what_passes() -> None:

@@ -73,6 +73,32 @@ def test_a_head_of_few_dimensions_has_a_short_list() -> None:
     torch.testing.assert_close(result.variance.sum(dim=1), torch.ones(HEADS, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**31), true=st.integers(2, 6), more=st.integers(0, D - 6))
+def test_a_rank_above_the_true_one_changes_nothing(seed: int, true: int, more: int) -> None:
+    """Contributions of `true` dimensions in float32, so that rounding fills the others: `rank` may ask for them, it gets none."""
+    data, text = _random(seed)
+    mix = torch.randn(true, D, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
+    thin = (data[..., :true] @ mix).float()
+    exact, asked = textspan(thin, text.float(), true, 8), textspan(thin, text.float(), true + more, 8)
+    assert torch.equal(exact.indices, asked.indices)
+    torch.testing.assert_close(exact.variance, asked.variance)
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=10, deadline=None)
+def test_zero_and_duplicate_dimensions_change_nothing(seed: int) -> None:
+    """A dimension in which nothing lies, and one told twice with half of its power in each, carry no news."""
+    data, text = _random(seed)
+    plain = textspan(data, text, D, 7)
+    zeros = torch.zeros(1, dtype=torch.float64)
+    wide, wide_text = torch.cat([data, zeros.expand(HEADS, IMAGES, 3)], dim=2), torch.cat([text, zeros.expand(PHRASES, 3)], dim=1)
+    twice = [torch.cat([x[..., :1] / 2**0.5, x[..., :1] / 2**0.5, x[..., 1:]], dim=-1) for x in (data, text)]
+    for other in (textspan(wide, wide_text, D + 3, 7), textspan(*twice, D + 1, 7)):
+        assert torch.equal(other.indices, plain.indices)
+        torch.testing.assert_close(other.variance, plain.variance)
+
+
 def test_a_head_that_does_not_vary_has_no_phrases() -> None:
     data, text = _random(3)
     data[1] = data[1, :1]
