@@ -43,7 +43,7 @@ import torch
 
 from dearlib import plots
 from dearlib.bench import meters, ways
-from dearlib.bench.cost import BYTES, Shape, Sizes, Work, layers_gflop, group_work
+from dearlib.bench.cost import BYTES, Shape, Sizes, Work, group_work, layers_gflop
 from dearlib.clip.cut import frozen_features, image_prefix
 from dearlib.clip.loading import load
 from dearlib.datasets import classnames, entry, read_split

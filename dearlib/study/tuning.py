@@ -145,4 +145,3 @@ def _run(plan: Plan, start: Training, belongs: dict[str, str], out: Path, cores:
 def _name(row: dict[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
     """A row's identity; numbers as a CSV gives them back."""
     return tuple(f"{v:g}" if isinstance(v := row[c], float | int) else str(v) for c in columns)
-

@@ -121,9 +121,22 @@ def doctor(
     fetch: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Download what torchvision can.")] = None,
 ) -> None:
     """Say which public data sets lie whole under a folder, and where to get the others."""
-    from dearlib.datasets.doctor import report
+    from dearlib.datasets.commands import print_reports
 
-    raise typer.Exit(report(data, needs=needs, open_all=open_all, fetch=fetch or []))
+    raise typer.Exit(print_reports(data, needs or [], open_all, fetch or []))
+
+
+@app.command()
+def sample(
+    split: Annotated[Path, typer.Argument(metavar="SPLIT.json", help="A split file of the community's layout.")],
+    shots: Annotated[int, typer.Option(help="Pictures a class.")],
+    seed: Annotated[int, typer.Option(help="1, 2 and 3 are the community's.")],
+    classes: Annotated[Classes, typer.Option(help="Drawn from all, then kept.")] = Classes.all,
+) -> None:
+    """Print a few-shot sample, as published: training paths, one a line, in order."""
+    from dearlib.datasets.commands import print_sample
+
+    raise typer.Exit(print_sample(split, shots, seed, classes.value))
 
 
 @app.command()
@@ -146,11 +159,15 @@ def tune(profile: Profile = "mini", cores: Cores = 0) -> None:
 
 
 @app.command()
-def bench() -> None:
-    """Time training at the paper's size beside the plain way, into figures/<hardware>/bench.csv."""
-    from dearlib.bench.measure import measure
+def bench(
+    model: Annotated[str, typer.Option(help="An open_clip model; its weights are random.")] = "ViT-B-16",
+    repeats: Annotated[int, typer.Option(min=1)] = 5,
+    figures: Annotated[Path, typer.Option(help="Goes to FIGURES/<hardware>/bench.csv.")] = Path("figures"),
+) -> None:
+    """Time training at the paper's size beside the plain way."""
+    from dearlib.bench.command import bench as measure
 
-    raise typer.Exit(measure())
+    raise typer.Exit(measure(model, repeats, figures))
 
 
 if __name__ == "__main__":

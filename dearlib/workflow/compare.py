@@ -156,4 +156,3 @@ def _read(path: Path, columns: list[str]) -> pd.DataFrame:
     if missing or table.empty:
         raise InputError(f"{path}: expected columns {columns}, got without {sorted(missing)}, {len(table)} rows; run `make reproduce`")
     return table
-

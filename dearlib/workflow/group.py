@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dearlib.params.reading import load_params, repository
+from dearlib.params.schemas import AttributeRetrieval
 from dearlib.params.study import read_study, run_settings
 from dearlib.params.yaml12 import parse
 from dearlib.study.neighbours import find_neighbours
@@ -31,6 +32,7 @@ def make_record(profile: str, group: str, dataset: str, overrides: Sequence[str]
     device = fabric(first.device, first.precision)
     if group == RETRIEVAL:
         p = load_params("11_attribute_retrieval", folder / "11_attribute_retrieval.yaml")
+        assert isinstance(p, AttributeRetrieval)
         record = find_neighbours(folder, asked, p, device, given)
         record.save(p.runs_root / f"{RETRIEVAL}-{dataset}" / "record.json")
     else:

@@ -124,4 +124,3 @@ def summary(profile: str, complete: bool, only: str | None = None) -> str:
     shown = figures / f"{only or 'table2'}.md"
     table = f"{shown.read_text(encoding='utf-8')}\n" if shown.exists() else ""
     return f"\n{table}{places}"
-

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dearlib.bench import meters, ways
-from dearlib.bench.cost import Shape, Sizes, Work, layers_gflop, group_work
+from dearlib.bench.cost import Shape, Sizes, Work, group_work, layers_gflop
 from dearlib.clip.cut import frozen_features, image_prefix
 from dearlib.clip.loading import MINI
 from dearlib.params.schemas import Variant
