@@ -12,7 +12,7 @@ from pathlib import Path
 from dearlib.datasets.catalogue import GENERATED, entry
 from dearlib.params.reading import PROFILE as SHARED, merged, profile_layers
 from dearlib.params.schemas import Variant
-from dearlib.study.plan import MADE_OF, read_plan
+from dearlib.study.plan import MADE_OF, RETRIEVAL, SOURCE, read_plan
 from dearlib.workflow.sources import sources
 
 PROFILE = config.get("profile", "mini")
@@ -27,7 +27,7 @@ GROUPS = PLAN.study.groups
 # Role files that runs ask for beside the one that was found; 02 makes them as well.
 ASKED = sorted({run["roles"] for group in GROUPS.values() for run in group.runs.values() if "roles" in run} - {ROLES})
 FROM = " -p " + shlex.quote(f"data_root={json.dumps(GIVEN)}") if GIVEN else ""
-PYTHON = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 dearlib"
+PYTHON = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m dearlib.workflow.commands"
 GPUS = SETTINGS["processes"] if SETTINGS["device"] == "cuda" else 0
 TABLES = {name: [f"{FIGURES}/{name}{end}" for end in (".csv", ".md", ".tex", ".json")] for name in MADE_OF if not name.startswith("figure")}
 PICTURES = {name: [f"{FIGURES}/{name}{end}" for end in (".svg", ".png", ".json")] for name in MADE_OF if name.startswith("figure")}
@@ -58,12 +58,14 @@ def split(dataset):
 
 def records(name):
     """The records that a table or figure is drawn from."""
-    return [str(PLAN.record(group, d)) for group in MADE_OF[name].groups if group in GROUPS for d in GROUPS[group].datasets]
+    there = [group for group in MADE_OF[name].groups if group in GROUPS or (group == RETRIEVAL and SOURCE in GROUPS)]
+    return [str(PLAN.record(group, d)) for group in there for d in PLAN.group(group).datasets]
 
 
 def reads(name):
     """The data sets whose pictures a drawing notebook opens."""
-    return {"08_domain_generalization": PLAN.shifted, "11_attribute_retrieval": PLAN.source}.get(name, ())
+    home = (SETTINGS["dataset"],)
+    return {"04_dear_model": home, "08_domain_generalization": (*home, *PLAN.shifted), "11_attribute_retrieval": (PLAN.source,)}.get(name, ())
 
 
 def reported(files):
@@ -162,12 +164,27 @@ rule run:
         f"{PYTHON} run {PROFILE} {{wildcards.group}} {{wildcards.dataset}}{FROM}"
 
 
+rule neighbours:
+    message: "whose neighbours the tokens of {wildcards.dataset} find"
+    input:
+        params=parameters("11_attribute_retrieval"),
+        modules=modules("dearlib/study/neighbours.py"),
+        weights=WEIGHTS,
+        models=f"{RUNS}/{SOURCE}-{{dataset}}/record.json",
+    output:
+        f"{RUNS}/{RETRIEVAL}-{{dataset}}/record.json",
+    resources:
+        gpu=GPUS,
+    shell:
+        f"{PYTHON} run {PROFILE} {RETRIEVAL} {{wildcards.dataset}}{FROM}"
+
+
 # Records lie beside the tables that are drawn from them: who has the tables can draw them anew.
 rule publish:
     localrule: True
     message: "the record of {wildcards.group} on {wildcards.dataset}"
     wildcard_constraints:
-        group="|".join(GROUPS),
+        group="|".join([*GROUPS, RETRIEVAL]),
     input:
         f"{RUNS}/{{group}}-{{dataset}}/record.json",
     output:

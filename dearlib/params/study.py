@@ -35,10 +35,11 @@ class Group(BaseModel):
 
 
 class Study(BaseModel):
-    """All groups of a profile."""
+    """All groups of a profile; `sets` names lists of data sets that several groups have."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    sets: dict[Name, Datasets] = {}
     groups: Annotated[dict[Name, Group], Field(min_length=1)]
 
 
@@ -48,7 +49,7 @@ def read_study(folder: Path) -> Study:
     Raises `InputError` in one line: a key that no group has, a run whose settings cannot be.
     """
     path = folder / STUDY
-    values = read_yaml(path)
+    values = _with_sets(read_yaml(path))
     try:
         study = Study.model_validate_json(json.dumps(values))
     except ValidationError as error:
@@ -57,6 +58,17 @@ def read_study(folder: Path) -> Study:
         for run in group.runs:
             run_settings(folder, group, run, group.datasets[0], where=f"{path}: {name}")
     return study
+
+
+def _with_sets(values: dict[str, Any]) -> dict[str, Any]:
+    """The name of a set among a group's data sets stands for the set; whatever is wrong is left for the schema to tell."""
+    sets, groups = values.get("sets", {}), values.get("groups")
+    if isinstance(sets, dict) and isinstance(groups, dict):
+        for group in groups.values():
+            for key in ("datasets", "targets"):
+                if isinstance(group, dict) and isinstance(named := group.get(key), list):
+                    group[key] = [name for one in named for name in (sets.get(one, [one]) if isinstance(one, str) else [one])]
+    return values
 
 
 def run_settings(

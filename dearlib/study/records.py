@@ -45,9 +45,9 @@ class Metric(BaseModel):
 class RunRecord(BaseModel):
     """Everything needed to find and to repeat the runs of one group on one data set. Times are in seconds.
 
-    `identity` is the frozen model's (`FrozenClip.identity`). `runs` holds every run's settings as validated, `last` what its last epoch reported, by run and seed. `generated` is the data
-    root's note where its pictures only stand in for a public data set, else None. `neighbours` and `flat` belong to Figure 3: numbers
-    of the gallery's pictures, and features in two dimensions.
+    `identity` is the frozen model's (`FrozenClip.identity`). `runs` holds every run's settings as validated, `last` what its last epoch
+    reported, by run and seed. `generated` is the data root's note where its pictures only stand in for a public data set, else None.
+    `neighbours` and `flat` belong to Figure 3: numbers of the gallery's pictures, and features in two dimensions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -6,6 +6,7 @@ that `dearlib --help` answers at once.
 
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="DeAR: roles of attention heads, masks, training, tables.",
 )
+
+
+class Classes(StrEnum):
+    """Which classes of a data set."""
+
+    all = "all"
+    base = "base"
+    novel = "novel"
+
 
 Profile = Annotated[str, typer.Option(help="Folder of params/.")]
 Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Data root, in place of the profile's.")]
@@ -143,11 +153,15 @@ def sample(
 def world(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The data root: one folder for each data set.")],
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Of these alone; all if left out.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="That render at once.")] = 1,
 ) -> None:
-    """Render the data sets of the Attribute World."""
+    """Render the data sets of the Attribute World that are not there yet."""
+    from dearlib.datasets.world import sets
     from dearlib.datasets.world.writing import write_all
 
-    raise typer.Exit(write_all(out, only))
+    names = only or list(sets.NAMES)
+    written = write_all(out, names, processes)
+    print(f"{out}: {len(names)} data sets, {written} written now, {len(names) - written} there already")
 
 
 @app.command()
