@@ -9,6 +9,7 @@ import csv
 import io
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def table(clip: FrozenClip) -> str:
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(["target", "strength", "zero_shot"])
     for name, target in tqdm(TARGETS.items(), desc="strengths"):
-        found = search(lambda strength, of=target: zero_shot(clip, of, strength), LEAST)
+        found = search(partial(zero_shot, clip, target), LEAST)
         rows.writerows([name, strength, f"{found[strength]:.2f}"] for strength in sorted(found))
     return out.getvalue()
 

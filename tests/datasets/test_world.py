@@ -2,7 +2,6 @@
 
 import errno
 import json
-import time
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -73,15 +72,6 @@ def test_captions_and_the_phrase_pool_speak_of_the_factors() -> None:
     pool = vocabulary.phrase_pool()
     assert len(pool) == len(set(pool)) >= 300
     assert len({concept for _, concept in pool}) >= 8
-
-
-def test_rendering_is_fast_enough() -> None:
-    """At least 300 images a second of one core's time."""
-    scene("speed", 0, 0)
-    start = time.process_time()
-    for i in range(60):
-        scene("speed", 0, i)
-    assert 60 / (time.process_time() - start) > 300
 
 
 def test_sets_are_what_the_protocol_needs() -> None:

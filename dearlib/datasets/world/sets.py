@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from dearlib.datasets.splits import PARTS
 from dearlib.datasets.world import vocabulary
@@ -101,7 +100,7 @@ def planned(name: str) -> Iterator[Planned]:
 def count(name: str) -> int:
     """How many images `pictures` yields."""
     if name == DIGITS:
-        return len(load_digits().target)
+        return len(_handwritten()[1])
     how = SETS[name]
     return len(CLASSES[how.classes]) * (how.train + how.val + how.test)
 
@@ -114,7 +113,7 @@ def draw(plan: Planned) -> Picture:
 
 def _digits() -> Iterator[Picture]:
     """Scikit-learn's 8×8 handwritten digits, enlarged by bicubic interpolation, grey to RGB, split by a fixed seed."""
-    images, target = load_digits(return_X_y=True)
+    images, target = _handwritten()
     ends = {"train": (0, DIGITS_TRAIN), "val": (DIGITS_TRAIN, DIGITS_TRAIN + DIGITS_VAL), "test": (DIGITS_TRAIN + DIGITS_VAL, None)}
     orders = [np.random.default_rng([SEED, label]).permutation(np.flatnonzero(target == label)) for label in range(10)]
     for part in PARTS:
@@ -123,6 +122,13 @@ def _digits() -> Iterator[Picture]:
                 small = Image.fromarray((images[i].reshape(8, 8) * (255 / 16)).round().astype(np.uint8))
                 big = small.resize((SIDE, SIDE), Image.Resampling.BICUBIC).convert("RGB")
                 yield Picture(part, label, vocabulary.NUMBERS[label], _png(big), None)
+
+
+def _handwritten() -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.datasets import load_digits  # here, because processes that draw do without it and start sooner
+
+    images, target = load_digits(return_X_y=True)
+    return images, target
 
 
 def _png(image: Image.Image) -> bytes:

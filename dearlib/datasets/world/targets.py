@@ -68,10 +68,10 @@ def strongest(zero_shot: Mapping[float, float], least: float) -> float:
 
 def measured() -> dict[str, dict[float, float]]:
     """Strength → zero-shot accuracy in percent, for each target as far as the search went."""
-    with (files("dearlib.datasets.world") / "strengths.csv").open(encoding="utf-8", newline="") as file:
-        found: dict[str, dict[float, float]] = {}
-        for row in csv.DictReader(file):
-            found.setdefault(row["target"], {})[float(row["strength"])] = float(row["zero_shot"])
+    text = (files("dearlib.datasets.world") / "strengths.csv").read_text(encoding="utf-8")
+    found: dict[str, dict[float, float]] = {}
+    for row in csv.DictReader(text.splitlines()):
+        found.setdefault(row["target"], {})[float(row["strength"])] = float(row["zero_shot"])
     return found
 
 
