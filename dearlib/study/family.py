@@ -109,10 +109,10 @@ def reported_difference(tables: pd.DataFrame, table: int, metric: str, method: s
 
 def _from(tables: pd.DataFrame, table: int, contrast: Contrast, dataset: str = "average") -> Expected:
     """With the size in a reported table, where all forms of DeAR are called DeAR."""
-    names = [DEAR if m in (CLASS_FEATURE, MASKS) else m for m in (contrast.method, contrast.against)]
+    method, minus = (DEAR if m in (CLASS_FEATURE, MASKS) else m for m in (contrast.method, contrast.against))
     metric = "accuracy" if table in (3, 4) else contrast.measure
     where = f"Table {table}" + ("" if dataset == "average" else f", {dataset}")
-    return Expected(contrast, reported_difference(tables, table, metric, *names, dataset), where)
+    return Expected(contrast, reported_difference(tables, table, metric, method, minus, dataset), where)
 
 
 def _others(tables: pd.DataFrame, table: int) -> list[str]:
