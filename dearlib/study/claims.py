@@ -49,11 +49,7 @@ def _named(expected: Expected | Best) -> dict[str, str | float]:
 
 
 def _left_out(metrics: pd.DataFrame, place: str, expected: Expected | Best, not_run: Excluded) -> bool:
-    if isinstance(expected, Expected):
-        methods = {expected.contrast.method, expected.contrast.against}
-    else:
-        methods = {expected.method, *expected.others}
-    out = {m for m in methods if m in not_run or (place, m) in not_run}
+    out = {m for m in expected.methods if m in not_run or (place, m) in not_run}
     if there := sorted({m for m in out if m in not_run} & set(metrics["method"])):
         raise InputError(f"expected no runs of {', '.join(there)}, said not to be run, got some; correct one of the two")
     return bool(out)

@@ -37,6 +37,10 @@ class Expected:
     effect: float = float("nan")
     source: str = ""
 
+    @property
+    def methods(self) -> frozenset[str]:
+        return frozenset((self.contrast.method, self.contrast.against))
+
 
 @dataclass(frozen=True)
 class Best:
@@ -48,6 +52,10 @@ class Best:
     datasets: tuple[str, ...]
     effect: float = float("nan")
     source: str = ""
+
+    @property
+    def methods(self) -> frozenset[str]:
+        return frozenset((self.method, *self.others))
 
     @property
     def chance(self) -> float:

@@ -9,8 +9,8 @@ Two questions can be asked of the same runs, and each has its own answer [ours]:
   Satterthwaite's degrees of freedom; runs of one seed on two data sets count as independent.
 
 A percentile bootstrap over 3 to 8 data sets errs 11 to 24 times in a hundred where it promises 5. Simulated, t over data
-sets errs 5 times if their values are normal, and the more the further they are from it: 7 to 8 for uniform and 6 to 7 for
-mildly skewed values at 3 to 5 data sets, 12 for exponential ones. t over seeds errs 2 to 5 times, 6 to 7 if one data set
+sets errs 5 times if their values are normal, and the more the further they are from it: 6 to 8 for uniform and for mildly
+skewed values (gamma of shape 4) at 3 to 5 data sets, 11 to 13 for exponential ones. t over seeds errs 2 to 5 times, 6 to 7 if one data set
 alone is noisy. Exact sign flips stand beside t: they ask for symmetry alone, but cannot reach 5 % with fewer than six data
 sets.
 """

@@ -46,16 +46,30 @@ def percentile(x: np.ndarray) -> tuple[float, float]:
     return float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))
 
 
-def error(interval, n: int, repeats: int = REPEATS) -> float:
-    """How often, in percent, an interval over n normal values of mean 0 leaves 0 out."""
+SHAPES = {
+    "normal": lambda rng, n: rng.normal(scale=3.0, size=n),
+    "uniform": lambda rng, n: rng.uniform(-1, 1, size=n),
+    "gamma": lambda rng, n: rng.gamma(4, size=n) - 4,
+    "exponential": lambda rng, n: rng.exponential(size=n) - 1,
+}
+
+
+def error(interval, n: int, repeats: int = REPEATS, shape: str = "normal") -> float:
+    """How often, in percent, an interval over n values of mean 0 leaves 0 out."""
     rng = np.random.default_rng(n)
-    ends = [interval(rng.normal(scale=3.0, size=n)) for _ in range(repeats)]
+    ends = [interval(SHAPES[shape](rng, n)) for _ in range(repeats)]
     return 100 * float(np.mean([low > 0 or high < 0 for low, high in ends]))
 
 
 @pytest.mark.parametrize("n", [3, 4, 5, 8, 24])
 def test_the_interval_over_data_sets_errs_as_it_says(n: int) -> None:
     assert 4 <= error(over_data, n) <= 6
+
+
+@pytest.mark.parametrize(("shape", "least", "most"), [("uniform", 6, 8.5), ("gamma", 5.5, 8), ("exponential", 10.5, 13)])
+@pytest.mark.parametrize("n", [3, 5])
+def test_what_it_says_of_values_that_are_not_normal(shape: str, least: float, most: float, n: int) -> None:
+    assert least <= error(over_data, n, REPEATS, shape) <= most
 
 
 @pytest.mark.parametrize(("n", "least"), [(3, 20), (4, 15), (5, 12), (8, 8)])
