@@ -118,6 +118,24 @@ def test_directions_that_no_table_gives() -> None:
                 assert (claim.origin == "ours") == (claim.place != "Figure 4" or e.contrast.against in ("CLIP", "linear probe"))
 
 
+SENTENCES = {  # of sections 4.1 and 4.2, and what is compared in them: (better, worse, measure)
+    "All-Generalization maximizes novel-class performance at the cost of base-class learning": {
+        ("All-Generalization", "role masks", "novel"), ("All-Generalization", "All-Mixed", "novel"),
+        ("role masks", "All-Generalization", "base"), ("All-Mixed", "All-Generalization", "base")},
+    "All-Mixed does the opposite": {("All-Mixed", "role masks", "base"), ("role masks", "All-Mixed", "novel")},
+    "DeAR achieves the best overall harmonic mean": {("role masks", "All-Generalization", "hm"), ("role masks", "All-Mixed", "hm")},
+    "adding L_reg boosts novel class performance": {("CE + reg", "CE", "novel")},
+    "the addition of L_fusion further improves the harmonic mean": {("role masks", "CE + reg", "hm")},
+    "an improvement on novel classes over the previous best, MMRL": {("DeAR", "MMRL", "novel")},
+}  # fmt: skip
+
+
+def test_what_the_sentences_compare() -> None:
+    stated = [c for c in FAMILY if c.origin == "stated" and (c.place in ("Table 5", "Table 6") or "MMRL" in c.statement)]
+    found = {(e.contrast.method, e.contrast.against, e.contrast.measure) for c in stated for e in c.expected}  # type: ignore[union-attr]
+    assert found == set().union(*SENTENCES.values())
+
+
 def test_the_papers_own_rows() -> None:
     best = next(e for c in FAMILY for e in c.expected if isinstance(e, Best))
     assert best.effect == pytest.approx(100 * 6 / 11 - 100 / 13)  # DeAR leads on 6 of 11 data sets, of 13 methods
