@@ -6,6 +6,7 @@ effect each. What was not run keeps its row and says so.
 """
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import pandas as pd
 from scipy.stats import binomtest
@@ -48,11 +49,7 @@ def _named(expected: Expected | Best) -> dict[str, str | float]:
 
 
 def _left_out(metrics: pd.DataFrame, place: str, expected: Expected | Best, not_run: Excluded) -> bool:
-    if isinstance(expected, Expected):
-        methods = {expected.contrast.method, expected.contrast.against}
-    else:
-        methods = {expected.method, *expected.others}
-    out = {m for m in methods if m in not_run or (place, m) in not_run}
+    out = {m for m in expected.methods if m in not_run or (place, m) in not_run}
     if there := sorted({m for m in out if m in not_run} & set(metrics["method"])):
         raise InputError(f"expected no runs of {', '.join(there)}, said not to be run, got some; correct one of the two")
     return bool(out)
@@ -92,6 +89,7 @@ def _best(metrics: pd.DataFrame, best: Best) -> dict[str, object]:
 def _judged(table: pd.DataFrame) -> pd.DataFrame:
     """With Holm's p-values and the verdicts that follow from them."""
     table = table.astype(dict.fromkeys(("difference", "low", "high", "effect", "p", "p_effect", "detectable"), float))
+    table = table.astype({"datasets": "Int64", "pairs": "Int64"})  # empty where nothing was run
     same = [table["origin"], table["estimand"]]
     for name in ("p", "p_effect"):
         table[f"{name}_holm"] = table.groupby(same)[name].transform(lambda p: holm(list(p)))
@@ -101,29 +99,28 @@ def _judged(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdicts(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per claim, for reading: its differences under *data sets like these*, and the verdicts on both questions."""
+    """One row per claim, for reading: under each of the two questions its differences in points with 95 % intervals, and the verdict.
+
+    p is Holm's; "sees" is the detectable difference.
+    """
     rows = []
     for (place, claim), own in table.groupby(["place", "claim"], sort=False):
-        like, here = (own[own["estimand"] == e] for e in ESTIMANDS)
-        rows.append({"Place": place, "Claim": claim, "Whose": own["origin"].iloc[0], "Points [95 %], data sets like these": _line(like),
-                     "Data sets like these": joint(list(like["verdict"])), "These data sets": joint(list(here["verdict"]))})  # fmt: skip
+        row = {"Place": place, "Claim": claim, "Whose": own["origin"].iloc[0]}
+        for estimand in ESTIMANDS:
+            asked = own[own["estimand"] == estimand]
+            name = estimand[0].upper() + estimand[1:]
+            row |= {name: "; ".join(map(_cell, asked.to_dict("records"))), f"Verdict, {estimand}": joint(list(asked["verdict"]))}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _line(own: pd.DataFrame) -> str:
-    return "; ".join(map(_cell, own.to_dict("records")))
-
-
-def _cell(row: dict[str, object]) -> str:
-    """A difference in one line: interval, adjusted p, what the design can see, what the paper reports; verdict if there are several."""
-
-    def points(name: str) -> str:
-        return f"{row[name]:+.2f}"
-
-    if row["verdict"] == NOT_RUN:
-        return f"{row['contrast']}: {NOT_RUN}"
+def _cell(row: dict[str, Any]) -> str:
+    """A difference in one line: interval, adjusted p, what the design can see, what the paper reports."""
+    if row["verdict"] == NOT_RUN or pd.isna(row["difference"]):
+        return f"{row['contrast']}: {row['verdict']}"
+    effect = "" if pd.isna(row["effect"]) else f", *reported* {row['effect']:+.2f}"
+    said = f"{row['contrast']}: {row['difference']:+.2f}"
     if pd.isna(row["p"]):
-        return f"{row['contrast']}: {points('difference')}"
-    said = f"{row['contrast']}: {points('difference')} [{points('low')}, {points('high')}], p {row['p_holm']:.3f}"
-    seen = "" if pd.isna(row["detectable"]) else f", detectable {row['detectable']:.2f}"
-    return said + seen + ("" if pd.isna(row["effect"]) else f", *reported* {points('effect')}")
+        return f"{said}, no interval{effect}"
+    seen = "" if pd.isna(row["detectable"]) else f", sees {row['detectable']:.2f}"
+    return f"{said} [{row['low']:+.2f}, {row['high']:+.2f}], p {row['p_holm']:.3f}{seen}{effect}"

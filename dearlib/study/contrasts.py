@@ -86,7 +86,7 @@ def _beside(values: pd.Series, other: pd.Series) -> pd.Series:
     return pd.Series(per_dataset.loc[index.get_level_values("dataset")].to_numpy(), index=index)
 
 
-def summary(d: Difference) -> dict[str, float | int | str]:
+def summary(d: Difference) -> dict[str, object]:
     """What tables show of a difference: estimand, difference, low, high, se, df, datasets, pairs, p, p_flips, detectable."""
     return {"estimand": d.estimand, "difference": d.mean, "low": d.low, "high": d.high, "se": d.se, "df": d.df, "datasets": d.datasets,
             "pairs": d.pairs, "p": d.p(), "p_flips": d.p_flips, "detectable": d.detectable}  # fmt: skip

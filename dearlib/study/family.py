@@ -37,6 +37,10 @@ class Expected:
     effect: float = float("nan")
     source: str = ""
 
+    @property
+    def methods(self) -> frozenset[str]:
+        return frozenset((self.contrast.method, self.contrast.against))
+
 
 @dataclass(frozen=True)
 class Best:
@@ -48,6 +52,10 @@ class Best:
     datasets: tuple[str, ...]
     effect: float = float("nan")
     source: str = ""
+
+    @property
+    def methods(self) -> frozenset[str]:
+        return frozenset((self.method, *self.others))
 
     @property
     def chance(self) -> float:
@@ -109,10 +117,10 @@ def reported_difference(tables: pd.DataFrame, table: int, metric: str, method: s
 
 def _from(tables: pd.DataFrame, table: int, contrast: Contrast, dataset: str = "average") -> Expected:
     """With the size in a reported table, where all forms of DeAR are called DeAR."""
-    names = [DEAR if m in (CLASS_FEATURE, MASKS) else m for m in (contrast.method, contrast.against)]
+    method, minus = (DEAR if m in (CLASS_FEATURE, MASKS) else m for m in (contrast.method, contrast.against))
     metric = "accuracy" if table in (3, 4) else contrast.measure
     where = f"Table {table}" + ("" if dataset == "average" else f", {dataset}")
-    return Expected(contrast, reported_difference(tables, table, metric, *names, dataset), where)
+    return Expected(contrast, reported_difference(tables, table, metric, method, minus, dataset), where)
 
 
 def _others(tables: pd.DataFrame, table: int) -> list[str]:

@@ -16,7 +16,6 @@ from dearlib.errors import InputError
 from dearlib.paper.reported import beside, reported
 from dearlib.params.schemas import BaseToNovel
 from dearlib.study import tables
-from dearlib.study.claims import NOT_RUN, claims_table, verdicts
 from dearlib.study.records import RunRecord, origin, provenance
 
 ELEVEN = ["imagenet", *TARGETS]
@@ -99,18 +98,3 @@ def test_reported_rows_of_the_other_tables() -> None:
     assert beside(5, means, ELEVEN).set_index("Method").loc["All-Generalization, *reported*"].tolist() == ["", "81.25", "80.12", "80.68"]
     assert beside(6, means, ELEVEN)["Method"].tolist() == ["All-Mixed", "CE, *reported*", "CE + reg, *reported*", "DeAR, *reported*"]
     assert beside(5, means, ELEVEN[:10]) is means
-
-
-def test_claims_that_need_known_factors_stay_open() -> None:
-    from test_contrasts import every_run
-
-    runs = every_run(5.0).query("method not in ('own token', 'roles by loss')")
-    judged = claims_table(runs, "source", ("t1", "t2"), ("s1", "s2"), not_run=("own token", "roles by loss"))
-    open_ = judged[judged["verdict"] == NOT_RUN]
-    assert set(open_["place"]) == {"Figure 3", "not in the paper"}
-    assert open_["difference"].isna().all()
-    assert list(verdicts(judged).query("Here == @NOT_RUN")["Points [95 %]"]) == ["–", "–"]
-    with pytest.raises(InputError, match="claims: not in the paper"):
-        claims_table(runs, "source", ("t1", "t2"), ("s1", "s2"))
-    few = claims_table(every_run(5.0).query("shots != 8"), "source", ("t1", "t2"), ("s1", "s2"), shots=(1, 2))
-    assert {c for c in few["contrast"] if "shots" in c} == {f"DeAR − {m}, all, {k} shots" for m in ("CLIP", "linear probe") for k in (1, 2)}

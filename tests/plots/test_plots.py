@@ -152,3 +152,22 @@ def test_trade_off_has_every_method_at_its_numbers() -> None:
     means = [(2 * xy[:, 0] * xy[:, 1] / xy.sum(axis=1)) for xy in curves]
     assert all(np.allclose(hm, hm[0]) for hm in means)
     assert {f" HM {hm[0]:.0f}" for hm in means} < {t.get_text() for t in ax.texts}
+
+
+def test_method_forest_draws_means_both_intervals_and_what_can_be_seen() -> None:
+    rows = pd.DataFrame({"against": ["x", "x", "y", "y"], "estimand": ["data sets like these", "these data sets"] * 2,
+                         "difference": [2.0, 2.0, -1.0, -1.0], "low": [1.0, 1.5, -3.0, -np.inf], "high": [3.0, 2.5, 1.0, np.inf],
+                         "detectable": [1.4, 0.7, 2.8, np.nan], "effect": [1.5, 1.5, np.nan, np.nan],
+                         "verdict": ["holds", "holds", "undecided", "not given"]})  # fmt: skip
+    points = pd.DataFrame({"against": ["x", "x", "y"], "difference": [1.0, 3.0, -1.0]})
+    _, ax = plots.figure()
+    plots.method_forest(ax, rows, points, "points")
+    lines = [line.get_xydata().tolist() for line in ax.lines]
+    assert lines[:2] == [[[1, 0], [3, 0]], [[1.5, 0], [2.5, 0]]]
+    assert [[-3, 1], [1, 1]] in lines  # and no second interval where there is none
+    marks = {tuple(line.get_xydata()[0]): line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"}
+    assert marks == {(2, 0): plots.LINE_COLORS[0], (-1, 1): "white"}
+    assert [tuple(line.get_xydata()[0]) for line in ax.lines if line.get_marker() == "D"] == [(1.5, 0)]
+    assert sorted((p.get_x(), p.get_width()) for p in ax.patches) == [(-2.8, 5.6), (-1.4, 2.8)]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["x", "y"]
+    assert sum(len(c.get_offsets()) for c in ax.collections) == 3

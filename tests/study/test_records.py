@@ -9,7 +9,7 @@ import pytest
 from dearlib.errors import InputError
 from dearlib.params.schemas import BaseToNovel
 from dearlib.study import tables
-from dearlib.study.averages import AVERAGE, accuracies, base_to_novel, methods_by_datasets, presentable
+from dearlib.study.averages import AVERAGE, accuracies, base_to_novel, by_shots, methods_by_datasets, presentable
 from dearlib.study.records import Metric, RunRecord, load_records, origin, provenance, tidy, together
 
 
@@ -159,3 +159,47 @@ def test_the_sidecar_names_its_records(records) -> None:
     told = origin("06_base_to_novel", BaseToNovel(profile="x", runs_root=Path("r"), figures_root=Path("f"), datasets=("cups",)), records)
     assert [r["dataset"] for r in told["records"]] == ["cups", "keys"]
     assert told["weights_sha256"] == records[0].weights_sha256
+
+
+def few(*rows: tuple[str, str, int | None, float, int | None]) -> pd.DataFrame:
+    """Metrics on all classes: data set, method, seed, accuracy, shots."""
+    return pd.DataFrame(
+        [Metric(dataset=d, split="all", part="test", method=m, seed=s, accuracy=a, shots=k).model_dump() for d, m, s, a, k in rows]
+    )
+
+
+FEW = few(*[(d, "DeAR", s, v + s + 10 * k, k) for d, v in (("cups", 40.0), ("keys", 50.0)) for s in (1, 2) for k in (1, 4)])
+
+
+def test_few_shots_by_hand() -> None:
+    table = by_shots(FEW, ["cups", "keys"], ["DeAR"], [1, 4]).set_index(["dataset", "shots"])
+    assert table.loc[("cups", 4), "mean"] == 81.5
+    assert table.loc[(AVERAGE, 1), "mean"] == 56.5
+    assert table.loc[(AVERAGE, 1), "sd"] == pytest.approx(math.sqrt(0.5))  # of the seeds' averages 56 and 57
+    assert list(table.reset_index().columns) == ["dataset", "shots", "method", "mean", "sd", "n"]
+
+
+def test_a_seed_that_few_shots_lack_is_an_error_not_a_smaller_mean() -> None:
+    lost = FEW[~((FEW.dataset == "keys") & (FEW.seed == 2) & (FEW.shots == 4))]
+    with pytest.raises(InputError, match="same seeds on every data set, got cups 1, 2; keys 1"):
+        by_shots(lost, ["cups", "keys"], ["DeAR"], [1, 4])
+    with pytest.raises(InputError, match="as many seeds of DeAR at every number of shots"):
+        by_shots(FEW[~((FEW.seed == 2) & (FEW.shots == 4))], ["cups", "keys"], ["DeAR"], [1, 4])
+
+
+def test_rows_that_contradict_each_other_are_no_table(records) -> None:
+    """Whichever comes first: order decides nothing."""
+    metrics = tidy(records)
+    other = metrics[(metrics.method == "DeAR") & (metrics.dataset == "keys")].assign(accuracy=lambda m: m.accuracy + 1)
+    for rows in ([metrics, other], [other, metrics]):
+        with pytest.raises(InputError, match="table 2: DeAR: expected one value for base of keys, seed 1"):
+            base_to_novel(pd.concat(rows, ignore_index=True), ["cups", "keys"], ["DeAR"])
+    twice = pd.concat([AWAY, AWAY[AWAY.trained_on.notna()].assign(accuracy=1.0)], ignore_index=True)
+    with pytest.raises(InputError, match="expected one value for all of cups, seed 1"):
+        accuracies(twice, ["cups", "keys"], ["DeAR"], "source")
+
+
+def test_metrics_of_different_splits_are_refused(records) -> None:
+    other = records[0].model_copy(update={"split_sha256": {"cups": "t" * 64}})
+    with pytest.raises(InputError, match="expected one split file of cups"):
+        tidy([*records, other])
