@@ -9,7 +9,7 @@ from conftest import make_roles
 from lightning_fabric import Fabric
 
 from dearlib.clip.cut import image_prefix, text_prefix
-from dearlib.clip.prefix import Prefix
+from dearlib.clip.prefix import Prefix, Streamed
 from dearlib.errors import InputError
 from dearlib.files import read_tensors
 from dearlib.methods import catalogue, family
@@ -136,6 +136,20 @@ def test_runs_that_do_not_go_together_are_refused(clip, sets) -> None:
         train([one(), one(lr=0.1)], None, fabric)
     with pytest.raises(InputError, match="a method whose runs stack, got SkipT"):
         train([one("skiptuning"), one("skiptuning")], None, fabric)
+
+
+@pytest.mark.parametrize("block", [1, 4])
+def test_pictures_computed_when_asked_for_train_as_kept_ones(clip, sets, pictures, block) -> None:
+    """A block of pictures at a time, in the same batches."""
+    kept, streamed = (catalogue.build("mmrl", clip, CLASSES, CHEAP["mmrl"], 1).double() for _ in range(2))
+    data = TrainingSet(Streamed(clip, 12, lambda i: pictures[:, i], 4, sets[12].source.features), LABELS, block)
+    recipe, fabric = Recipe(epochs=2, batch=2, eps=1e-3), Fabric(accelerator="cpu", devices=1)
+    (one,) = train([Run(kept, sets[12], recipe, 1)], kept.prepare(CLASSES), fabric)
+    (two,) = train([Run(streamed, data, recipe, 1)], streamed.prepare(CLASSES), fabric)
+    for a, b in zip(one, two, strict=True):
+        assert a == pytest.approx(b, rel=1e-5)
+    for a, b in zip(kept.parameters(), streamed.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_an_epoch_is_a_function_of_seed_and_epoch(clip, sets) -> None:
