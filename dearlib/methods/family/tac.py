@@ -9,7 +9,8 @@ frozen feature of the picture as it is, the same for the four views of a step. P
 
 Authors' recipe (FushengHao/TAC): SGD 2.5e-3, batch 8 with 4 views of crops (0.4, 1), 20 epochs, one at 1e-5; text tokens start from
 "a photo of a" and the end of text. The code has 5 tokens, the paper says 4: the code's are here. New classes meet the clusters of
-the base classes. Their pictures are squashed to a square for v₀, those of DeAR-Mini are square. Here k-means is scikit-learn's on
+the base classes. Their pictures are squashed to a square for v₀, here v₀ is of the test view [ours]: the same where pictures are
+square. K-means is scikit-learn's on
 unit vectors, ten starts, where theirs is a plain one by cosines [ours]; fewer classes than five make as many clusters [ours];
 classes without descriptions are described by `templates` [ours].
 """
