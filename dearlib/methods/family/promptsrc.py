@@ -90,12 +90,12 @@ class PromptSRC(nn.Module):
         """Cross-entropy, and the distances of classes, pictures and answers from the frozen model's."""
         t, v, v0 = self.encode(text), self.image_features(batch), F.normalize(batch.features, dim=-1)
         logits, frozen = cosine_logits(v, t, self.clip.scale), cosine_logits(v0, text.frozen, self.clip.scale)
-        known = F.kl_div(logits.log_softmax(dim=1), frozen.log_softmax(dim=1), reduction="sum", log_target=True)
+        known, learned = frozen.log_softmax(dim=1), logits.log_softmax(dim=1)
         return {
             "cross_entropy": F.cross_entropy(logits, batch.labels),
             "text": F.l1_loss(F.normalize(t, dim=-1), text.frozen),
             "image": F.l1_loss(F.normalize(v, dim=-1), v0),
-            "answers": known / logits.numel(),
+            "answers": (known.exp() * (known - learned)).mean(),
         }
 
     def encode(self, text: Text) -> Float[Tensor, "class_ d_embed"]:
