@@ -27,6 +27,9 @@ class Together:
         first = methods[0]
         if any(type(m) is not type(first) or m.settings != first.settings or m.clip is not first.clip for m in methods):
             raise InputError("training: expected runs of one method with equal settings on one frozen CLIP; train them apart")
+        buffers = [dict(cast(nn.Module, m).named_buffers()) for m in methods]
+        if any(not torch.equal(b[name], value) for b in buffers for name, value in buffers[0].items()):
+            raise InputError("training: expected runs with the same masks and other fixed tensors; train them apart")
         if not first.needs.stacks:
             raise InputError(f"training: expected a method whose runs stack, got {first.title}; train its runs one by one")
         self.shell = _Losses(cast(nn.Module, first), list(first.weights))

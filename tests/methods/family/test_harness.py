@@ -18,6 +18,7 @@ from dearlib.methods.harness import Run, accuracy, answers, rows, taught, train
 from dearlib.methods.interface import Classes, Method
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.training import Schedule, TrainingRun, TrainingSet, fit
+from dearlib.roles.controls import shuffled_roles
 
 CLASSES = Classes(names=("cup", "key", "ring"))
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2])
@@ -132,6 +133,10 @@ def test_runs_that_do_not_go_together_are_refused(clip, sets) -> None:
     for other in (one(settings={"tokens": 3}), one("mmrl_plus")):
         with pytest.raises(InputError, match="runs of one method with equal settings"):
             train([one(), other], None, fabric)
+    roles = make_roles(clip)
+    dears = [catalogue.build("dear", clip, CLASSES, CHEAP["dear"], 0, roles=r) for r in (roles, shuffled_roles(roles, 1))]
+    with pytest.raises(InputError, match="the same masks"):
+        train([Run(d, sets[12], Recipe(), 0) for d in dears], None, fabric)
     with pytest.raises(InputError, match="runs of one recipe"):
         train([one(), one(lr=0.1)], None, fabric)
     with pytest.raises(InputError, match="a method whose runs stack, got SkipT"):
