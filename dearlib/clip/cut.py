@@ -39,11 +39,11 @@ def text_layers(clip: FrozenClip) -> int:
     return len(clip.model.transformer.resblocks)  # type: ignore[union-attr,arg-type]
 
 
-def check_cut(clip: FrozenClip, first_layer: int) -> None:
-    """Refuses a J that the encoders do not have."""
+def check_cut(clip: FrozenClip, first_layer: int, name: str = "first_layer") -> None:
+    """Refuses a J, or another layer by its parameter's `name`, that the encoders do not have."""
     depth = min(clip.layers, text_layers(clip))
     if not 1 <= first_layer <= depth:
-        raise InputError(f"first_layer: expected 1 to {depth} for {clip.name}, got {first_layer}; choose a layer the model has")
+        raise InputError(f"{name}: expected 1 to {depth} for {clip.name}, got {first_layer}; choose a layer the model has")
 
 
 def check_layer(found: int, first_layer: int) -> None:

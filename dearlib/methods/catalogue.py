@@ -18,7 +18,7 @@ from dearlib.methods.interface import Classes, Method
 from dearlib.methods.recipe import Recipe
 
 
-def keys(package: ModuleType = family) -> list[str]:
+def names(package: ModuleType = family) -> list[str]:
     """The methods' names in parameter files: those of their modules, in the family or among the `controls`."""
     return sorted(m.name for m in pkgutil.iter_modules(package.__path__))
 
@@ -30,9 +30,9 @@ def module(key: str) -> ModuleType:
         InputError: there is no such method.
     """
     for package in (family, controls):
-        if key in keys(package):
+        if key in names(package):
             return import_module(f"{package.__name__}.{key}")
-    known = keys() + keys(controls)
+    known = names() + names(controls)
     near = difflib.get_close_matches(key, known, n=1)
     raise InputError(f"method: expected {near[0] if near else 'one of ' + ', '.join(known)}, got {key!r}; correct the name")
 

@@ -1,6 +1,6 @@
 """One harness for every method: training on cached pictures, and accuracy. DeAR has a faster road of its own (`training`)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,7 @@ from dearlib.errors import InputError
 from dearlib.methods.interface import Batch, Method, Pictures, Split
 from dearlib.methods.loop import Curve, descend
 from dearlib.methods.recipe import Recipe
+from dearlib.methods.together import Together
 from dearlib.methods.training import TrainingSet, shuffled
 
 
@@ -35,45 +36,75 @@ class Run:
         return list(shuffled(len(labels), batch, self.seed, epoch).split(batch))
 
     def batches(self, epoch: int, device: torch.device) -> Iterator[Batch]:
-        """The steps of one epoch; epoch e trains on view e mod V, or on as many views as the method wants in one step."""
+        """The steps of one epoch; epoch e trains on view e mod V, or on as many views as the method wants in one step.
+
+        Pictures are asked for a block of batches at a time and handed on in batches.
+        """
         per_step, have = self.method.needs.views, self.data.views
         views = [(per_step * epoch + v) % have for v in range(per_step)]
         chance = torch.Generator().manual_seed(_epoch_seed(self.seed, epoch))
-        for chosen in self.order(epoch):
-            each = [rows(self.method, self.data.source, view * len(self.data.labels) + chosen) for view in views]
-            states, features = (torch.cat(part).to(device) for part in zip(*((p.states, p.features) for p in each), strict=True))
-            yield Batch(states, features, self.data.labels[chosen].repeat(per_step).to(device), chance)
+        order, size = self.order(epoch), max(1, self.data.block // self.recipe.batch)
+        for start in range(0, len(order), size):
+            some = order[start : start + size]
+            asked = torch.cat(some)
+            each = [rows(self.method, self.data.source, view * len(self.data.labels) + asked) for view in views]
+            lengths = [len(b) for b in some]
+            states = zip(*(p.states.split(lengths) for p in each), strict=True)  # of every batch, view by view
+            features = zip(*(p.features.split(lengths) for p in each), strict=True)
+            for chosen, s, f in zip(some, states, features, strict=True):
+                labels = self.data.labels[chosen].repeat(per_step)
+                yield Batch(torch.cat(s).to(device), torch.cat(f).to(device), labels.to(device), chance)
 
 
 def train(
-    run: Run, text: Any, fabric: Fabric, checkpoint: Path | None = None, each_epoch: Callable[[Method], dict[str, float]] | None = None
-) -> Curve:
-    """Trains a method in place; a row per epoch: its mean terms, and what `each_epoch` reports. Nothing to train: no rows.
+    runs: Sequence[Run],
+    text: Any,
+    fabric: Fabric,
+    checkpoint: Path | None = None,
+    each_epoch: Callable[[Method], dict[str, float]] | None = None,
+) -> list[Curve]:
+    """Trains methods in place, as one batch where there are several; of each a row per epoch: its mean terms, and what
+    `each_epoch` reports. Nothing to train: no rows.
 
     Args:
-        text: `run.method.prepare` of the classes it is trained on.
+        runs: of one method with equal settings and recipe, on as many pictures; its `needs.stacks` says whether there may be
+            several. The result of a run does not depend, to rounding, on the others.
+        text: `prepare` of the classes that all are trained on.
         checkpoint: see `loop.descend`.
 
     Raises:
-        InputError: fewer views than a step wants; several processes; a loss or a parameter is no finite number.
+        InputError: the runs do not go together; fewer views than a step wants; several processes; a loss or a parameter is no
+            finite number.
     """
-    method = run.method
-    if not list(method.parameters()):
-        return []
-    if fabric.world_size > 1:
-        raise InputError(f"training: expected one process for {method.title}, got {fabric.world_size}; ask for one device")
-    if run.data.views < method.needs.views:
-        raise InputError(f"training: expected {method.needs.views} views a picture for {method.title}, got {run.data.views}; draw more")
+    methods, first = [r.method for r in runs], runs[0]
+    if not list(first.method.parameters()):
+        return [[] for _ in runs]
+    _check(runs, fabric)
+    stack = Together(methods) if len(runs) > 1 else None
 
     def steps(epoch: int) -> Iterator[tuple[float, Tensor]]:
-        for batch in run.batches(epoch, fabric.device):
+        for batches in zip(*(r.batches(epoch, fabric.device) for r in runs), strict=True):
             with fabric.autocast():
-                found = method.losses(batch, text)
-            yield 1.0, torch.stack([found[name] for name in method.weights])[None]
+                if stack:
+                    yield 1.0, stack.losses(batches, text)
+                else:
+                    found = first.method.losses(batches[0], text)
+                    yield 1.0, torch.stack([found[name] for name in first.method.weights])[None]
 
-    weights = {name: [weight] for name, weight in method.weights.items()}
-    report = (lambda: [each_epoch(method)]) if each_epoch else None
-    return descend([cast(nn.Module, method)], [run.recipe], steps, weights, fabric, checkpoint, report)[0]
+    weights = {name: [m.weights[name] for m in methods] for name in first.method.weights}
+    report = (lambda: [each_epoch(m) for m in methods]) if each_epoch else None
+    return descend(cast(list[nn.Module], methods), [r.recipe for r in runs], steps, weights, fabric, checkpoint, report)
+
+
+def _check(runs: Sequence[Run], fabric: Fabric) -> None:
+    """Refuses runs that cannot be trained, or not as one."""
+    method, data = runs[0].method, runs[0].data
+    if fabric.world_size > 1:
+        raise InputError(f"training: expected one process for {method.title}, got {fabric.world_size}; ask for one device")
+    if data.views < method.needs.views:
+        raise InputError(f"training: expected {method.needs.views} views a picture for {method.title}, got {data.views}; draw more")
+    if any(r.recipe != runs[0].recipe or len(r.data.labels) != len(data.labels) or r.data.views != data.views for r in runs):
+        raise InputError("training: expected runs of one recipe on as many pictures and views; train them apart")
 
 
 @torch.no_grad()

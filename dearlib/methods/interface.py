@@ -60,6 +60,8 @@ class Needs:
             of the method's own 'tuned' teacher, of the same view.
         views: views of a picture in one step.
         one_class: a batch's pictures are all of one class.
+        stacks: its runs can be trained as one batch (`together`); not where a step draws by chance, selects by what it sees, or
+            takes gradients itself.
         unlabelled: trained on pictures of all classes, novel ones among them, without labels (transductive).
     """
 
@@ -68,6 +70,7 @@ class Needs:
     teacher: Literal["view", "plain", "tuned"] = "view"
     views: int = 1
     one_class: bool = False
+    stacks: bool = True
     unlabelled: bool = False
 
 
@@ -100,6 +103,7 @@ class Method(Protocol):
     title: ClassVar[str]
     wants: ClassVar[tuple[str, ...]]
     clip: FrozenClip
+    settings: Any
     needs: Needs
     enters: tuple[Entry, ...]
     weights: Mapping[str, float]

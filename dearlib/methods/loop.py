@@ -67,8 +67,9 @@ def descend(
             count += 1
         terms = (fabric.all_reduce(totals, reduce_op="sum") / count).tolist()
         _check_finite(models, recipes, epoch, [dict(zip(weights, t, strict=True)) for t in terms])
-        for mean, model, recipe in zip(means, models, recipes, strict=True):
-            _add_to_average(mean, model, recipe, epoch)
+        for mean, model in zip(means, models, strict=True):
+            if mean is not None:
+                mean.update_parameters(nn.ParameterList(model.parameters()))
         more = fabric.broadcast(report() if report and fabric.is_global_zero else [{} for _ in models])
         for i, curve in enumerate(curves):
             curve.append({"epoch": float(epoch), **dict(zip(weights, terms[i], strict=True)), **(told(i) if told else {}), **more[i]})
@@ -108,11 +109,6 @@ def _averaged(model: nn.Module, recipe: Recipe) -> AveragedModel:
         return mean + (value - mean) * (shares[-1] / sum(shares) if sum(shares) else 0.0)
 
     return AveragedModel(nn.ParameterList(model.parameters()), avg_fn=add)
-
-
-def _add_to_average(mean: Mean, model: nn.Module, recipe: Recipe, epoch: int) -> None:
-    if mean is not None:
-        mean.update_parameters(nn.ParameterList(model.parameters()))
 
 
 @torch.no_grad()

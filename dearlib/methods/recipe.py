@@ -6,10 +6,13 @@ The few-shot methods around CLIP share one family of schedules, CoOp's; they dif
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import nn
+
+from dearlib.params.schemas import Count, Fraction, NonNegative, Positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +24,16 @@ class Recipe:
     weighted by a normal density in the epoch's number (from 1) with `average_at` as mean and standard deviation.
     """
 
-    epochs: int = 10
-    batch: int = 4
-    lr: float = 1e-3
-    warmup_epochs: int = 1
-    warmup_lr: float = 1e-5
-    weight_decay: float = 5e-4
+    epochs: Count = 10
+    batch: Count = 4
+    lr: Positive = 1e-3
+    warmup_epochs: Annotated[int, Field(ge=0)] = 1
+    warmup_lr: Positive = 1e-5
+    weight_decay: NonNegative = 5e-4
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
-    momentum: float = 0.9
-    eps: float = 1e-8
-    rates: Mapping[str, float] = field(default_factory=dict)
+    momentum: Fraction = 0.9
+    eps: Positive = 1e-8
+    rates: Mapping[str, Positive] = field(default_factory=dict)
     average: Literal["last", "uniform", "gaussian"] = "last"
     average_at: tuple[float, float] = (15.0, 1.0)
 

@@ -97,7 +97,7 @@ def test_constant_attributes_change_nothing_under_all_generalization(clip, roles
     assert constant_attributes(model, [source.states], text, LABELS, [source.states[:1]]) == fused
 
 
-@pytest.mark.parametrize("key", catalogue.keys(controls))
+@pytest.mark.parametrize("key", catalogue.names(controls))
 def test_controls_start_as_clip_and_learn(clip, key) -> None:
     """And what they may not know of new classes they do not."""
     method = catalogue.build(key, clip, CLASSES, {}, 0).double()
@@ -108,7 +108,7 @@ def test_controls_start_as_clip_and_learn(clip, key) -> None:
     frozen = {split: reference.logits(batch, t, split) for split, t in (("base", text), ("novel", new))}
     torch.testing.assert_close(method.logits(batch, text, "base"), frozen["base"])
     data = TrainingSet(Prefix(batch.states, features), batch.labels)
-    curve = train(Run(method, data, Recipe(epochs=4, batch=2, lr=0.1, warmup_epochs=0), 1), text, Fabric(accelerator="cpu", devices=1))
+    (curve,) = train([Run(method, data, Recipe(epochs=4, batch=2, lr=0.1, warmup_epochs=0), 1)], text, Fabric(accelerator="cpu", devices=1))
     assert curve[-1]["cross_entropy"] < curve[0]["cross_entropy"]
     same = torch.allclose(method.logits(batch, new, "novel"), frozen["novel"])
     assert same == (key == "class_bias")

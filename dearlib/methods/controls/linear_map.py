@@ -16,6 +16,7 @@ from dearlib.clip.loading import FrozenClip
 from dearlib.methods.fusion import cosine_logits
 from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Split
 from dearlib.methods.recipe import Recipe
+from dearlib.params.schemas import NonNegative
 
 RECIPE = Recipe()
 
@@ -24,7 +25,7 @@ RECIPE = Recipe()
 class Settings:
     """`weight`: of the distance between mapped and frozen features, as λ_reg in Eq. 12."""
 
-    weight: float = 0.0
+    weight: NonNegative = 0.0
 
 
 class LinearMap(nn.Module):

@@ -26,6 +26,7 @@ from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Sp
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, pieces
 from dearlib.methods.words import blanks, placed
+from dearlib.params.schemas import Count, NonNegative
 
 RECIPE = Recipe(epochs=100, batch=32, lr=2e-3, optimiser="sgd")
 
@@ -35,10 +36,10 @@ class Settings:
     """`attributes`: the fixed words, a data set's own. `tokens`: M. `attribute_tokens`: M_a."""
 
     attributes: tuple[str, ...] = ("color", "shape")
-    tokens: int = 2
-    attribute_tokens: int = 2
-    init_std: float = 0.02
-    attribute_std: float = 0.01
+    tokens: Count = 2
+    attribute_tokens: Count = 2
+    init_std: NonNegative = 0.02
+    attribute_std: NonNegative = 0.01
 
 
 class ATPrompt(nn.Module):

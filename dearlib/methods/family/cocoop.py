@@ -24,6 +24,7 @@ from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Sp
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, pieces
 from dearlib.methods.words import blanks, drawn, placed
+from dearlib.params.schemas import Count
 
 RECIPE = Recipe(epochs=10, batch=1, lr=2e-3, optimiser="sgd")
 
@@ -32,7 +33,7 @@ RECIPE = Recipe(epochs=10, batch=1, lr=2e-3, optimiser="sgd")
 class Settings(coop.Settings):
     """CoOp's. `narrow`: the meta-net's hidden layer is the joint dimension divided by it."""
 
-    narrow: int = 16
+    narrow: Count = 16
 
 
 class CoCoOp(nn.Module):

@@ -24,6 +24,7 @@ from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Sp
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, pieces
 from dearlib.methods.words import blanks, placed, word_vectors
+from dearlib.params.schemas import Count, NonNegative
 
 RECIPE = Recipe(epochs=200, batch=32, lr=2e-3, optimiser="sgd")
 
@@ -32,9 +33,9 @@ RECIPE = Recipe(epochs=200, batch=32, lr=2e-3, optimiser="sgd")
 class Settings:
     """`tokens`: M. `init`: the words that the vectors start from; None: drawn with standard deviation `init_std`."""
 
-    tokens: int = 4
+    tokens: Count = 4
     init: str | None = "a photo of a"
-    init_std: float = 0.02
+    init_std: NonNegative = 0.02
 
 
 class CoOp(nn.Module):

@@ -22,6 +22,7 @@ from dearlib.methods import dear
 from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Split
 from dearlib.methods.losses import losses
 from dearlib.methods.recipe import Recipe
+from dearlib.params.schemas import NonNegative
 from dearlib.roles.rolefile import HeadRoles
 
 RECIPE = Recipe(epochs=10, batch=4, lr=1e-3, optimiser="adamw")
@@ -31,8 +32,8 @@ RECIPE = Recipe(epochs=10, batch=4, lr=1e-3, optimiser="adamw")
 class Settings(dear.Settings):
     """The model's, and the weights of Eq. 12."""
 
-    lambda_reg: float = 1.0
-    lambda_fusion: float = 0.1
+    lambda_reg: NonNegative = 1.0
+    lambda_fusion: NonNegative = 0.1
 
 
 @dataclass(frozen=True)

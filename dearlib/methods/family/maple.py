@@ -18,13 +18,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dearlib.clip.cut import TextStates, text_layers, text_prefix
+from dearlib.clip.cut import TextStates, check_cut, text_layers, text_prefix
 from dearlib.clip.loading import FrozenClip
 from dearlib.methods.fusion import cosine_logits
 from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Split
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, picture_features, pieces
 from dearlib.methods.words import drawn, placed, word_vectors
+from dearlib.params.schemas import Count, NonNegative
 
 RECIPE = Recipe(epochs=5, batch=4, lr=3.5e-3, optimiser="sgd")
 
@@ -33,10 +34,10 @@ RECIPE = Recipe(epochs=5, batch=4, lr=3.5e-3, optimiser="sgd")
 class Settings:
     """`depth`: the last layer with learned words. `init`: the words before the class name, the first `tokens` of them learned."""
 
-    tokens: int = 2
-    depth: int = 9
+    tokens: Count = 2
+    depth: Count = 9
     init: str = "a photo of a"
-    init_std: float = 0.02
+    init_std: NonNegative = 0.02
 
 
 class MaPLe(nn.Module):
@@ -48,6 +49,7 @@ class MaPLe(nn.Module):
 
     def __init__(self, clip: FrozenClip, classes: Classes, settings: Settings, seed: int) -> None:
         super().__init__()
+        check_cut(clip, settings.depth, "depth")
         self.clip, self.settings = clip, settings
         deeper, draw = settings.depth - 1, torch.Generator().manual_seed(seed)
         self.ctx = nn.Parameter(word_vectors(clip, settings.init, settings.tokens))

@@ -19,13 +19,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dearlib.clip.cut import TextStates, frozen_text_features, text_layers, text_prefix
+from dearlib.clip.cut import TextStates, check_cut, frozen_text_features, text_layers, text_prefix
 from dearlib.clip.loading import FrozenClip
 from dearlib.methods.fusion import cosine_logits
 from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Split
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, image_states, pieces
 from dearlib.methods.words import drawn
+from dearlib.params.schemas import Count, Fraction, NonNegative
 
 RECIPE = Recipe(epochs=10, batch=4, lr=1e-3, optimiser="adamw")
 
@@ -34,12 +35,12 @@ RECIPE = Recipe(epochs=10, batch=4, lr=1e-3, optimiser="adamw")
 class Settings:
     """`first_layer`: the first with tokens. `width`: of R. `alpha`: the share of v. `weight`: λ. `scale`: None: the model's τ."""
 
-    tokens: int = 5
-    width: int = 512
-    first_layer: int = 6
-    alpha: float = 0.7
-    weight: float = 0.5
-    init_std: float = 0.02
+    tokens: Count = 5
+    width: Count = 512
+    first_layer: Count = 6
+    alpha: Fraction = 0.7
+    weight: NonNegative = 0.5
+    init_std: NonNegative = 0.02
     scale: float | None = 100.0
 
 
@@ -59,6 +60,7 @@ class MMRL(nn.Module):
 
     def __init__(self, clip: FrozenClip, classes: Classes, settings: Settings, seed: int) -> None:
         super().__init__()
+        check_cut(clip, settings.first_layer)
         self.clip, self.settings = clip, settings
         first, last = settings.first_layer, clip.layers
         with drawn(seed):

@@ -17,13 +17,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dearlib.clip.cut import text_layers
+from dearlib.clip.cut import check_cut, text_layers
 from dearlib.clip.loading import FrozenClip
 from dearlib.methods.family import mmrl
 from dearlib.methods.interface import Batch, Classes, Needs, Pictures, Split
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, image_states, pieces
 from dearlib.methods.words import drawn
+from dearlib.params.schemas import Fraction
 
 RECIPE = Recipe(epochs=10, batch=4, lr=1e-3, optimiser="adamw")
 
@@ -32,7 +33,7 @@ RECIPE = Recipe(epochs=10, batch=4, lr=1e-3, optimiser="adamw")
 class Settings(mmrl.Settings):
     """MMRL's. `beta`: β. `rank`: of a layer's difference from the shared map; `projection_rank`: of the projection's from CLIP's."""
 
-    beta: float = 0.9
+    beta: Fraction = 0.9
     rank: int = 4
     projection_rank: int = 64
 
@@ -62,6 +63,7 @@ class MMRLPlus(nn.Module):
 
     def __init__(self, clip: FrozenClip, classes: Classes, settings: Settings, seed: int) -> None:
         super().__init__()
+        check_cut(clip, settings.first_layer)
         self.clip, self.settings = clip, settings
         s, first = settings, settings.first_layer
         with drawn(seed):

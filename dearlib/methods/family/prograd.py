@@ -26,6 +26,7 @@ from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Sp
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, pieces
 from dearlib.methods.words import blanks, placed, word_vectors
+from dearlib.params.schemas import Count, NonNegative
 
 RECIPE = Recipe(epochs=100, batch=32, lr=2e-3, optimiser="sgd")
 
@@ -34,9 +35,9 @@ RECIPE = Recipe(epochs=100, batch=32, lr=2e-3, optimiser="sgd")
 class Settings:
     """`tokens`: M. `init`: the words at the end of the M vectors. `lambda_`: λ of the projection; 0 is CoOp."""
 
-    tokens: int = 4
+    tokens: Count = 4
     init: str = "a photo of a"
-    lambda_: float = 1.0
+    lambda_: NonNegative = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class ProGrad(nn.Module):
         self.clip, self.settings = clip, settings
         known = word_vectors(clip, settings.init, min(settings.tokens, len(settings.init.split())))
         self.ctx = nn.Parameter(torch.cat([known.new_zeros(settings.tokens - len(known), clip.d_text), known]))
-        self.needs = Needs(image_from=clip.layers + 1, text_from=1)
+        self.needs = Needs(image_from=clip.layers + 1, text_from=1, stacks=False)
         self.enters = (Entry(modality="text", layers=(0, 0), rule="words", source="parameter", count=settings.tokens),)
 
     def prepare(self, classes: Classes) -> Text:

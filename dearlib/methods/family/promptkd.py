@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dearlib.clip.cut import check_cut
 from dearlib.clip.loading import FrozenClip
 from dearlib.clip.prefix import Source
 from dearlib.methods.family.promptsrc import PromptSRC, image_prompts
@@ -28,6 +29,7 @@ from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Sp
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import picture_features
 from dearlib.methods.words import drawn
+from dearlib.params.schemas import Count, NonNegative
 
 RECIPE = Recipe(epochs=20, batch=8, lr=5e-3, optimiser="sgd")
 
@@ -36,10 +38,10 @@ RECIPE = Recipe(epochs=20, batch=8, lr=5e-3, optimiser="sgd")
 class Settings:
     """`weight`: w."""
 
-    tokens: int = 4
-    depth: int = 9
-    init_std: float = 0.02
-    weight: float = 1000.0
+    tokens: Count = 4
+    depth: Count = 9
+    init_std: NonNegative = 0.02
+    weight: NonNegative = 1000.0
 
 
 class PromptKD(nn.Module):
@@ -50,6 +52,7 @@ class PromptKD(nn.Module):
 
     def __init__(self, clip: FrozenClip, classes: Classes, settings: Settings, seed: int, teacher: PromptSRC) -> None:
         super().__init__()
+        check_cut(clip, settings.depth, "depth")
         self.clip, self.settings = clip, settings
         self._teacher = (teacher,)  # in a tuple: its parameters are not this module's
         draw = torch.Generator().manual_seed(seed)
@@ -59,7 +62,7 @@ class PromptKD(nn.Module):
             first, last = nn.Linear(clip.d_embed, wide), nn.Linear(wide, wide)
             self.projector = nn.Sequential(first, nn.BatchNorm1d(wide), nn.ReLU(), last)
         self.weights: Mapping[str, float] = {"distillation": settings.weight}
-        self.needs = Needs(image_from=1, text_from=clip.layers + 1, teacher="tuned", unlabelled=True)
+        self.needs = Needs(image_from=1, text_from=clip.layers + 1, teacher="tuned", unlabelled=True, stacks=False)
         self.enters = (
             Entry(modality="image", layers=(1, 1), rule="insert", source="parameter", count=settings.tokens),
             Entry(modality="image", layers=(2, settings.depth), rule="replace", source="parameter", count=settings.tokens),

@@ -20,13 +20,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dearlib.clip.cut import TextStates, text_layers, text_prefix
+from dearlib.clip.cut import TextStates, check_cut, text_layers, text_prefix
 from dearlib.clip.loading import FrozenClip
 from dearlib.methods.fusion import cosine_logits
 from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Split
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, picture_features, pieces
 from dearlib.methods.words import placed, word_vectors
+from dearlib.params.schemas import Count, NonNegative
 
 RECIPE = Recipe(epochs=20, batch=4, lr=2.5e-3, optimiser="sgd", average="gaussian", average_at=(15.0, 1.0))
 
@@ -35,13 +36,13 @@ RECIPE = Recipe(epochs=20, batch=4, lr=2.5e-3, optimiser="sgd", average="gaussia
 class Settings:
     """`tokens`: in each encoder. `depth`: the last layer with tokens. `templates`: whose frozen features t̄ is the mean of."""
 
-    tokens: int = 4
-    depth: int = 9
+    tokens: Count = 4
+    depth: Count = 9
     init: str = "a photo of a"
-    init_std: float = 0.02
+    init_std: NonNegative = 0.02
     templates: tuple[str, ...] = ("a photo of a {}.",)
-    text_weight: float = 25.0
-    image_weight: float = 10.0
+    text_weight: NonNegative = 25.0
+    image_weight: NonNegative = 10.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class PromptSRC(nn.Module):
 
     def __init__(self, clip: FrozenClip, classes: Classes, settings: Settings, seed: int) -> None:
         super().__init__()
+        check_cut(clip, settings.depth, "depth")
         self.clip, self.settings = clip, settings
         n, deeper, std, draw = settings.tokens, settings.depth - 1, settings.init_std, torch.Generator().manual_seed(seed)
         self.ctx = nn.Parameter(word_vectors(clip, settings.init, n))
@@ -88,12 +90,12 @@ class PromptSRC(nn.Module):
         """Cross-entropy, and the distances of classes, pictures and answers from the frozen model's."""
         t, v, v0 = self.encode(text), self.image_features(batch), F.normalize(batch.features, dim=-1)
         logits, frozen = cosine_logits(v, t, self.clip.scale), cosine_logits(v0, text.frozen, self.clip.scale)
-        known = F.kl_div(logits.log_softmax(dim=1), frozen.log_softmax(dim=1), reduction="sum", log_target=True)
+        known, learned = frozen.log_softmax(dim=1), logits.log_softmax(dim=1)
         return {
             "cross_entropy": F.cross_entropy(logits, batch.labels),
             "text": F.l1_loss(F.normalize(t, dim=-1), text.frozen),
             "image": F.l1_loss(F.normalize(v, dim=-1), v0),
-            "answers": known / logits.numel(),
+            "answers": (known.exp() * (known - learned)).mean(),
         }
 
     def encode(self, text: Text) -> Float[Tensor, "class_ d_embed"]:

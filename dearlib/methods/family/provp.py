@@ -23,6 +23,7 @@ from dearlib.methods.fusion import cosine_logits
 from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Split
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import picture_features
+from dearlib.params.schemas import Count, Fraction, NonNegative
 
 RECIPE = Recipe(epochs=100, batch=32, lr=0.1, optimiser="sgd", weight_decay=1e-3)
 
@@ -31,9 +32,9 @@ RECIPE = Recipe(epochs=100, batch=32, lr=0.1, optimiser="sgd", weight_decay=1e-3
 class Settings:
     """`tokens`: 16, few-shot 50. `beta`: the share of a layer's own tokens. `weight`: of the second cross-entropy; 0 is ProVP."""
 
-    tokens: int = 16
-    beta: float = 0.99
-    weight: float = 1.0
+    tokens: Count = 16
+    beta: Fraction = 0.99
+    weight: NonNegative = 1.0
 
 
 class ProVP(nn.Module):

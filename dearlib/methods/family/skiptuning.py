@@ -23,12 +23,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dearlib.clip.attention import biased_layer, shared_layer
-from dearlib.clip.cut import TextStates, frozen_text_features, text_prefix
+from dearlib.clip.cut import TextStates, check_cut, frozen_text_features, text_prefix
 from dearlib.clip.loading import FrozenClip
 from dearlib.methods.fusion import cosine_logits
 from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Split
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import pieces
+from dearlib.params.schemas import Count, Fraction, Positive
 
 RECIPE = Recipe(epochs=20, batch=4, lr=2e-5, warmup_lr=1e-6, optimiser="sgd", rates={"image": 5e-6})
 
@@ -37,10 +38,10 @@ RECIPE = Recipe(epochs=20, batch=4, lr=2e-5, warmup_lr=1e-6, optimiser="sgd", ra
 class Settings:
     """`first_layer`: the first that is trained. `share`, `most`: of the classes that always stay. `decay`: λ. `one_class`: batches."""
 
-    first_layer: int = 7
-    share: float = 0.5
-    most: int = 50
-    decay: float = 0.3
+    first_layer: Count = 7
+    share: Fraction = 0.5
+    most: Count = 50
+    decay: Positive = 0.3
     one_class: bool = True
 
 
@@ -73,12 +74,13 @@ class SkipTuning(nn.Module):
 
     def __init__(self, clip: FrozenClip, classes: Classes, settings: Settings, seed: int) -> None:
         super().__init__()
+        check_cut(clip, settings.first_layer)
         self.clip, self.settings, visual, model = clip, settings, clip.visual, clip.model
         first = settings.first_layer
         self.image = Tower(visual.transformer.resblocks, visual.ln_post, visual.proj, first)  # type: ignore[union-attr,arg-type]
         self.text = Tower(model.transformer.resblocks, model.ln_final, model.text_projection, first)  # type: ignore[union-attr,arg-type]
         self.register_buffer("stays", ranks_that_stay(len(classes.names), settings, seed))
-        self.needs = Needs(image_from=first, text_from=first, one_class=settings.one_class)
+        self.needs = Needs(image_from=first, text_from=first, one_class=settings.one_class, stacks=False)
         told = {"layers": (first, clip.layers + 1), "rule": "unfreeze", "source": "parameter"}
         self.enters = (Entry(modality="image", **told), Entry(modality="text", **told))  # type: ignore[arg-type]
 

@@ -9,7 +9,8 @@ frozen feature of the picture as it is, the same for the four views of a step. P
 
 Authors' recipe (FushengHao/TAC): SGD 2.5e-3, batch 8 with 4 views of crops (0.4, 1), 20 epochs, one at 1e-5; text tokens start from
 "a photo of a" and the end of text. The code has 5 tokens, the paper says 4: the code's are here. New classes meet the clusters of
-the base classes. Their pictures are squashed to a square for v₀, those of DeAR-Mini are square. Here k-means is scikit-learn's on
+the base classes. Their pictures are squashed to a square for v₀, here v₀ is of the test view [ours]: the same where pictures are
+square. K-means is scikit-learn's on
 unit vectors, ten starts, where theirs is a plain one by cosines [ours]; fewer classes than five make as many clusters [ours];
 classes without descriptions are described by `templates` [ours].
 """
@@ -24,7 +25,7 @@ from jaxtyping import Bool, Float
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
-from dearlib.clip.cut import TextStates, text_layers, text_prefix
+from dearlib.clip.cut import TextStates, check_cut, text_layers, text_prefix
 from dearlib.clip.loading import FrozenClip
 from dearlib.methods.family.promptsrc import image_prompts
 from dearlib.methods.fusion import cosine_logits
@@ -32,6 +33,7 @@ from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Sp
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, picture_features, pieces
 from dearlib.methods.words import drawn, word_vectors
+from dearlib.params.schemas import Count, Fraction, NonNegative
 
 RECIPE = Recipe(epochs=20, batch=8, lr=2.5e-3, optimiser="sgd", average="uniform")
 
@@ -40,16 +42,16 @@ RECIPE = Recipe(epochs=20, batch=8, lr=2.5e-3, optimiser="sgd", average="uniform
 class Settings:
     """`tokens`: in each encoder. `depth`: the last layer with tokens. `views`: of a picture in one step."""
 
-    tokens: int = 5
-    depth: int = 12
-    clusters: int = 5
-    views: int = 4
-    dropout: float = 0.3
+    tokens: Count = 5
+    depth: Count = 12
+    clusters: Count = 5
+    views: Count = 4
+    dropout: Fraction = 0.3
     init: str = "a photo of a"
-    init_std: float = 0.02
+    init_std: NonNegative = 0.02
     templates: tuple[str, ...] = ("a photo of a {}.",)
-    text_weight: float = 20.0
-    image_weight: float = 25.0
+    text_weight: NonNegative = 20.0
+    image_weight: NonNegative = 25.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class TAC(nn.Module):
 
     def __init__(self, clip: FrozenClip, classes: Classes, settings: Settings, seed: int) -> None:
         super().__init__()
+        check_cut(clip, settings.depth, "depth")
         self.clip, self.settings = clip, settings
         s, draw = settings, torch.Generator().manual_seed(seed)
         self.ctx = nn.Parameter(word_vectors(clip, s.init, s.tokens))
@@ -79,7 +82,7 @@ class TAC(nn.Module):
             self.to_image = nn.Linear(clip.d_embed, clip.d_model)
         self.register_buffer("clusters", centres(described(clip, classes, s.templates), s.clusters))
         self.weights: Mapping[str, float] = {"cross_entropy": 1.0, "text": s.text_weight, "image": s.image_weight}
-        self.needs = Needs(image_from=1, text_from=1, teacher="plain", views=s.views)
+        self.needs = Needs(image_from=1, text_from=1, teacher="plain", views=s.views, stacks=False)
         self.enters = tuple(
             Entry(modality=modality, layers=layers, rule=rule, source=source, count=count)  # type: ignore[arg-type]
             for modality in ("image", "text")

@@ -20,13 +20,14 @@ from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 
 from dearlib.clip.attention import shared_layer
-from dearlib.clip.cut import TextStates, text_layers, text_prefix
+from dearlib.clip.cut import TextStates, check_cut, text_layers, text_prefix
 from dearlib.clip.loading import FrozenClip
 from dearlib.methods.fusion import cosine_logits
 from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Split
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, pieces
 from dearlib.methods.words import drawn, placed
+from dearlib.params.schemas import Count, NonNegative
 
 RECIPE = Recipe(epochs=50, batch=32, lr=2e-3, optimiser="adam", eps=1e-3)
 
@@ -35,13 +36,13 @@ RECIPE = Recipe(epochs=50, batch=32, lr=2e-3, optimiser="adam", eps=1e-3)
 class Settings:
     """`template`: the learned prompt, its first `tokens` words replaced. `teacher_template`: None: the data set's."""
 
-    tokens: int = 4
+    tokens: Count = 4
     template: str = "X X X X {}."
     teacher_template: str | None = None
-    class_layer: int = 9
-    narrow: int = 4
-    init_std: float = 0.02
-    weight: float = 8.0
+    class_layer: Count = 9
+    narrow: Count = 4
+    init_std: NonNegative = 0.02
+    weight: NonNegative = 8.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class TCP(nn.Module):
 
     def __init__(self, clip: FrozenClip, classes: Classes, settings: Settings, seed: int) -> None:
         super().__init__()
+        check_cut(clip, settings.class_layer, "class_layer")
         self.clip, self.settings = clip, settings
         draw = torch.Generator().manual_seed(seed)
         self.ctx = nn.Parameter(settings.init_std * torch.randn(settings.tokens, clip.d_text, generator=draw))

@@ -19,7 +19,7 @@ NAMES = ("cup", "green umbrella under the sea", "key", "old ring", "tent")
 DESCRIPTIONS = tuple((f"a drawing of a {n}.", f"{n} on a table.") for n in NAMES)
 CLASSES = Classes(names=NAMES, template="a picture of a {}, a thing.", descriptions=DESCRIPTIONS)
 SETTINGS = {"promptsrc": {"templates": ("a photo of a {}.", "{} seen from above.")}, "mmrl_plus": {"beta": 0.4}, "dear": {"beta": 0.3}}
-KEYS = catalogue.keys()
+KEYS = catalogue.names()
 PLAIN = {key: getattr(plain, "zero_shot" if key == "clip" else key) for key in KEYS}
 
 
