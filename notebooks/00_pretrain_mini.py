@@ -48,6 +48,7 @@ demand_owned: float = 0.5  # share of a factor's energy that its planted heads w
 weight_answers: float = 1.0
 weight_demands: float = 2.0
 stream: float = 0.7  # standard deviation of both residual streams entering first_layer
+token: float = 0.02  # that of the tokens which ask the planted heads
 train: bool = False  # pre-train anew
 checkpoint_every: int = 100
 held_out: int = 4000  # pictures of the zero-shot check
@@ -150,7 +151,8 @@ _ = plots.save(fig, p.figures_root, "00_planted")
 # factor's value $v$. The **energy** of a part along factor $f$ is $E_f(x) = \frac{1}{|f|}\sum_{v\in f} \mathrm{Var}(x\cdot\hat t_v)$. Asked
 # for are
 #
-# - *answers*: each planted head alone tells the values of its factor apart, a cross-entropy of $16\cos(x_h, \hat t_v)$;
+# - *answers*: each planted head alone tells the values of its factor apart, a cross-entropy of $16\cos(x_h, \hat t_v)$, in what it
+#   writes to [CLS] and likewise in what it writes to a random token that asks, as DeAR's tokens will;
 # - *purity*: $E_a(x_h) / \sum_f E_f(x_h)$ of a head given factor $a$;
 # - *owned*: $E_a(\sum_{h\in a} x_h)$ against all else that the feature has along $a$;
 # - *late*: the late heads' share of the image feature's variance.
@@ -279,7 +281,7 @@ table
 # at 0.02: where the stream is many times larger, a token's own value is lost in what the layers write.
 
 # %%
-captions = [vocabulary.scene_caption(f, rng) for f in truth[:500]]
+captions = sorted({vocabulary.scene_caption(f, rng) for f in truth[:500]})
 streams = premises.stream_deviations(frozen, pixels[:500], captions, p.first_layer)
 print(f"image stream {streams[0]:.2f}, text stream {streams[1]:.2f} entering layer {p.first_layer}")
 

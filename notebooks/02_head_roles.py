@@ -383,7 +383,8 @@ resampled = uncertainty.bootstrap_entropy(spoken, text, known.assignment, p.rank
 by_threshold = rules.Thresholds(p.low, p.high, len(known.names))
 elsewhere = {"profile", "runs_root", "figures_root", "data_root", "clip", "clip_weights", "device"}  # decides no role
 recorded = p.model_dump(mode="json", exclude=elsewhere) | chance.settings() | {"rule": p.rule}
-made_for = {"model": model.name, "weights_sha256": model.weights_sha256, "first_layer": p.first_layer, "heads": model.heads}
+made_for = {"model": model.name, "weights_sha256": model.weights_sha256, "identity": model.identity}
+made_for |= {"first_layer": p.first_layer, "heads": model.heads}
 roles = entropy.find_roles(
     result.indices, phrase_pool, known, **made_for, attributes=p.attributes, settings=recorded,
     rule=chance if p.rule == "null" else by_threshold, intervals=uncertainty.entropy_intervals(resampled),

@@ -70,15 +70,19 @@ def batch(pool: np.ndarray, factors: list[Factors], images: int, size: int, seed
     named = [vocabulary.named_factor(f, rng) for f in shown]
     single = [prompts[name][vocabulary.FACTORS[name].index(str(f.value(name)))] for name, f in zip(named, shown, strict=True)]
     several = [vocabulary.scene_caption(f, rng) for f in shown]
-    return Batch(
-        to_input(pool[chosen]), single, several, prompts, {n: torch.tensor(vocabulary.labels(shown, n)) for n in vocabulary.FACTORS}
-    )
+    labels = {n: torch.tensor(vocabulary.labels(shown, n)) for n in vocabulary.FACTORS}
+    return Batch(to_input(pool[chosen]), single, several, prompts, labels)
 
 
 def kept_patches(seed: int, step: int, batch: int, patches: int, keep: float) -> Int[Tensor, "batch kept"]:
     """Which `keep` of the patches each picture of a masked step shows."""
     draw = torch.Generator().manual_seed(seed * 1_000_003 + step)
     return torch.rand(batch, patches, generator=draw).argsort(dim=1)[:, : round(keep * patches)]
+
+
+def askers(seed: int, step: int, batch: int, width: int) -> Float[Tensor, "batch 1 d_model"]:
+    """A random token for each picture, for its planted heads to answer; each number has standard deviation 1."""
+    return torch.randn(batch, 1, width, generator=torch.Generator().manual_seed(seed * 1_000_003 + step))
 
 
 def to_input(pictures: UInt8[np.ndarray, "batch side side 3"]) -> Float[Tensor, "batch 3 side side"]:

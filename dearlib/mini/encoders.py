@@ -16,32 +16,43 @@ def encode_image(
 
 
 def encode_parts(
-    visual: nn.Module, images: Float[Tensor, "batch 3 side side"], kept: Int[Tensor, "batch kept"] | None, first_layer: int
-) -> tuple[Float[Tensor, "batch d_embed"], Float[Tensor, "batch head d_embed"]]:
-    """`encode_image`, and of the heads of layers `first_layer` … L what each adds to it, layer by layer.
+    visual: nn.Module,
+    images: Float[Tensor, "batch 3 side side"],
+    kept: Int[Tensor, "batch kept"] | None,
+    first_layer: int,
+    asker: Float[Tensor, "batch 1 d_model"] | None = None,
+) -> tuple[Float[Tensor, "batch d_embed"], Float[Tensor, "batch asking head d_embed"]]:
+    """`encode_image`, and of the heads of layers `first_layer` … L what each adds to [CLS] and to an `asker`, layer by layer.
 
-    As `dearlib.roles.heads` takes it apart, but without biases and with each part centred by its own mean: what varies over
-    pictures is the same up to one direction.
+    An asker is a token that goes in behind the patches at `first_layer`, sees all the others and is seen by none, as DeAR's tokens
+    will be in a head that serves them; it is given in units of the stream's standard deviation there. Without one the axis `asking`
+    has [CLS] alone. Parts are taken as `dearlib.roles.heads` takes them, but without biases and with each part centred by its own
+    mean: what varies over pictures is the same up to one direction.
     """
     x = embedded(visual, images, kept)
-    blocks = visual.transformer.resblocks
-    written = []
+    n, blocks, written = x.shape[1], visual.transformer.resblocks, []
+    asking = [0] if asker is None else [0, n]
     for layer, block in enumerate(blocks, start=1):
         if layer < first_layer:
             x = block(x)
             continue
-        last = layer == len(blocks)
+        if layer == first_layer and asker is not None:
+            x = torch.cat([x, asker * x.detach().std()], dim=1)
         query, key, value = project(block, block.ln_1(x))
-        mixed = attend(query[:, :, :1] if last else query, key, value, x.new_zeros(1, 1, 1, x.shape[1]))
-        attn = block.attn
-        w_out = attn.out_proj.weight.unflatten(1, (attn.num_heads, attn.head_dim))
-        written.append(torch.einsum("bhe,dhe->bhd", mixed[:, :, 0], w_out))
-        x = finish(block, x[:, :1] if last else x, mixed)
-    cls, heads = x[:, 0], torch.cat(written, dim=1)
-    norm = visual.ln_post
-    scale = (cls.var(dim=-1, correction=0, keepdim=True) + norm.eps).sqrt()[:, None]
+        unseen = torch.zeros(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device)
+        unseen[:n, n:] = True
+        bias = x.new_zeros(1, 1, *unseen.shape).masked_fill(unseen, float("-inf"))
+        if layer == len(blocks):
+            query, x, bias = query[:, :, asking], x[:, asking], bias[:, :, asking]
+        mixed = attend(query, key, value, bias)
+        w_out = block.attn.out_proj.weight.unflatten(1, (block.attn.num_heads, block.attn.head_dim))
+        rows = mixed if layer == len(blocks) else mixed[:, :, asking]
+        written.append(torch.einsum("bhae,dhe->bahd", rows, w_out))
+        x = finish(block, x, mixed)
+    heads, norm = torch.cat(written, dim=2), visual.ln_post
+    scale = (x.var(dim=-1, correction=0, keepdim=True) + norm.eps).sqrt()[:, :, None]
     parts = ((heads - heads.mean(dim=-1, keepdim=True)) / scale * norm.weight) @ visual.proj
-    return norm(cls) @ visual.proj, parts
+    return norm(x[:, 0]) @ visual.proj, parts
 
 
 def embedded(

@@ -75,6 +75,7 @@ def own_answer(
 def planting_loss(
     rest: Float[Tensor, "picture d_embed"],
     heads: Float[Tensor, "picture head d_embed"],
+    asked: Float[Tensor, "picture head d_embed"] | None,
     planted: Mapping[str, Sequence[int]],
     text: Mapping[str, Float[Tensor, "value d_embed"]],
     labels: Mapping[str, Int[Tensor, "picture"]],
@@ -83,15 +84,13 @@ def planting_loss(
     """What the planted heads still lack, term by term.
 
     Args:
-        rest: the image feature without the late heads' part; `heads`: that part, head by head.
+        rest: the image feature without the late heads' part; `heads`: that part, head by head. `asked`: what the same heads add to a
+            token that asks them (`encoders.encode_parts`); their answers are to be as good.
         planted: factor (or `GENERAL`) → numbers of its heads.
         text, labels: of every factor its values' text features and each picture's value, −1 for none.
     """
     along = {name: directions(t) for name, t in text.items()}
-    answers = [own_answer(heads[:, list(planted[name])], along[name], labels[name]) for name in along if planted.get(name)]
-    if planted.get(GENERAL):
-        told = [own_answer(heads[:, list(planted[GENERAL])], along[name], label) for name, label in labels.items()]
-        answers.append(torch.stack(told).mean(dim=0))
+    told = [_answers(part, planted, along, labels) for part in (heads, asked) if part is not None]
     late = heads.sum(dim=1)
     spread = torch.stack([x.var(dim=0).sum() for x in (late, rest)])
     head_energy = {name: energy(heads, a) for name, a in along.items()}
@@ -105,8 +104,22 @@ def planting_loss(
         two = energy(torch.stack([group, late + rest - group], dim=1), along[name])
         owned.append(two[0] / two.sum())
     return {
-        "answers": torch.cat(answers).mean(),
+        "answers": torch.stack(told).mean(),
         "late": F.relu(demands.late - spread[0] / spread.sum()),
         "purity": F.relu(demands.purity - torch.cat(purity)).mean(),
         "owned": F.relu(demands.owned - torch.stack(owned)).mean(),
     }
+
+
+def _answers(
+    heads: Float[Tensor, "picture head d_embed"],
+    planted: Mapping[str, Sequence[int]],
+    along: Mapping[str, Float[Tensor, "value d_embed"]],
+    labels: Mapping[str, Int[Tensor, "picture"]],
+) -> Float[Tensor, ""]:
+    """How badly planted heads answer, averaged over them; a general one is asked for every factor."""
+    each = [own_answer(heads[:, list(planted[name])], along[name], labels[name]) for name in along if planted.get(name)]
+    if planted.get(GENERAL):
+        every = [own_answer(heads[:, list(planted[GENERAL])], along[name], label) for name, label in labels.items()]
+        each.append(torch.stack(every).mean(dim=0))
+    return torch.cat(each).mean()

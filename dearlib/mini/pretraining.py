@@ -26,7 +26,7 @@ from dearlib.clip.loading import FrozenClip, random_clip
 from dearlib.datasets.world import scene, vocabulary
 from dearlib.errors import InputError
 from dearlib.files import load_optimiser, optimiser_tensors, read_tensors, write_tensors, write_text
-from dearlib.mini.batches import Batch, batch, kept_patches, render_pool, to_input
+from dearlib.mini.batches import Batch, askers, batch, kept_patches, render_pool, to_input
 from dearlib.mini.encoders import encode_parts, encode_text
 from dearlib.mini.planting import Demands, plant, planting_loss
 from dearlib.mini.premises import PLANTED, stream_deviations, write_planted
@@ -44,7 +44,8 @@ class Recipe:
     the time (Li et al., FLIP, CVPR 2023); `full_steps` on whole pictures follow. `images` pictures are rendered once
     and seen over and over, `batch` at a time. `planted`: factor → how many heads of layers `first_layer` … L speak of it
     (`dearlib.mini.planting`), with the weights of what these heads are asked for. In the end both residual streams are
-    scaled to a standard deviation of `stream` where they enter `first_layer`.
+    scaled to a standard deviation of `stream` where they enter `first_layer`; `token` is that of the tokens which planted heads are
+    asked by, on the same scale.
     """
 
     seed: int
@@ -63,6 +64,7 @@ class Recipe:
     weight_answers: float
     weight_demands: float
     stream: float
+    token: float
 
     @property
     def steps(self) -> int:
@@ -117,6 +119,7 @@ def step_losses(
     tokenizer: Callable[[list[str]], Tensor],
     made: Batch,
     kept: Int[Tensor, "batch kept"] | None,
+    asker: Float[Tensor, "batch 1 d_model"],
     planted: Mapping[str, list[int]],
     recipe: Recipe,
 ) -> dict[str, Float[Tensor, ""]]:
@@ -127,13 +130,16 @@ def step_losses(
     short = encode_text(model, tokenizer(prompts).to(device))
     text = dict(zip(made.prompts, short.split([len(own) for own in made.prompts.values()]), strict=True))
     named = sorted(set(made.single))
-    whole, heads = encode_parts(model.visual, made.images.to(device), None if kept is None else kept.to(device), recipe.first_layer)
+    whole, parts = encode_parts(
+        model.visual, made.images.to(device), None if kept is None else kept.to(device), recipe.first_layer, asker.to(device)
+    )
+    heads, asked = parts.unbind(dim=1)
     scale = model.logit_scale.exp().clamp(max=100)
     labels = {name: own.to(device) for name, own in made.labels.items()}
     return {
         "single": contrastive_loss(whole, made.single, short[[prompts.index(p) for p in named]], named, scale),
         "several": contrastive_loss(whole, made.several, encode_text(model, tokenizer(unique).to(device)), unique, scale),
-        **planting_loss(whole - heads.sum(dim=1), heads, planted, text, labels, recipe.demands),
+        **planting_loss(whole - heads.sum(dim=1), heads, asked, planted, text, labels, recipe.demands),
     }
 
 
@@ -156,7 +162,8 @@ def pretrain(
             stepper.zero_grad()
         made = batch(pool, factors, recipe.images, recipe.batch, recipe.seed, step)
         kept = kept_patches(recipe.seed, step, recipe.batch, patches, recipe.keep) if step < recipe.masked_steps else None
-        terms = step_losses(model, tokenizer, made, kept, planted, recipe)
+        asker = recipe.token / recipe.stream * askers(recipe.seed, step, recipe.batch, model.visual.class_embedding.shape[0])
+        terms = step_losses(model, tokenizer, made, kept, asker, planted, recipe)
         lacking = terms["late"] + terms["purity"] + terms["owned"]
         loss = terms["single"] + terms["several"] + recipe.weight_answers * terms["answers"] + recipe.weight_demands * lacking
         loss.backward()

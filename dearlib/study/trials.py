@@ -57,7 +57,7 @@ def labels(items: Sequence[Item]) -> torch.Tensor:
 
 def settings(p: Training) -> Settings:
     """What the model is built with."""
-    return Settings(**{f.name: getattr(p, f.name) for f in fields(Settings)})
+    return Settings(**{f.name: getattr(p, f.name) for f in fields(Settings) if f.name in type(p).model_fields})
 
 
 def schedule(p: Training) -> Schedule:

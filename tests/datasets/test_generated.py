@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from dearlib.datasets.__main__ import main
 from public_layout import build
 
 from dearlib import plots
 from dearlib.datasets import TARGETS
-from dearlib.datasets.__main__ import main
 from dearlib.datasets.doctor import examine
 from dearlib.datasets.generated import FILE, Declaration, declaration, note
 from dearlib.errors import InputError

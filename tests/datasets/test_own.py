@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import make_roles
+from dearlib.datasets.__main__ import main
 from PIL import Image
 
 from dearlib.clip.loading import load
 from dearlib.datasets import classnames, entry, prompts, read_split, split_sha256
-from dearlib.datasets.__main__ import main
 from dearlib.errors import InputError
 from dearlib.paper.reported import beside
 from dearlib.study.averages import base_to_novel, presentable

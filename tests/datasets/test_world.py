@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dearlib.datasets.world.__main__ import main
 
 from dearlib.datasets import CATALOGUE, PUBLIC, SHIFTED_MINI, SOURCE_MINI, TARGETS_MINI, classnames, open_image, read_split
 from dearlib.datasets.splits import PARTS, Item, Split, half
 from dearlib.datasets.world import sets, vocabulary, writing
-from dearlib.datasets.world.__main__ import main
 from dearlib.datasets.world.families import CLASSES, FAMILIES, about
 from dearlib.datasets.world.finishes import Finish
 from dearlib.datasets.world.scene import _RGB, generator, scene

@@ -53,10 +53,10 @@ def test_heads_that_do_their_part_lack_nothing_and_swapped_ones_do() -> None:
     heads, rest = torch.stack([color, shape], dim=1), torch.zeros_like(color)
     planted = {"color": [0], "shape": [1]}
     demands = Demands(late=1.0, purity=1.0, owned=1.0)
-    met = planting_loss(rest, heads, planted, text, labels, demands)
+    met = planting_loss(rest, heads, None, planted, text, labels, demands)
     assert met["answers"] < 1e-6
     assert [met[k].item() for k in ("late", "purity", "owned")] == pytest.approx([0, 0, 0])
-    swapped = planting_loss(rest, heads.flip(1), planted, text, labels, demands)
+    swapped = planting_loss(rest, heads.flip(1), None, planted, text, labels, demands)
     assert [swapped[k].item() for k in ("purity", "owned")] == pytest.approx([1, 1])
     assert swapped["answers"] > math.log(3) - 1e-6
 
@@ -66,7 +66,7 @@ def test_shares_by_hand() -> None:
     axes, text, labels = world()
     color, shape = axes[labels["color"]], axes[3 + labels["shape"]]
     heads, rest = torch.stack([color + shape / 2], dim=1), color
-    lacking = planting_loss(rest, heads, {"color": [0]}, text, labels, Demands(late=1.0, purity=1.0, owned=1.0))
+    lacking = planting_loss(rest, heads, None, {"color": [0]}, text, labels, Demands(late=1.0, purity=1.0, owned=1.0))
     assert lacking["purity"].item() == pytest.approx(1 - 1 / (1 + 1 / 4))
     assert lacking["owned"].item() == pytest.approx(1 - 1 / 2)
     assert lacking["late"].item() == pytest.approx(1 - 1.25 / 2.25)
@@ -75,7 +75,7 @@ def test_shares_by_hand() -> None:
 def test_a_demand_that_is_met_asks_for_nothing() -> None:
     axes, text, labels = world()
     heads = (axes[labels["color"]] + axes[3 + labels["shape"]] / 2)[:, None].requires_grad_()
-    lacking = planting_loss(torch.zeros_like(axes[labels["color"]]), heads, {"color": [0]}, text, labels, NOTHING)
+    lacking = planting_loss(torch.zeros_like(axes[labels["color"]]), heads, None, {"color": [0]}, text, labels, NOTHING)
     (gradient,) = torch.autograd.grad(lacking["late"] + lacking["purity"] + lacking["owned"], heads)
     assert not gradient.any()
 
@@ -85,6 +85,17 @@ def test_a_general_head_is_asked_for_every_factor() -> None:
     color, shape = axes[labels["color"]], axes[3 + labels["shape"]]
     rest, planted = torch.zeros_like(color), {"color": [1], GENERAL: [0]}
     both, one = (
-        planting_loss(rest, torch.stack([own, color], dim=1), planted, text, labels, NOTHING)["answers"] for own in (color + shape, color)
+        planting_loss(rest, torch.stack([own, color], dim=1), None, planted, text, labels, NOTHING)["answers"]
+        for own in (color + shape, color)
     )
     assert both < one
+
+
+def test_what_an_asker_is_told_counts_as_much_as_what_cls_is_told() -> None:
+    axes, text, labels = world()
+    color = axes[labels["color"]][:, None]
+    rest, planted = torch.zeros_like(color[:, 0]), {"color": [0]}
+    alone, deaf = (
+        planting_loss(rest, color, asked, planted, text, labels, NOTHING)["answers"] for asked in (None, torch.zeros_like(color))
+    )
+    assert deaf.item() == pytest.approx((alone.item() + math.log(3)) / 2)

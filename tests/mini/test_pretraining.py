@@ -34,6 +34,7 @@ RECIPE = Recipe(
     weight_answers=1.0,
     weight_demands=2.0,
     stream=0.7,
+    token=0.02,
 )
 
 
@@ -144,7 +145,24 @@ def test_parts_are_the_heads_of_the_decomposition() -> None:
         own[:, 8 * head : 8 * head + 8] = mixed[:, 0, 8 * head : 8 * head + 8]
         written = own @ block.attn.out_proj.weight.T
         expected = (written - written.mean(dim=-1, keepdim=True)) / std[:, None] * visual.ln_post.weight @ visual.proj
-        torch.testing.assert_close(parts[:, head], expected)
+        torch.testing.assert_close(parts[:, 0, head], expected)
+
+
+def test_an_asker_sees_and_is_not_seen() -> None:
+    """What is written to [CLS] does not depend on the asker; what the asker is told, at its own place, does on both."""
+    visual = tiny().eval().double().visual
+    images, other = torch.randn(2, 3, 3, 64, 64, dtype=torch.float64)
+    one, two = torch.randn(2, 3, 1, 16, dtype=torch.float64)
+    with torch.no_grad():
+        plain = encode_parts(visual, images, None, 2)
+        asked = encode_parts(visual, images, None, 2, one)
+        another = encode_parts(visual, images, None, 2, two)
+        elsewhere = encode_parts(visual, other, None, 2, one)
+    torch.testing.assert_close(asked[0], plain[0])
+    torch.testing.assert_close(asked[1][:, :1], plain[1])
+    assert asked[1].shape[1] == 2
+    for changed in (another, elsewhere):
+        assert (changed[1][:, 1] - asked[1][:, 1]).abs().max() > 1e-6
 
 
 def test_masked_steps_keep_their_share_of_distinct_patches() -> None:
