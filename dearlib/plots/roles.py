@@ -80,9 +80,10 @@ def cluster_scatter(
     """
     colors = concept_colors(names)
     for i, name in enumerate(names):
-        own, noise = points[(assignment == i) & (labels >= 0)], points[(assignment == i) & (labels < 0)]
-        sns.scatterplot(x=noise[:, 0], y=noise[:, 1], color=colors[name], s=9, alpha=0.35, linewidth=0, ax=ax)
-        sns.scatterplot(x=own[:, 0], y=own[:, 1], color=colors[name], s=18, linewidth=0, ax=ax)
+        for chosen, size, alpha in ((labels < 0, 9, 0.35), (labels >= 0, 18, 1.0)):
+            own = points[(assignment == i) & chosen]
+            if len(own):
+                sns.scatterplot(x=own[:, 0], y=own[:, 1], color=colors[name], s=size, alpha=alpha, linewidth=0, ax=ax)
     for i, name in enumerate(names):
         own = points[labels == i]
         if len(own):
