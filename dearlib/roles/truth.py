@@ -153,6 +153,28 @@ def confirmation(changes: Sequence[Reading], roles: HeadRoles, factors: Sequence
     return pd.DataFrame(rows, columns=columns)
 
 
+def head_changes(changes: Sequence[Reading], roles: HeadRoles, factors: Sequence[str], resamples: int, seed: int) -> pd.DataFrame:
+    """What every head's ablation changes in every factor: layer, head, factor, kind ('accuracy', 'margin'), change, low, high (95 %)."""
+    rows = []
+    for kind in ("accuracy", "margin"):
+        means, samples = resampled_means(torch.stack([getattr(c, kind) for c in changes]), resamples, seed)
+        low, high = np.quantile(samples.numpy(), [0.025, 0.975], axis=0)
+        rows += [
+            {
+                "layer": e.layer,
+                "head": e.head,
+                "factor": f,
+                "kind": kind,
+                "change": float(means[i, j]),
+                "low": low[i, j],
+                "high": high[i, j],
+            }
+            for i, e in enumerate(roles.entries)
+            for j, f in enumerate(factors)
+        ]
+    return pd.DataFrame(rows)
+
+
 def planted_file(name: str, weights: Path | None) -> Path:
     """Where `planted_heads` lie: beside the weights file, or beside the package's own weights of the model `name`."""
     return (weights or ASSETS / f"{name}.safetensors").with_suffix(".planted.json")
