@@ -3,7 +3,8 @@
 `labelled_phrases.csv` has 398 phrases of the published pool: 400 lines drawn by numpy's default_rng(20250101), less the two
 that the paper's Table 1 shows. The pool is not part of this package, so a phrase is its line number (from 1) and the first eight
 digits of its SHA-256. Every second phrase drawn (`half` = choose) served to choose settings and to write the words that
-describe concepts, the others (`final`) to grade the choice.
+describe concepts, the others (`final`) to grade the choice, once: 93.0 % of the former are right and 79.4 % of the latter. The gap
+is what choosing on few phrases costs; moods and places ("Serene …") are where Eq. 2 errs most.
 
 The labelling rule: what does the phrase say a picture shows?
 - color: a colour, a palette, tones; black and white.

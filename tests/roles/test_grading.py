@@ -80,12 +80,12 @@ def test_the_papers_table_1(published: tuple[list[str], Concepts, object]) -> No
     assert [phrase for phrase in heads["phrase"] if phrase not in pool] == ["Photo taken in Barcelona"]
 
 
-@pytest.mark.parametrize(("half", "least"), [("choose", 0.0), ("final", 0.0)])
+@pytest.mark.parametrize(("half", "least"), [("choose", 0.90), ("final", 0.75)])
 def test_labelled_phrases(published: tuple[list[str], Concepts, object], half: str, least: float) -> None:
+    """Measured: 185 of the 199 phrases that settings and words were chosen on (93.0 %), 158 of the 199 others (79.4 %)."""
     pool, found, _ = published
     own = labelled_phrases(pool, half)
     marks = grade([found.names[i] for i in found.assignment[own["index"].to_list()].tolist()], own["label"].tolist(), CORE)
-    print(marks.to_string(index=False), marks["right"].sum(), len(own))
     assert marks["right"].sum() / len(own) >= least
 
 
