@@ -300,10 +300,10 @@ say(
 # %% [markdown]
 # ### Is Eq. 2 right?
 #
-# Cluster settings and descriptions were chosen by looking at *some* phrases whose concept is known; a fair mark comes from the
-# others. The Attribute World's phrases were generated from its factors, so each has a known one. Of the published pool 398 phrases
-# were labelled by hand before any setting was tried (`dearlib/roles/grading.py` has the rule). Either way half of the phrases served
-# to choose and half to grade.
+# Cluster settings and descriptions were chosen by looking at *some* phrases whose concept is known (*choose*); a fair mark comes from
+# others (*final*). The Attribute World's phrases were generated from its factors, so each has a known one. Of the published pool 598
+# phrases were labelled by hand, the *final* ones before any setting was tried that they grade; `dearlib/roles/grading.py` has the
+# labelling rule.
 
 # %%
 half = grading.halves(phrase_pool, p.pool)
@@ -320,7 +320,7 @@ display(Markdown(score.to_markdown(index=False)) if len(score) else Markdown("No
 graded = marked[(marked["half"] == "final") & (marked["embedded"] == used)]
 right_share = graded["right"].sum() / max(graded["phrases"].sum(), 1)
 if len(graded):
-    say(f"On the half that chose nothing, **{right_share:.1%}** of {graded['phrases'].sum()} phrases are right:")
+    say(f"Of the phrases that chose nothing, **{right_share:.1%}** of {graded['phrases'].sum()} are right:")
     display(Markdown(graded.drop(columns=["half", "embedded"]).to_markdown(index=False)))
 
 # %% [markdown]
