@@ -81,9 +81,10 @@ def cluster_scatter(
     """
     colors = concept_colors(names)
     for i, name in enumerate(names):
-        own, noise = points[(assignment == i) & (labels >= 0)], points[(assignment == i) & (labels < 0)]
-        sns.scatterplot(x=noise[:, 0], y=noise[:, 1], color=colors[name], s=9, alpha=0.35, linewidth=0, ax=ax)
-        sns.scatterplot(x=own[:, 0], y=own[:, 1], color=colors[name], s=18, linewidth=0, ax=ax)
+        for chosen, size, alpha in ((labels < 0, 9, 0.35), (labels >= 0, 18, 1.0)):
+            own = points[(assignment == i) & chosen]
+            if len(own):
+                sns.scatterplot(x=own[:, 0], y=own[:, 1], color=colors[name], s=size, alpha=alpha, linewidth=0, ax=ax)
     for i, name in enumerate(names):
         own = points[labels == i]
         if len(own):
@@ -142,7 +143,7 @@ def confirmation_forest(ax: Axes, table: pd.DataFrame) -> Axes:
 
     Left of zero the own factor falls most; filled where the whole interval lies there.
     """
-    ordered = table.sort_values(["attribute", "difference"], ignore_index=True)
+    ordered = _by_attribute(table)
     for y, r in enumerate(ordered.itertuples()):
         color = CONCEPT_COLORS.get(r.attribute, "black")
         ax.plot([r.low, r.high], [y, y], color=color, linewidth=1.6)
@@ -153,6 +154,31 @@ def confirmation_forest(ax: Axes, table: pd.DataFrame) -> Axes:
     handles = [Line2D([], [], marker="o", color=CONCEPT_COLORS.get(a, "black"), label=a) for a in dict.fromkeys(ordered["attribute"])]
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.02), title="attribute of the head")
     return ax
+
+
+def head_factor_map(ax: Axes, changes: pd.DataFrame, table: pd.DataFrame, factors: Sequence[str]) -> Axes:
+    """Attribute heads × factors: the change of margin when the head alone is ablated (`dearlib.roles.truth.head_changes`).
+
+    Rows in the order of `confirmation_forest`, each head's own factor framed.
+    """
+    ordered = _by_attribute(table)
+    values = changes[changes["kind"] == "margin"].pivot(index=["layer", "head"], columns="factor", values="change")
+    shown = values.loc[list(zip(ordered["layer"], ordered["head"], strict=True)), list(factors)].to_numpy()
+    bound = float(np.abs(shown).max(initial=0.0)) or 1.0
+    sns.heatmap(shown, vmin=-bound, vmax=bound, cmap=DIVERGING, annot=True, fmt="+.2f", annot_kws={"fontsize": 7}, ax=ax,
+                xticklabels=list(factors), yticklabels=[f"L{r.layer} H{r.head}" for r in ordered.itertuples()],
+                cbar_kws={"label": "change of margin (logits)"})  # fmt: skip
+    for y, attribute in enumerate(ordered["attribute"]):
+        ax.add_patch(plt.Rectangle((list(factors).index(attribute), y), 1, 1, fill=False, edgecolor="black", linewidth=1.2))
+    ax.tick_params(length=0, rotation=0)
+    ax.set_yticks(ax.get_yticks(), [t.get_text() for t in ax.get_yticklabels()], fontsize=7)
+    ax.set(xlabel="factor that is read out", ylabel="head that is ablated")
+    return ax
+
+
+def _by_attribute(table: pd.DataFrame) -> pd.DataFrame:
+    """Attribute heads by attribute, the clearest first."""
+    return table.sort_values(["attribute", "difference"], ignore_index=True)
 
 
 def role_counts(ax: Axes, fractions: Sequence[float], counts: Mapping[str, Sequence[int]], chosen: float, label: str) -> Axes:

@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dearlib.errors import InputError
-from dearlib.roles.concepts import Concepts, named
-from dearlib.roles.rolefile import HeadRole, HeadRoles, pool_sha256
+from dearlib.roles.concepts import Concepts
+from dearlib.roles.rolefile import HeadRole, HeadRoles, named, pool_sha256
 from dearlib.roles.rules import RoleRule
 
 

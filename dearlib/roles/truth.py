@@ -119,22 +119,24 @@ def resampled_means(
 def own_less_other(
     means: Float[Tensor, "factor"], samples: Float[Tensor, "resample factor"], own: int
 ) -> tuple[int, float, tuple[float, float]]:
-    """Which other factor falls most, the own factor's change less that one's, and the difference's 95 % interval.
+    """Which other factor falls most, the own factor's change less that fall, and the difference's 95 % interval.
 
-    The largest other is taken anew in every resample, so it is not the one that happened to fall most here.
+    A factor that rises has fallen by nothing: the own one has to fall, not to rise less. The largest other is taken anew in every
+    resample, so it is not the one that happened to fall most here.
     """
     rest = [f for f in range(len(means)) if f != own]
     most = rest[int(means[rest].argmin())]
-    low, high = np.quantile((samples[:, own] - samples[:, rest].min(dim=1).values).numpy(), [0.025, 0.975])
-    return most, float(means[own] - means[most]), (float(low), float(high))
+    differences = samples[:, own] - samples[:, rest].min(dim=1).values.clamp(max=0)
+    low, high = np.quantile(differences.numpy(), [0.025, 0.975])
+    return most, float(means[own] - means[most].clamp(max=0)), (float(low), float(high))
 
 
 def confirmation(changes: Sequence[Reading], roles: HeadRoles, factors: Sequence[str], resamples: int, seed: int) -> pd.DataFrame:
     """Is a head's own factor what its ablation costs most? A row per attribute head.
 
     `own`, `largest_other`: changes of mean margin (negative: it falls), `other` the factor that falls most beside the own one;
-    `difference` = own - largest other with its 95 % interval over pictures. `confirmed`: the whole interval lies below zero, so
-    the own factor falls more than any other.
+    `difference` = own - largest other (at most 0) with its 95 % interval over pictures. `confirmed`: the whole interval lies below
+    zero, so the own factor falls, and more than any other.
     """
     rows = []
     means, samples = resampled_means(torch.stack([c.margin for c in changes]), resamples, seed)
@@ -149,6 +151,28 @@ def confirmation(changes: Sequence[Reading], roles: HeadRoles, factors: Sequence
                      "high": high, "accuracy": float(accuracy[i, own]), "confirmed": high < 0})  # fmt: skip
     columns = ["layer", "head", "attribute", "own", "other", "largest_other", "difference", "low", "high", "accuracy", "confirmed"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def head_changes(changes: Sequence[Reading], roles: HeadRoles, factors: Sequence[str], resamples: int, seed: int) -> pd.DataFrame:
+    """What every head's ablation changes in every factor: layer, head, factor, kind ('accuracy', 'margin'), change, low, high (95 %)."""
+    rows = []
+    for kind in ("accuracy", "margin"):
+        means, samples = resampled_means(torch.stack([getattr(c, kind) for c in changes]), resamples, seed)
+        low, high = np.quantile(samples.numpy(), [0.025, 0.975], axis=0)
+        rows += [
+            {
+                "layer": e.layer,
+                "head": e.head,
+                "factor": f,
+                "kind": kind,
+                "change": float(means[i, j]),
+                "low": low[i, j],
+                "high": high[i, j],
+            }
+            for i, e in enumerate(roles.entries)
+            for j, f in enumerate(factors)
+        ]
+    return pd.DataFrame(rows)
 
 
 def planted_file(name: str, weights: Path | None) -> Path:

@@ -98,6 +98,18 @@ def test_the_other_figures_draw(tmp_path: Path, roles: HeadRoles) -> None:
     assert (tmp_path / "all.svg").stat().st_size > 10_000
 
 
+def test_the_map_of_heads_and_factors_frames_each_heads_own() -> None:
+    confirmed = pd.DataFrame({"layer": [9, 9], "head": [0, 1], "attribute": ["shape", "color"], "difference": [-0.2, -0.1]})
+    changes = pd.DataFrame(
+        {"layer": 9, "head": [0, 0, 1, 1], "factor": ["color", "shape"] * 2, "kind": "margin", "change": [0.1, -0.2, -0.3, 0.0]}
+    )
+    _, ax = plots.figure()
+    plots.head_factor_map(ax, changes, confirmed, ["color", "shape"])
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["L9 H1", "L9 H0"]
+    assert [t.get_text() for t in ax.texts] == ["-0.30", "+0.00", "+0.10", "-0.20"]
+    assert [frame.get_xy() for frame in ax.patches] == [(0, 0), (1, 1)]
+
+
 def test_a_concept_has_one_colour_everywhere_and_no_roles() -> None:
     few, many = plots.concept_colors(["color", "light"]), plots.concept_colors(["animal", "color", "color 2", "light", "none"])
     assert few["color"] == many["color"] == many["color 2"]

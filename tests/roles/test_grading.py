@@ -1,4 +1,4 @@
-"""The labelled phrases: whole, half and half, tied to the pool by hashes; grading by hand; Eq. 2 on the published pool."""
+"""The labelled phrases: whole, in two parts, tied to the pool by hashes; grading by hand; Eq. 2 on the published pool."""
 
 import hashlib
 from pathlib import Path
@@ -22,10 +22,10 @@ COPIES = (
 )
 
 
-def test_the_labels_are_half_and_half_and_of_six_kinds() -> None:
+def test_the_labels_are_in_two_parts_and_of_six_kinds() -> None:
     table = pd.read_csv(LABELLED)
-    assert len(table) == 398
-    assert table["half"].value_counts().to_dict() == {"choose": 199, "final": 199}
+    assert len(table) == 598
+    assert table["half"].value_counts().to_dict() == {"choose": 398, "final": 200}
     assert set(table["label"]) == {*CORE, "other"}
     assert table["line"].is_unique
     assert table["line"].between(1, 3498).all()
@@ -80,12 +80,12 @@ def test_the_papers_table_1(published: tuple[list[str], Concepts, object]) -> No
     assert [phrase for phrase in heads["phrase"] if phrase not in pool] == ["Photo taken in Barcelona"]
 
 
-@pytest.mark.parametrize(("half", "least"), [("choose", 0.0), ("final", 0.0)])
+@pytest.mark.parametrize(("half", "least"), [("choose", 0.92), ("final", 0.83)])
 def test_labelled_phrases(published: tuple[list[str], Concepts, object], half: str, least: float) -> None:
+    """Measured: 375 of the 398 phrases that settings and words were chosen on (94.2 %), 171 of the 200 others (85.5 %)."""
     pool, found, _ = published
     own = labelled_phrases(pool, half)
     marks = grade([found.names[i] for i in found.assignment[own["index"].to_list()].tolist()], own["label"].tolist(), CORE)
-    print(marks.to_string(index=False), marks["right"].sum(), len(own))
     assert marks["right"].sum() / len(own) >= least
 
 

@@ -83,6 +83,18 @@ def test_a_head_of_color_is_confirmed_and_a_head_of_noise_is_not() -> None:
     assert first["other"] == "shape"
 
 
+def test_changes_of_every_head_and_factor() -> None:
+    scenes, answers = _scenes()
+    changes = truth.one_by_one(scenes, answers, 10.0)
+    table = truth.head_changes(changes, _roles(*[("mixed", "color")] * 4), FACTORS, 50, seed=0)
+    assert len(table) == 4 * 2 * 2
+    assert (table["low"] <= table["high"]).all()
+    own = table[(table["layer"] == 3) & (table["head"] == 0) & (table["kind"] == "margin")].set_index("factor")["change"]
+    assert own["color"] < 0 < own["shape"]  # what is left is all shape
+    accuracy = table[table["kind"] == "accuracy"].set_index(["layer", "head", "factor"])["change"]
+    assert accuracy[4, 0, "color"] == 0  # it writes nothing
+
+
 def test_a_head_that_speaks_of_another_factor_is_not_confirmed() -> None:
     scenes, answers = _scenes()
     wrong = _roles(("attribute", "shape"), ("mixed", "color"), ("mixed", "color"), ("attribute", "color"))
