@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torchvision.datasets as tv
-from public_layout import WORDNET_IDS, Layout, build
+from public_layout import WORDNET_IDS, Layout, bomb, build
 
 from dearlib.datasets import PUBLIC, SHIFTED, SOURCE, TARGETS, fetch, parse_split, read_split
 from dearlib.datasets.__main__ import main
@@ -367,3 +367,19 @@ def test_what_a_killed_download_left_is_not_taken_for_whole(
     (root / ".fetch-eurosat" / "eurosat" / "2750" / "Forest").mkdir(parents=True)
     fetch.fetch(root, ["eurosat"])
     assert len(read_split(root, "eurosat").train) == layout.sizes[0]
+
+
+def test_one_broken_data_set_leaves_the_others_checked(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lists nested too deeply, a variant in two lines; a picture over the limit against bombs, two damaged ones."""
+    (data / "dtd" / PUBLIC["dtd"].split_file).write_text("[" * 10_000)
+    with open(data / "fgvc_aircraft" / "variants.txt", "a") as file:
+        file.write("MD-11\n")
+    pictures = sorted((data / "food-101" / "images").rglob("*.jpg"))
+    for picture, content in zip(pictures, (bomb(), b"GIF89a" + bytes(30), b"II*\0" + bytes(40)), strict=False):
+        picture.unlink()
+        picture.write_bytes(content)
+    assert main(["doctor", "--data", str(data), "--open"]) == 1
+    told = capsys.readouterr().out
+    assert "12 of 15 data sets are whole" in told
+    for words in ("nested too deeply", "'MD-11' again", *(f"{p}: expected a whole image" for p in pictures[:3])):
+        assert words in told

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from open_clip import IMAGENET_CLASSNAMES
 from public_layout import CLASSES, NOT_SORTED, SUBSETS, VARIANTS, WORDNET_IDS, Layout, build
 
 from dearlib.datasets import (
@@ -26,6 +27,7 @@ from dearlib.datasets import (
 )
 from dearlib.datasets.__main__ import main
 from dearlib.datasets.catalogue import TABLES
+from dearlib.datasets.folders import imagenet_classnames
 from dearlib.errors import InputError
 
 SPLITS = Path(__file__).parents[3] / "shared" / "data" / "splits"
@@ -43,11 +45,6 @@ def one_line(error: pytest.ExceptionInfo[InputError], *words: str) -> None:
     assert "\n" not in str(error.value)
     for word in ("expected", "got", *words):
         assert word in str(error.value)
-
-
-def imagenet_names() -> tuple[str, ...]:
-
-    return tuple(imagenet_classnames())
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +77,7 @@ def test_readers_of_class_folders(family: tuple[Path, dict[str, Layout]], datase
     split = read_split(root, dataset)
     assert (len(split.train), len(split.val), len(split.test), len(classnames(split))) == layout.sizes
     folders = SUBSETS.get(dataset, WORDNET_IDS)
-    assert classnames(split) == [imagenet_names()[WORDNET_IDS.index(wordnet_id)] for wordnet_id in folders]
+    assert classnames(split) == [imagenet_classnames()[WORDNET_IDS.index(wordnet_id)] for wordnet_id in folders]
     assert [item.path.parent.name for item in split.test[::2]] == layout.classes
     assert [item.label for item in split.test[::2]] == list(range(layout.sizes[3]))
     assert all(one.path.name < other.path.name for one, other in zip(split.test[::2], split.test[1::2], strict=True))
@@ -94,7 +91,7 @@ def test_imagenet_has_its_validation_images_as_test_and_validation_part(family: 
     assert {item.path.parents[1].name for item in split.test} == {"val"}
     assert {item.path.parents[1].name for item in split.train} == {"train"}
     assert [item.path.parent.name for item in split.train] == [item.path.parent.name for item in split.test] == WORDNET_IDS
-    assert classnames(split) == list(imagenet_names())
+    assert classnames(split) == imagenet_classnames()
     assert classnames(split)[:3] == ["tench", "goldfish", "great white shark"]
 
 
@@ -103,7 +100,7 @@ def test_imagenetv2_folders_are_numbers_not_words(tmp_path: Path) -> None:
     build(tmp_path, "imagenetv2", classes=12, per_class=1)
     split = read_split(tmp_path, "imagenetv2")
     assert all(item.label == int(item.path.parent.name) for item in split.test)
-    assert [item.classname for item in split.test if item.path.parent.name == "10"] == [imagenet_names()[10]]
+    assert [item.classname for item in split.test if item.path.parent.name == "10"] == [imagenet_classnames()[10]]
 
 
 def test_class_names_of_the_200_need_imagenet(tmp_path: Path) -> None:
