@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dearlib.clip import cache, prefix
 from dearlib.clip.cache import Cache
@@ -104,3 +106,32 @@ def test_a_kill_midway_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     tensors, notes = read_tensors(path)
     assert tensors["a"].tolist() == [1, 1, 1]
     assert notes == {"n": 1}
+
+
+KEPT = {"a": torch.arange(5.0), "b": torch.ones(2, 3, dtype=torch.float16), "c": torch.arange(3)}
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), mapped=st.booleans())
+def test_damaged_tensors_are_one_line(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, mapped: bool) -> None:
+    """Bytes changed anywhere, or cut: what can be read is what was written."""
+    path = tmp_path_factory.getbasetemp() / "kept.safetensors"
+    if mapped:
+        with filled_tensors(path, {"a": (torch.float32, (5,))}, {"n": [1]}) as tensors:
+            tensors["a"].copy_(KEPT["a"])
+    else:
+        write_tensors(path, KEPT, {"n": [1]})
+    damaged = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(0, 3), label="changes")):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(damaged[: data.draw(st.one_of(st.just(len(damaged)), st.integers(0, len(damaged))), label="kept")])
+    try:
+        found, notes = (mapped_tensors if mapped else read_tensors)(path)
+    except InputError as error:
+        told = str(error)
+    else:
+        told = "whole"
+        assert found.keys() == (KEPT.keys() if not mapped else {"a"})
+        assert all(torch.equal(found[name], KEPT[name]) for name in found)
+        assert notes == {"n": [1]}
+    assert len(told.splitlines()) == 1
