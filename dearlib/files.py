@@ -1,10 +1,12 @@
 """Tensors on disk: safetensors and JSON alone, written whole or not at all."""
 
+import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,31 +27,32 @@ def _partial(path: Path) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Writes beside `path` and renames over it, so that a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        _discard(partial)
         raise InputError(f"{path}: could not be written ({error.strerror}); make room or choose another folder") from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any] | None = None) -> None:
     """One safetensors file; `notes` (JSON-able) travel in its header, with a hash of them and of all numbers."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     held, said = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, json.dumps(notes or {})
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         save_file(held, partial, {"notes": said, "sha256": _sha256(held, said)})
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
+        _discard(partial)
         raise InputError(f"{path}: could not be written ({error}); make room or choose another folder") from error
 
 
 _CODES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 _NO_SUM = "0" * 16
+_STALE = 3600  # seconds
 
 
 @contextmanager
@@ -70,25 +73,45 @@ def filled_tensors(
         header[name] = {"dtype": _CODES[dtype], "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     try:
-        with open(partial, "wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "w+b") as file:
+            with suppress(OSError):  # a file system without locks; this one is free again however the process ends: see `sweep`
+                fcntl.flock(file, fcntl.LOCK_EX)
             file.write(len(text).to_bytes(8, "little") + text)
             _allocate(file.fileno(), 8 + len(text), end)
-        mapped = np.memmap(partial, np.uint8, "r+", offset=8 + len(text), shape=(end,))
-        yield {
-            name: torch.from_numpy(mapped[slice(*header[name]["data_offsets"])]).view(dtype).view(shape)
-            for name, (dtype, shape) in shapes.items()
-        }
-        total = _sum(text, mapped)
-        mapped.flush()
-        with open(partial, "r+b") as file:
-            file.write(len(text).to_bytes(8, "little") + text.replace(_NO_SUM.encode(), total.encode(), 1))
+            file.flush()
+            mapped = np.memmap(partial, np.uint8, "r+", offset=8 + len(text), shape=(end,))
+            yield {
+                name: torch.from_numpy(mapped[slice(*header[name]["data_offsets"])]).view(dtype).view(shape)
+                for name, (dtype, shape) in shapes.items()
+            }
+            total = _sum(text, mapped)
+            mapped.flush()
+            file.seek(8)
+            file.write(text.replace(_NO_SUM.encode(), total.encode(), 1))
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: could not be written ({error}); make room or choose another folder") from error
     finally:
+        _discard(partial)
+
+
+def sweep(folder: Path) -> None:
+    """Deletes what killed processes left half written in `folder`: unlocked, and untouched for an hour.
+
+    The hour is for file systems whose locks do not reach other machines.
+    """
+    for partial in folder.glob(".*.partial"):
+        with suppress(OSError), open(partial, "rb") as file:  # gone, or locked by its living writer
+            if time.time() - os.fstat(file.fileno()).st_mtime > _STALE:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                partial.unlink()
+
+
+def _discard(partial: Path) -> None:
+    with suppress(OSError):  # a folder that cannot be written has nothing to discard
         partial.unlink(missing_ok=True)
 
 

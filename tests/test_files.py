@@ -2,6 +2,8 @@
 
 import os
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from dearlib.clip import cache, prefix
 from dearlib.clip.cache import Cache
 from dearlib.clip.loading import FrozenClip, random_clip
 from dearlib.errors import InputError
-from dearlib.files import filled_tensors, mapped_tensors, read_tensors, write_tensors, write_text
+from dearlib.files import filled_tensors, mapped_tensors, read_tensors, sweep, write_tensors, write_text
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +97,44 @@ def test_two_jobs_that_make_one_prefix_at_once(mini: FrozenClip, tmp_path: Path,
         assert torch.equal(one.states, alone.states)  # type: ignore[union-attr]
         assert torch.equal(one.features, alone.features)
     assert len(made) == 2
+
+
+KILLED = """
+import sys, time, torch
+from pathlib import Path
+from dearlib.files import filled_tensors
+with filled_tensors(Path(sys.argv[1]) / "x.safetensors", {"a": (torch.float32, (1000,))}, {}) as tensors:
+    tensors["a"].fill_(1)
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_kill_9_left_is_swept_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    """A cache's budget must not shrink for ever. Both files look an hour old."""
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    (partial,) = tmp_path.iterdir()
+    os.utime(partial, (0, 0))
+    sweep(tmp_path)
+    assert partial.exists(), "its writer lives"
+    process.kill()
+    process.communicate()
+    os.utime(partial)
+    sweep(tmp_path)
+    assert partial.exists(), "young: its writer may be on another machine"
+    os.utime(partial, (0, 0))
+    assert Cache(tmp_path, gigabytes=1e-6).has_room(1000)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("write", [lambda p: write_text(p, "x"), lambda p: write_tensors(p, {"a": torch.zeros(1)}), lambda p: fill(p)])
+def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="could not be written") as error:
+        write(tmp_path / "file" / "below" / "x")
+    assert "\n" not in str(error.value)
 
 
 def test_a_kill_midway_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
