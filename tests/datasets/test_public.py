@@ -16,6 +16,7 @@ from dearlib.datasets import (
     SHIFTED,
     SOURCE,
     TARGETS,
+    Item,
     Split,
     classnames,
     few_shot,
@@ -32,6 +33,7 @@ from dearlib.errors import InputError
 
 SPLITS = Path(__file__).parents[3] / "shared" / "data" / "splits"
 SAMPLES = Path(__file__).parents[1] / "published_samples.csv"
+RUNS = SAMPLES.with_name("published_runs.csv")
 
 
 def published(dataset: str) -> Path:
@@ -210,6 +212,28 @@ def test_samples_are_the_published_ones(dataset: str) -> None:
         assert json.loads(text)["val"]["indices"][-2:] == [int(number) for number in row["last_val"].split()]
         paths = "\n".join(item.path.relative_to(Path(where.folder) / where.images).as_posix() for item in sample.train)
         assert sha256(paths.encode()).hexdigest()[:12] == row["train_sha256_12"]
+
+
+@pytest.mark.parametrize("dataset", ["caltech101", "oxford_pets", "stanford_cars", "oxford_flowers", "dtd", "eurosat", "ucf101"])
+def test_samples_of_classes_of_the_published_sizes_are_the_published_ones(dataset: str) -> None:
+    """The same for who has no published split file: draws hang on nothing but how many pictures each class has, in which order.
+
+    published_runs.csv: label and number of pictures, class after class, of the files' train and val lists.
+    """
+    with RUNS.open(newline="") as file:
+        runs = {row["part"]: row["label:pictures"].split() for row in csv.DictReader(file) if row["dataset"] == dataset}
+    parts: dict[str, list[Item]] = {"train": [], "val": []}
+    for part, items in parts.items():
+        for label, count in (map(int, run.split(":")) for run in runs[part]):
+            items += [Item(Path(part, str(len(items) + n)), label, f"class {label}") for n in range(count)]
+    split = Split(dataset, tuple(parts["train"]), tuple(parts["val"]), ())
+    assert (len(split.train), len(split.val)) == PUBLIC[dataset].sizes[:2]  # type: ignore[index]
+    with SAMPLES.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["dataset"] == dataset]
+    assert len(rows) == 15
+    for row in rows:
+        sample = few_shot(split, int(row["shots"]), int(row["seed"]))
+        assert " ".join(item.path.name for item in sample.val[-2:]) == row["last_val"]
 
 
 def test_the_published_sample_drawn_by_the_command(capsys: pytest.CaptureFixture[str]) -> None:
