@@ -38,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     check.add_argument(
         "--needs", nargs="+", choices=list(TABLES), metavar="TABLE", help=f"of {', '.join(TABLES)}; all data sets if left out"
     )
-    check.add_argument("--open", action="store_true", help="open every image to find corrupt ones; hours for ImageNet")
+    check.add_argument(
+        "--open", action="store_true", help="open every image to find corrupt ones, and those that train and test share; hours for ImageNet"
+    )
     check.add_argument("--fetch", nargs="+", metavar="NAME", default=[], help=f"download first; of {', '.join(DOWNLOADS)}")
     given = parser.parse_args(arguments)
     try:
@@ -68,6 +70,8 @@ def print_reports(given: argparse.Namespace) -> int:
         if given.open:
             report = _opened(report)
         print(doctor.summary(report), flush=True)
+        if given.open and report.state == "found":
+            print("".join(f"    remark: {line}\n" for line in doctor.repeated(root, name)), end="", flush=True)
         found += report.state == "found"
     if said := note(root):
         print(f"{root}: generated input, compared with sizes of its own: {said}")
