@@ -177,8 +177,8 @@ for way, row in run.iterrows():
 # run gains less than its steps do, and not much more can be had: time follows the operations, and none of those left can be left out
 # exactly. Every further run on the same pictures (another seed of the tokens, another role map, other λ) gains all of it.
 #
-# Where the processor multiplies in bfloat16, `cache_dtype: bfloat16` makes the prefix in it, for half the disk as well: the same operations
-# in less time, but with eight bits a number no longer the same numbers to rounding.
+# `cache_dtype: float16` or `bfloat16` keeps the states on half the disk. They are computed in single precision all the same and rounded
+# once, so that the features, which teach and answer zero-shot, do not depend on it.
 #
 # ## 5. Analysis and inference
 

@@ -14,6 +14,7 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
@@ -176,7 +177,7 @@ def _epoch_of_streamed(bench: Bench, batch: int, classes: int, steps: int = 4) -
     pictures = Streamed(clip, J, lambda i: torch.randn(1, 3, side, side), 1, torch.randn(count, clip.d_embed))
     data = TrainingSet(pictures, torch.arange(count) % classes, MOST)
     run = TrainingRun(bench.model, data, Schedule(epochs=1, batch=batch, warmup_epochs=0), seed=0)
-    fit([run], bench.text, bench.plain.frozen_text, Fabric(accelerator="cpu", devices=1))
+    fit([run], bench.text, bench.plain.frozen_text, Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()]))
 
 
 def _most_memory() -> float:

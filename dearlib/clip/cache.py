@@ -23,7 +23,7 @@ from dearlib.clip.prefix import Prefix, Streamed, compute
 from dearlib.datasets import Item, open_image
 from dearlib.datasets.transforms import draw_views, stack_views
 from dearlib.errors import InputError
-from dearlib.files import filled_tensors, mapped_tensors
+from dearlib.files import filled_tensors, mapped_tensors, sweep
 
 VERSION = 2  # of the code that makes entries (pictures, views, frozen layers): raise it when what it computes changes
 
@@ -37,7 +37,8 @@ class Cache:
     gigabytes: float = math.inf
 
     def has_room(self, size: int) -> bool:
-        """Whether `size` more bytes keep to the budget."""
+        """Whether `size` more bytes keep to the budget; what killed processes left half written is deleted first."""
+        sweep(self.folder)
         used = 0
         for file in (*self.folder.glob("*.safetensors"), *self.folder.glob(".*.partial")):  # whole ones, and those being written
             with suppress(FileNotFoundError):  # another process may just have renamed it

@@ -18,7 +18,6 @@ import open_clip
 import torch
 from jaxtyping import Float, Int
 from open_clip.transform import merge_preprocess_dict
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from dearlib.clip.weights import check_activation, check_tag, pretrained_file, refuse_programs, trained_config
@@ -173,15 +172,15 @@ def _build(name: str, path: Path, tag: str, digest: str) -> FrozenClip:
     The model is laid out without memory and the file's tensors become its parameters, mapped: no second copy while it loads,
     and layers that nobody runs (those below J, on a kept prefix) never enter memory.
     """
+    with torch.device("meta"), _no_talk_of_random_weights():
+        model = open_clip.create_model(name, device="meta")
+    _check_architecture(name, model)
+    model.load_state_dict = partial(model.load_state_dict, assign=True)
     try:
-        with torch.device("meta"), _no_talk_of_random_weights():
-            model = open_clip.create_model(name, device="meta")
-        _check_architecture(name, model)
-        model.load_state_dict = partial(model.load_state_dict, assign=True)
         open_clip.load_checkpoint(model, str(path))  # knows older layouts, and reads no pickled programs
         del model.load_state_dict
-    except (RuntimeError, KeyError, AssertionError, SafetensorError) as error:  # open_clip asserts that the text is as wide
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # readers of foreign bytes: on a damaged file they raise whatever their parsers stumble over
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         got = f"a damaged file or another model's ({reason})"
         raise InputError(f"clip: expected weights of {name}, got {got}; check clip and clip_weights") from error
     context = len(model.positional_embedding)

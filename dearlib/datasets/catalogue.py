@@ -252,9 +252,7 @@ def entry(dataset: str) -> Entry:
         said = own[dataset]
         return Entry(said.template, said.folder or dataset, said.images, said.split_file)
     known = [*CATALOGUE, *own]
-    like = (
-        ", ".join(difflib.get_close_matches(dataset, known, n=3, cutoff=0.5)) or f"one of {len(known)} names of dearlib.datasets.catalogue"
-    )
+    like = ", ".join(difflib.get_close_matches(dataset, known, n=3, cutoff=0.5)) or f"one of {len(known)} names of {__name__}"
     raise InputError(f"data set: expected {like}, got '{dataset}'; a data set of your own is named in {FILE}")
 
 

@@ -47,6 +47,8 @@ def print_reports(root: Path, needs: Sequence[str], open_all: bool, downloads: S
         if open_all:
             report = _opened(report)
         print(doctor.summary(report), flush=True)
+        if open_all and report.state == "found":
+            print("".join(f"    remark: {line}\n" for line in doctor.repeated(root, name)), end="", flush=True)
         found += report.state == "found"
     if said := note(root):
         print(f"{root}: generated input, compared with sizes of its own: {said}")

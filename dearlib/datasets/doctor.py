@@ -1,5 +1,6 @@
 """The doctor: what of the public data sets is there, what is missing, and where it comes from. Changes nothing."""
 
+import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +13,7 @@ from dearlib.datasets import folders
 from dearlib.datasets.catalogue import CATALOGUE, SOURCE, entry
 from dearlib.datasets.generated import declaration
 from dearlib.datasets.pictures import open_image
-from dearlib.datasets.splits import NONE_PRESENT, PARTS, absent, listed_split
+from dearlib.datasets.splits import NONE_PRESENT, PARTS, absent, listed_split, read_split
 from dearlib.errors import InputError
 
 Sizes = tuple[int, int, int, int]  # training, validation and test images; classes
@@ -153,6 +154,27 @@ def _fault(path: Path) -> str | None:
     except InputError as error:
         return str(error)
     return None
+
+
+def repeated(root: Path, dataset: str) -> list[str]:
+    """A line on validation or test images that are, byte for byte, training images as well, under another name.
+
+    A remark, no fault: some public data sets were published so, and their numbers are compared as they are [ours].
+    """
+    where = entry(dataset)
+    split = read_split(root, dataset) if where.source == "folders" else listed_split(root, dataset)
+    seen = {_bytes(item.path) for item in split.train if item.path.is_file()}
+    lines = []
+    for part, items in (("val", split.val), ("test", split.test)):
+        again = [item.path for item in items if item.path.is_file() and _bytes(item.path) in seen]
+        if again:
+            lines.append(f"{len(again)} of {len(items)} images of '{part}' are in 'train' as well, first {again[0]}")
+    return lines
+
+
+def _bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def summary(report: Report) -> str:

@@ -81,7 +81,7 @@ class RunRecord(BaseModel):
             return cls.model_validate_json(path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError as error:
             raise InputError(f"{path}: expected a run record, found none; `make reproduce` makes it") from error
-        except (ValidationError, UnicodeDecodeError) as error:
+        except (OSError, ValidationError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: expected a run record, got something else; delete it and run again") from error
 
 

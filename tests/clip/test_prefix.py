@@ -79,9 +79,9 @@ def test_a_picture_with_new_bytes_is_a_new_entry(items) -> None:
     assert cache.contents(items) != before
 
 
-def test_views_come_view_by_view_and_depend_on_seed_and_place_alone(mini, items, tmp_path) -> None:
-    def views(n: int, seed: int = 1, flip: bool = False) -> torch.Tensor:
-        return cache.of_views(Cache(tmp_path / "cache"), mini, 9, items, seed, n, (0.5, 1.0), flip).states
+def test_views_come_view_by_view_and_depend_on_seed_place_and_crop_scale_alone(mini, items, tmp_path) -> None:
+    def views(n: int, seed: int = 1, flip: bool = False, crop_scale: tuple[float, float] = (0.5, 1.0)) -> torch.Tensor:
+        return cache.of_views(Cache(tmp_path / "cache"), mini, 9, items, seed, n, crop_scale, flip).states
 
     three, one = views(3), views(1)
     assert len(three) == 9
@@ -89,6 +89,7 @@ def test_views_come_view_by_view_and_depend_on_seed_and_place_alone(mini, items,
     assert not torch.allclose(three[3:6], one)
     assert not torch.allclose(views(1, seed=2), one)
     assert not torch.allclose(views(3, flip=True), three)
+    assert not torch.allclose(views(1, crop_scale=(0.1, 0.2)), one)
 
 
 def black(i: int) -> torch.Tensor:

@@ -8,6 +8,8 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 from torchvision.transforms import v2
@@ -150,3 +152,19 @@ def test_a_mistyped_tag_beside_a_file_is_one_line(tiny) -> None:
         load("Tiny/lion", tiny.weights)
     one_line(error, "'lion'", "laion")
     assert load("Tiny", tiny.weights).preprocess.mean == open_clip.OPENAI_DATASET_MEAN
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), kind=st.sampled_from(["safetensors", "pt"]))
+def test_any_bytes_as_weights_are_one_line(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, kind: str) -> None:
+    """A small file of another model's tensors, its bytes changed or cut: never a traceback, never a model."""
+    path = tmp_path_factory.getbasetemp() / f"weights.{kind}"
+    tensors = {"visual.proj": torch.zeros(3), "logit_scale": torch.ones(())}
+    save_file(tensors, path) if kind == "safetensors" else torch.save(tensors, path)
+    damaged = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(0, 4), label="changes")):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(damaged[: data.draw(st.one_of(st.just(len(damaged)), st.integers(0, len(damaged))), label="kept")])
+    with pytest.raises(InputError) as error:
+        load("DeAR-Mini", path)
+    one_line(error, "clip")

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import scipy.io
 import torchvision.datasets as tv
-from public_layout import WORDNET_IDS, Layout, build
+from public_layout import WORDNET_IDS, Layout, bomb, build
 
 from dearlib.datasets import PUBLIC, SHIFTED, SOURCE, TARGETS, fetch, parse_split, read_split
 from dearlib.datasets.__main__ import main
 from dearlib.datasets.catalogue import CATALOGUE, TABLES
-from dearlib.datasets.doctor import examine
+from dearlib.datasets.doctor import examine, repeated
 
 SPLITS = Path(__file__).parents[3] / "shared" / "data" / "splits"
 
@@ -367,3 +367,33 @@ def test_what_a_killed_download_left_is_not_taken_for_whole(
     (root / ".fetch-eurosat" / "eurosat" / "2750" / "Forest").mkdir(parents=True)
     fetch.fetch(root, ["eurosat"])
     assert len(read_split(root, "eurosat").train) == layout.sizes[0]
+
+
+def test_one_broken_data_set_leaves_the_others_checked(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lists nested too deeply, a variant in two lines; a picture over the limit against bombs, two damaged ones."""
+    (data / "dtd" / PUBLIC["dtd"].split_file).write_text("[" * 10_000)
+    with open(data / "fgvc_aircraft" / "variants.txt", "a") as file:
+        file.write("MD-11\n")
+    pictures = sorted((data / "food-101" / "images").rglob("*.jpg"))
+    for picture, content in zip(pictures, (bomb(), b"GIF89a" + bytes(30), b"II*\0" + bytes(40)), strict=False):
+        picture.unlink()
+        picture.write_bytes(content)
+    assert main(["doctor", "--data", str(data), "--open"]) == 1
+    told = capsys.readouterr().out
+    assert "12 of 15 data sets are whole" in told
+    for words in ("nested too deeply", "'MD-11' again", *(f"{p}: expected a whole image" for p in pictures[:3])):
+        assert words in told
+
+
+def test_pictures_that_train_and_test_share_under_two_names_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Byte for byte; a picture of its own in each place is none of them."""
+    layout = build(tmp_path, "dtd")
+    monkeypatch.setitem(CATALOGUE, "dtd", replace(PUBLIC["dtd"], sizes=layout.sizes))
+    split = read_split(tmp_path, "dtd")
+    for number, item in enumerate(split.items):
+        item.path.write_bytes(item.path.read_bytes() + bytes([number]))
+    assert repeated(tmp_path, "dtd") == []
+    for shown, trained in zip(split.test[1:3], split.train, strict=False):
+        shutil.copy(trained.path, shown.path)
+    (line,) = repeated(tmp_path, "dtd")
+    assert line == f"2 of {len(split.test)} images of 'test' are in 'train' as well, first {split.test[1].path}"

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from conftest import make_roles
@@ -11,7 +12,7 @@ from dearlib.datasets.__main__ import main
 from PIL import Image
 
 from dearlib.clip.loading import load
-from dearlib.datasets import classnames, entry, prompts, read_split, split_sha256
+from dearlib.datasets import SOURCE, TARGETS, classnames, entry, prompts, read_split, split_sha256
 from dearlib.errors import InputError
 from dearlib.paper.reported import beside
 from dearlib.study.averages import base_to_novel, presentable
@@ -20,9 +21,8 @@ from dearlib.workflow import runner
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("tulip", "rose_red", "daisy", "poppy")
-SAID = {
-    "my_flowers": {"template": "a photo of a {}, a type of flower.", "folder": "flowers", "images": "pictures", "split_file": "parts.json"}
-}
+WHERE = {"folder": "flowers", "images": "pictures", "split_file": "parts.json"}
+SAID = {"my_flowers": {"template": "a photo of a {}, a type of flower.", **WHERE}}
 
 
 @pytest.fixture
@@ -89,12 +89,10 @@ def test_a_mistake_in_the_file_is_one_line(repository: Path, said: object, words
 
 def test_an_unknown_name_lists_like_ones_alone(repository: Path) -> None:
     for wrong, right in (("my_flower", "my_flowers"), ("oxford_pet", "oxford_pets"), ("food", "food101")):
-        with pytest.raises(
-            InputError, match=rf"expected {right}.*got '{wrong}'; a data set of your own is named in params/data_sets.yaml"
-        ) as error:
+        with pytest.raises(InputError, match=rf"expected {right}.*got '{wrong}'; .* is named in params/data_sets.yaml$") as error:
             entry(wrong)
         assert len(str(error.value)) < 200
-    with pytest.raises(InputError, match="names of dearlib.datasets.catalogue, got 'zzz'"):
+    with pytest.raises(InputError, match=r"names of dearlib\.datasets\.catalogue, got 'zzz'"):
         entry("zzz")
 
 
@@ -112,3 +110,10 @@ def test_it_is_trained_on_and_has_a_row_beside_public_ones(repository: Path, cap
     table = base_to_novel(tidy([record]), ["my_flowers"], ["CLIP", "DeAR"])
     shown = beside(2, presentable(table), ["my_flowers"])
     assert set(shown["Method"]) == {"CLIP", "DeAR"}, "nothing is reported for it"
+
+
+def test_the_papers_average_stands_beside_none_over_more_data_sets() -> None:
+    shown = pd.DataFrame(columns=["Data set", "Method", "Base", "Novel", "HM"])
+    public = [SOURCE, *TARGETS]
+    assert "average" in set(beside(2, shown, public)["Data set"])
+    assert "average" not in set(beside(2, shown, [*public, "my_flowers"])["Data set"])

@@ -1,7 +1,5 @@
 """Opening pictures: the right grey whatever the depth, and one line with the file's name for what cannot be opened."""
 
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from public_layout import bomb
 
 from dearlib.datasets import doctor, open_image
 from dearlib.errors import InputError
@@ -57,21 +56,6 @@ def test_eight_bit_kinds_open_as_pillow_converts_them(tmp_path: Path) -> None:
         made = colours.convert("L").convert("LA") if mode == "LA" else colours.convert(mode)
         made.save(tmp_path / f"x.{suffix}")
         assert np.array_equal(np.asarray(open_image(tmp_path / f"x.{suffix}")), np.asarray(made.convert("RGB"))), mode
-
-
-def bomb() -> bytes:
-    """A one-bit PNG of 15,000 × 15,000 pixels in a few kilobytes."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = zlib.compress(bytes((15_000 // 8 + 1) * 15_000))
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", 15_000, 15_000, 1, 0, 0, 0, 0))
-        + chunk(b"IDAT", rows)
-        + chunk(b"IEND", b"")
-    )
 
 
 def test_a_picture_over_the_bomb_limit_is_named(tmp_path: Path) -> None:

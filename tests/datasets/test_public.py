@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from open_clip import IMAGENET_CLASSNAMES
 from public_layout import CLASSES, NOT_SORTED, SUBSETS, VARIANTS, WORDNET_IDS, Layout, build
 
 from dearlib.datasets import (
@@ -15,6 +16,7 @@ from dearlib.datasets import (
     SHIFTED,
     SOURCE,
     TARGETS,
+    Item,
     Split,
     classnames,
     few_shot,
@@ -26,10 +28,12 @@ from dearlib.datasets import (
 )
 from dearlib.datasets.__main__ import main
 from dearlib.datasets.catalogue import TABLES
+from dearlib.datasets.folders import imagenet_classnames
 from dearlib.errors import InputError
 
 SPLITS = Path(__file__).parents[3] / "shared" / "data" / "splits"
 SAMPLES = Path(__file__).parents[1] / "published_samples.csv"
+RUNS = SAMPLES.with_name("published_runs.csv")
 
 
 def published(dataset: str) -> Path:
@@ -43,11 +47,6 @@ def one_line(error: pytest.ExceptionInfo[InputError], *words: str) -> None:
     assert "\n" not in str(error.value)
     for word in ("expected", "got", *words):
         assert word in str(error.value)
-
-
-def imagenet_names() -> tuple[str, ...]:
-
-    return tuple(imagenet_classnames())
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +79,7 @@ def test_readers_of_class_folders(family: tuple[Path, dict[str, Layout]], datase
     split = read_split(root, dataset)
     assert (len(split.train), len(split.val), len(split.test), len(classnames(split))) == layout.sizes
     folders = SUBSETS.get(dataset, WORDNET_IDS)
-    assert classnames(split) == [imagenet_names()[WORDNET_IDS.index(wordnet_id)] for wordnet_id in folders]
+    assert classnames(split) == [imagenet_classnames()[WORDNET_IDS.index(wordnet_id)] for wordnet_id in folders]
     assert [item.path.parent.name for item in split.test[::2]] == layout.classes
     assert [item.label for item in split.test[::2]] == list(range(layout.sizes[3]))
     assert all(one.path.name < other.path.name for one, other in zip(split.test[::2], split.test[1::2], strict=True))
@@ -94,7 +93,7 @@ def test_imagenet_has_its_validation_images_as_test_and_validation_part(family: 
     assert {item.path.parents[1].name for item in split.test} == {"val"}
     assert {item.path.parents[1].name for item in split.train} == {"train"}
     assert [item.path.parent.name for item in split.train] == [item.path.parent.name for item in split.test] == WORDNET_IDS
-    assert classnames(split) == list(imagenet_names())
+    assert classnames(split) == imagenet_classnames()
     assert classnames(split)[:3] == ["tench", "goldfish", "great white shark"]
 
 
@@ -103,7 +102,7 @@ def test_imagenetv2_folders_are_numbers_not_words(tmp_path: Path) -> None:
     build(tmp_path, "imagenetv2", classes=12, per_class=1)
     split = read_split(tmp_path, "imagenetv2")
     assert all(item.label == int(item.path.parent.name) for item in split.test)
-    assert [item.classname for item in split.test if item.path.parent.name == "10"] == [imagenet_names()[10]]
+    assert [item.classname for item in split.test if item.path.parent.name == "10"] == [imagenet_classnames()[10]]
 
 
 def test_class_names_of_the_200_need_imagenet(tmp_path: Path) -> None:
@@ -213,6 +212,28 @@ def test_samples_are_the_published_ones(dataset: str) -> None:
         assert json.loads(text)["val"]["indices"][-2:] == [int(number) for number in row["last_val"].split()]
         paths = "\n".join(item.path.relative_to(Path(where.folder) / where.images).as_posix() for item in sample.train)
         assert sha256(paths.encode()).hexdigest()[:12] == row["train_sha256_12"]
+
+
+@pytest.mark.parametrize("dataset", ["caltech101", "oxford_pets", "stanford_cars", "oxford_flowers", "dtd", "eurosat", "ucf101"])
+def test_samples_of_classes_of_the_published_sizes_are_the_published_ones(dataset: str) -> None:
+    """The same for who has no published split file: draws hang on nothing but how many pictures each class has, in which order.
+
+    published_runs.csv: label and number of pictures, class after class, of the files' train and val lists.
+    """
+    with RUNS.open(newline="") as file:
+        runs = {row["part"]: row["label:pictures"].split() for row in csv.DictReader(file) if row["dataset"] == dataset}
+    parts: dict[str, list[Item]] = {"train": [], "val": []}
+    for part, items in parts.items():
+        for label, count in (map(int, run.split(":")) for run in runs[part]):
+            items += [Item(Path(part, str(len(items) + n)), label, f"class {label}") for n in range(count)]
+    split = Split(dataset, tuple(parts["train"]), tuple(parts["val"]), ())
+    assert (len(split.train), len(split.val)) == PUBLIC[dataset].sizes[:2]  # type: ignore[index]
+    with SAMPLES.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["dataset"] == dataset]
+    assert len(rows) == 15
+    for row in rows:
+        sample = few_shot(split, int(row["shots"]), int(row["seed"]))
+        assert " ".join(item.path.name for item in sample.val[-2:]) == row["last_val"]
 
 
 def test_the_published_sample_drawn_by_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -134,6 +134,14 @@ def test_first_sample_by_hand() -> None:
     assert [i.path.name for i in ours.train] == [f"1{i}" for i in first] + [f"0{i}" for i in second]
 
 
+def test_a_sample_written_down() -> None:
+    """The draws themselves, whatever Python draws them: seed 1, labels 2, 0, 1 of five training and three validation pictures."""
+    train, val = (tuple(Item(Path(f"{part}{c}{i}"), c, str(c)) for c in (2, 0, 1) for i in range(n)) for part, n in (("t", 5), ("v", 3)))
+    ours = few_shot(Split("three", train, val, ()), 2, 1)
+    assert " ".join(i.path.name for i in ours.train) == "t21 t20 t02 t00 t13 t14"
+    assert " ".join(i.path.name for i in ours.val) == "v21 v22 v00 v02 v11 v10"
+
+
 def test_reads_what_is_on_disk(tmp_path: Path) -> None:
     on_disk(tmp_path)
     split = read_split(tmp_path, "objects")
@@ -247,6 +255,41 @@ def test_no_validation_pictures_and_no_novel_class_are_one_line() -> None:
     with pytest.raises(InputError) as error:
         half(one, "novel")
     one_line(error, "two classes", "got 1")
+
+
+ROWS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.sampled_from(["a.png", "b/c.png", "/a", "../a", "", "ü.png", "\ud800"]), st.integers(-1, 2), st.sampled_from(["x", "y", ""])
+        ),
+        st.recursive(st.one_of(st.none(), st.booleans(), st.floats(), st.text(max_size=3)), lambda inner: st.lists(inner, max_size=3)),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=st.one_of(st.fixed_dictionaries(dict.fromkeys(PARTS, ROWS)), ROWS), cut=st.integers(0, 30), flip=st.integers(0, 10**6))
+def test_any_split_file_is_one_that_holds_the_rules_or_one_line(
+    tmp_path_factory: pytest.TempPathFactory, content: object, cut: int, flip: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "split.json"
+    whole = bytearray(json.dumps(content).encode())
+    if cut == 1:
+        del whole[flip % len(whole) :]
+    elif cut == 2:
+        whole[flip % len(whole)] ^= 1 << flip % 8
+    path.write_bytes(whole)
+    try:
+        split = parse_split(path, Path("images"), "any")
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017
+        return
+    names = {i.label: i.classname for i in split.items}
+    assert sorted(names) == list(range(len(names)))
+    assert len(set(names.values())) == len(names) > 0
+    assert len({i.path for i in split.items}) == len(split.items)
+    assert all(i.path.is_relative_to("images") and ".." not in i.path.parts for i in split.items)
 
 
 def test_missing_image_is_named(tmp_path: Path) -> None:

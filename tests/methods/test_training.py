@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from dearlib.clip.cut import image_prefix, image_suffix, run_layers, text_prefix
 from dearlib.clip.prefix import Prefix, Streamed
 from dearlib.errors import InputError
-from dearlib.files import read_tensors
+from dearlib.files import read_tensors, write_tensors
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.evaluation import accuracy, evaluate, evaluate_together, harmonic_mean, zero_shot
 from dearlib.methods.losses import losses
@@ -288,3 +288,24 @@ def test_states_of_another_layer_train_nothing(clip, roles, data) -> None:
         TrainingRun(model, data, Schedule(), 1)
     with pytest.raises(InputError, match="enter layer 10, the model's J, got those of layer 9"):
         model.text_features(text_prefix(clip, PROMPTS, 9))
+
+
+def test_a_checkpoint_of_something_else_is_one_line(clip, roles, data, tmp_path) -> None:
+    """Tensors or curves that are not this run's: refused, not half loaded."""
+    path = tmp_path / "checkpoint.safetensors"
+    run(clip, roles, data, checkpoint=path)
+    tensors, notes = read_tensors(path)
+    spoiled = [
+        ({k: v for k, v in tensors.items() if "fusion" not in k}, notes),
+        (tensors | {"model0.fusion": torch.zeros(2)}, notes),
+        ({k: v for k, v in tensors.items() if not k.startswith("model0")}, notes),
+        (tensors | {"adamw.zero.step": torch.zeros(1)}, notes),
+        (tensors, {}),
+        (tensors, {"curves": 3}),
+        (tensors, {"curves": [[], []]}),
+    ]
+    for held, said in spoiled:
+        write_tensors(path, held, said)
+        with pytest.raises(InputError, match="checkpoint") as error:
+            run(clip, roles, data, checkpoint=path)
+        assert "\n" not in str(error.value)

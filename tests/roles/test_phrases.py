@@ -96,4 +96,4 @@ def test_the_hash_is_the_published_pools() -> None:
 
 def test_a_byte_order_mark_is_no_part_of_the_first_phrase(tmp_path: Path) -> None:
     (tmp_path / "pool.txt").write_bytes(b"\xef\xbb\xbfa red cup\na key\n")
-    assert read_pool(tmp_path / "pool.txt") == ["a red cup", "a key"]
+    assert pool.read_pool(tmp_path / "pool.txt") == ["a red cup", "a key"]

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from dearlib.errors import InputError
 from dearlib.params.schemas import BaseToNovel
@@ -203,3 +206,25 @@ def test_metrics_of_different_splits_are_refused(records) -> None:
     other = records[0].model_copy(update={"split_sha256": {"cups": "t" * 64}})
     with pytest.raises(InputError, match="expected one split file of cups"):
         tidy([*records, other])
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_damaged_record_is_a_record_or_one_line(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    path = tmp_path_factory.getbasetemp() / "record.json"
+    record("cups", [("base", "DeAR", 1, 50.0)]).save(path)
+    damaged = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(damaged[: data.draw(st.one_of(st.just(len(damaged)), st.integers(0, len(damaged))))])
+    try:
+        told = repr(type(RunRecord.load(path)))
+    except InputError as error:
+        told = str(error)
+    assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize("accuracy", [float("nan"), float("inf"), -1.0, 100.1])
+def test_an_accuracy_that_is_no_percentage_is_never_recorded(accuracy: float) -> None:
+    with pytest.raises(ValidationError):
+        record("cups", [("base", "DeAR", 1, accuracy)])
