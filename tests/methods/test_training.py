@@ -115,21 +115,20 @@ def test_tokens_and_fusion_weights_have_their_own_rates(clip, roles, data) -> No
 
 
 def test_the_weights_of_the_terms_are_theirs(clip, roles, data) -> None:
-    """The first step's gradient on the fusion weights is that of Eq. 12 with λ_reg and λ_fusion where they belong."""
+    """The first step's gradients are those of Eq. 12 with λ_reg and λ_fusion where they belong."""
     made = one(clip, roles, data, lambda_reg=0.7, lambda_fusion=3.0, epochs=1, warmup_epochs=0)
-    alpha = made.model.alpha.detach()
-    text, labels = text_prefix(clip, PROMPTS, 9), data.labels
-    order = made.order(0)[:2]
+    model, order, text = made.model, made.order(0)[:2], text_prefix(clip, PROMPTS, 9)
     states, frozen = data.rows(0, order)
-    found = losses(
-        made.model, made.model.image_features(states), made.model.text_features(text), frozen, clip.encode_text(PROMPTS), labels[order]
-    )
-    (expected,) = torch.autograd.grad(found.cross_entropy + 0.7 * found.regularisation + 3.0 * found.fusion, [made.model.fusion])
-    assert alpha.shape == expected.shape
-    seen = []
-    made.model.fusion.register_hook(lambda g: seen.append(g.clone()))
+    image, classes = model.image_features(states), model.text_features(text)
+    found = losses(model, image, classes, frozen, clip.encode_text(PROMPTS), data.labels[order])
+    whole = found.cross_entropy + 0.7 * found.regularisation + 3.0 * found.fusion
+    expected = torch.autograd.grad(whole, list(model.parameters()))
+    seen = [[] for _ in expected]
+    for parameter, kept in zip(model.parameters(), seen, strict=True):
+        parameter.register_hook(lambda g, kept=kept: kept.append(g.clone()))
     fitted(clip, [made])
-    torch.testing.assert_close(seen[0], expected, rtol=1e-6, atol=1e-9)
+    for kept, gradient in zip(seen, expected, strict=True):
+        torch.testing.assert_close(kept[0], gradient, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("lr", [1e30, float("inf")])
