@@ -52,8 +52,12 @@ def _tree(value: Any, tensors: dict[str, np.ndarray], keep: Callable[[Any], Refe
             return {"array": _named(value, tensors)}
         case _ if (array := _array(value)) is not None:
             return {"tensor": _named(array, tensors)}
-        case list() | tuple():
-            return {type(value).__name__ if type(value) in (list, tuple) else "tuple": [_tree(v, tensors, keep) for v in value]}
+        case list():
+            return {"list": [_tree(v, tensors, keep) for v in value]}
+        case tuple():
+            return {"tuple": [_tree(v, tensors, keep) for v in value]}
+        case set() | frozenset():
+            return {"set": [_tree(v, tensors, keep) for v in value]}
         case dict():
             return {"dict": [[_tree(k, tensors, keep), _tree(v, tensors, keep)] for k, v in value.items()]}
         case Reference():
@@ -93,10 +97,8 @@ def _value(tree: Any, tensors: dict[str, np.ndarray], resolve: Callable[[Referen
             return torch.from_numpy(tensors[content])
         case "array":
             return tensors[content]
-        case "list":
-            return [_value(v, tensors, resolve) for v in content]
-        case "tuple":
-            return tuple(_value(v, tensors, resolve) for v in content)
+        case "list" | "tuple" | "set":
+            return {"list": list, "tuple": tuple, "set": set}[kind](_value(v, tensors, resolve) for v in content)
         case "dict":
             return {_value(k, tensors, resolve): _value(v, tensors, resolve) for k, v in content}
         case "reference":
