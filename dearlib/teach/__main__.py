@@ -53,8 +53,8 @@ def _grade(given: argparse.Namespace) -> int:
         print(f"{score.name}: {score.total:g}" + (f"  ({score.reason})" if score.reason else ""), flush=True)
 
     limits = Limits(given.seconds, given.seconds / 3, given.seconds / 6)
-    degree = "none" if given.without_sandbox else None
-    scores = grading.grade(given.folder, given.built, given.out, name=given.assignment, degree=degree, limits=limits, report=report)
+    how = {"name": given.assignment, "apart": not given.without_sandbox, "limits": limits}
+    scores = grading.grade(given.folder, given.built, given.out, report=report, **how)
     print(f"{given.out}: {len(scores)} submissions")
     return 0
 

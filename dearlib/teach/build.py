@@ -22,9 +22,9 @@ from nbformat import NotebookNode
 from otter.assign import main as otter_assign
 
 from dearlib.errors import InputError
-from dearlib.teach import masters, sandbox
+from dearlib.teach import masters
 from dearlib.teach.grading import Assignment, examine
-from dearlib.teach.session import Limits
+from dearlib.teach.session import Limits, can_keep_apart
 from dearlib.teach.submissions import Submission
 
 _PATIENT = Limits(seconds=600, cell=200, call=100)  # a lecturer's own code on a busy machine is no endless loop
@@ -100,7 +100,7 @@ def _readings(path: Path) -> list[str]:
 def _check_points(assignment: Assignment, solution: Path, handout: Path) -> None:
     for path, share in ((solution, 1), (handout, 0)):
         cells = tuple(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
-        score = examine(Submission(path.stem, cells), assignment, sandbox.best(), _PATIENT)
+        score = examine(Submission(path.stem, cells), assignment, can_keep_apart(), _PATIENT)
         for question, got in score.points.items():
             expected = share * assignment.possible[question]
             if abs(got - expected) > 1e-9:

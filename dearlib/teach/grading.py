@@ -15,9 +15,8 @@ from otter.test_files.exception_test import ExceptionTestFile
 
 from dearlib.errors import InputError
 from dearlib.files import write_text
-from dearlib.teach import sandbox
 from dearlib.teach.masters import Question
-from dearlib.teach.session import Died, Limits, Session
+from dearlib.teach.session import Died, Limits, Session, can_keep_apart
 from dearlib.teach.submissions import Submission, collect
 
 
@@ -69,12 +68,12 @@ class Score:
         return sum(self.points.values())
 
 
-def examine(submission: Submission, assignment: Assignment, degree: sandbox.Degree, limits: Limits) -> Score:
+def examine(submission: Submission, assignment: Assignment, apart: bool, limits: Limits) -> Score:
     """Runs one submission and the tests on it. Points of a question are the sum over its passed test cases."""
     points, messages = dict.fromkeys(assignment.possible, 0.0), dict[str, str]()
     if submission.fault:
         return Score(submission.name, points, submission.fault)
-    with Session(submission.cells, degree, limits) as session:
+    with Session(submission.cells, apart, limits) as session:
         try:
             session.run()
             for question in points:
@@ -93,7 +92,7 @@ def grade(
     out: Path,
     *,
     name: str | None = None,
-    degree: sandbox.Degree | None = None,
+    apart: bool = True,
     limits: Limits | None = None,
     report: Callable[[Score], None] = lambda score: None,
 ) -> list[Score]:
@@ -101,7 +100,7 @@ def grade(
 
     Args:
         name: the assignment; None takes what the submissions say they are.
-        degree: how submissions are kept apart; None takes the best there is, and refuses to go on without any.
+        apart: keep submissions apart from the machine and from each other; False runs them as whoever calls this.
         report: called with each score as it comes.
 
     Raises:
@@ -109,10 +108,14 @@ def grade(
     """
     submissions = collect(folder)
     assignment = Assignment.load(built / "autograder" / (name or _named(submissions)))
-    degree = degree or _safe()
+    if apart and not can_keep_apart():
+        raise InputError(
+            "grade: expected Linux namespaces (root, or user namespaces) to keep submissions apart, got none; use a machine that has them, "
+            "or pass --without-sandbox if you have read every submission"
+        )
     scores = []
     for submission in submissions:
-        scores.append(examine(submission, assignment, degree, limits or Limits()))
+        scores.append(examine(submission, assignment, apart, limits or Limits()))
         report(scores[-1])
     write_text(out, table(scores, assignment))
     return scores
@@ -138,13 +141,3 @@ def _named(submissions: Sequence[Submission]) -> str:
             f"submissions: expected those of one assignment, got {got}; sort them into folders, or say which with --assignment"
         )
     return named[0]
-
-
-def _safe() -> sandbox.Degree:
-    best = sandbox.best()
-    if best == "none":
-        raise InputError(
-            "grade: expected root or user namespaces to keep submissions apart, got neither; use Linux or a container, "
-            "or pass --without-sandbox if you have read every submission"
-        )
-    return best

@@ -1,13 +1,9 @@
 """Where a submission runs: how its process is started, watched and ended.
 
-Three degrees, the best that the machine allows:
-
-- `namespaces`: Linux namespaces, as root or by user namespaces. A root folder of its own holds the system's programs, this
-  Python and `dearlib`, read-only, and an empty folder to work in; no network; no other process in sight; another user
-  (as root) or no privilege at all. When the first process ends, all end.
-- `user`: root where namespaces are forbidden (most containers): another user and limits. Files that everybody may read,
-  it may read.
-- `none`: limits alone; only on the lecturer's word.
+Kept `apart`, by Linux namespaces (as root, or by user namespaces), it has a root folder of its own with the system's programs,
+this Python and `dearlib`, read-only, and an empty folder to work in; no network; no other process in sight; another user
+(as root) or no privilege at all. When its first process ends, all end. Not apart, it has limits alone and is the
+lecturer's own process: only on the lecturer's word.
 """
 
 import os
@@ -16,14 +12,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from functools import cache
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import psutil
-
-Degree = Literal["namespaces", "user", "none"]
 
 NOBODY = 64321  # a user and group number that no system hands out
 MOST_PROCESSES = 64  # threads count as well
@@ -52,16 +46,14 @@ exec chroot . $drop sh -c 'cd /tmp && exec "$0" -m dearlib.teach.worker "$DEAR_M
 """
 
 
-def start(degree: Degree, memory: int) -> subprocess.Popen[bytes]:
-    """A fresh `dearlib.teach.worker` with pipes to it; `memory` in bytes."""
-    processes = 0 if degree == "none" else MOST_PROCESSES  # the limit counts all processes of a user: not of the lecturer
+def start(apart: bool, memory: int) -> subprocess.Popen[bytes]:
+    """A fresh `dearlib.teach.worker` with pipes to it; `memory` in bytes. Raises `OSError` where the machine cannot keep it apart."""
+    processes = MOST_PROCESSES if apart else 0  # the limit counts all processes of a user, and so those of the lecturer
     folder = Path(tempfile.mkdtemp(prefix="dear-grade-"))
-    if degree == "user":
-        os.chown(folder, NOBODY, NOBODY)
     package = Path(str(files("dearlib"))).resolve()
     environment = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME": "/tmp" if degree == "namespaces" else str(folder),
+        "HOME": "/tmp" if apart else str(folder),
         "PYTHONPATH": str(package.parent),
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
@@ -74,65 +66,41 @@ def start(degree: Degree, memory: int) -> subprocess.Popen[bytes]:
         "DEAR_MEMORY": str(memory),
         "DEAR_PROCESSES": str(processes),
     }
-    if degree == "namespaces":
+    command = [sys.executable, "-m", "dearlib.teach.worker", str(memory), str(processes)]
+    if apart:
         command = [*_unshare(), "sh", "-c", _NEW_ROOT, "sh", str(folder), _drop(), *_folders(package)]
-    else:
-        drop = _drop().split() if degree == "user" else []
-        command = [*drop, sys.executable, "-m", "dearlib.teach.worker", str(memory), str(processes)]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-        cwd=folder,
-        start_new_session=True,
-    )
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    try:
+        process = subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True, **pipes)
+    except OSError:
+        folder.rmdir()
+        raise
+    os.set_blocking(process.stdin.fileno(), False)  # type: ignore[union-attr]  # who does not read must not hold the grader up
     process.folder = folder  # type: ignore[attr-defined]
     return process
 
 
-def stop(process: subprocess.Popen[bytes], degree: Degree) -> int:
+def stop(process: subprocess.Popen[bytes]) -> int:
     """Ends the process and all that it started; removes its folder. Returns its exit status."""
-    for one in [*_descendants(process.pid), *(_of_user(NOBODY) if degree == "user" else [])]:
+    for one in _descendants(process.pid):
         _kill(one.pid)
     _kill(process.pid, group=True)
     for pipe in (process.stdin, process.stdout):
-        if pipe:
-            pipe.close()
+        with suppress(OSError):  # what was never read
+            pipe.close()  # type: ignore[union-attr]
     status = process.wait()
     shutil.rmtree(process.folder, ignore_errors=True)  # type: ignore[attr-defined]
     return status
 
 
 def memory_of(process: subprocess.Popen[bytes]) -> int:
-    """Bytes that the process and its descendants hold for themselves, shared libraries not counted."""
+    """Bytes that the process and its descendants hold; what several of them share is counted once."""
     total = 0
     for one in _descendants(process.pid):
-        try:
-            taken = one.memory_info()
-        except psutil.NoSuchProcess:
-            continue
-        total += taken.rss - taken.shared
+        with suppress(psutil.NoSuchProcess):
+            taken = one.memory_full_info()
+            total += getattr(taken, "pss", taken.uss)
     return total
-
-
-@cache
-def best() -> Degree:
-    """The best degree this machine allows."""
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            trial = [
-                *_unshare(),
-                "sh",
-                "-c",
-                f'mount -t tmpfs tmpfs "{folder}" && mount -t proc proc "{folder}" && chroot / {_drop()} true',
-            ]
-            if subprocess.run(trial, capture_output=True, timeout=30).returncode == 0:
-                return "namespaces"
-    except (OSError, subprocess.TimeoutExpired):
-        pass
-    return "user" if os.name == "posix" and os.geteuid() == 0 and shutil.which("setpriv") else "none"
 
 
 def _unshare() -> list[str]:
@@ -161,12 +129,6 @@ def _descendants(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _of_user(number: int) -> list[psutil.Process]:
-    return [p for p in psutil.process_iter(["uids"]) if p.info["uids"] and p.info["uids"].real == number]
-
-
 def _kill(pid: int, group: bool = False) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         (os.killpg if group else os.kill)(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass

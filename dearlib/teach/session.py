@@ -5,10 +5,12 @@ define still gets its points.
 """
 
 import builtins
+import os
 import select
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from dearlib.teach import sandbox, wire
@@ -36,8 +38,8 @@ class Session:
     `notes` collects, in plain words, what went wrong: which cell raised, which one was ended and why.
     """
 
-    def __init__(self, cells: Sequence[str], degree: sandbox.Degree, limits: Limits) -> None:
-        self.cells, self.degree, self.limits = list(cells), degree, limits
+    def __init__(self, cells: Sequence[str], apart: bool, limits: Limits) -> None:
+        self.cells, self.apart, self.limits = list(cells), apart, limits
         self.notes: list[str] = []
         self._deadly: set[int] = set()
         self._process: Any = None
@@ -52,7 +54,7 @@ class Session:
     def close(self) -> int:
         """Ends the process, if there is one; its exit status."""
         process, self._process = self._process, None
-        return sandbox.stop(process, self.degree) if process else 0
+        return sandbox.stop(process) if process else 0
 
     def get(self, name: str, default: Any = None) -> Any:
         """The submission's global `name`: a value, a `Function` or a reference. Otter's tests ask for their arguments here."""
@@ -67,7 +69,7 @@ class Session:
         while self._process is None:
             if time.monotonic() > self._until:
                 raise Died("the time was up")
-            self._process = sandbox.start(self.degree, self.limits.memory)
+            self._process = sandbox.start(self.apart, self.limits.memory)
             self._exchange({"get": "In"}, self.limits.seconds)  # Python and torch are there; if not, it is no fault of a cell
             for number, source in enumerate(self.cells, start=1):
                 if number in self._deadly:
@@ -98,8 +100,7 @@ class Session:
         """One question and its answer; ends the process and raises `Died` if none comes, or none that can be read."""
         until = min(self._until, time.monotonic() + seconds)
         try:
-            self._process.stdin.write(wire.pack(message))
-            self._process.stdin.flush()
+            self._write(wire.pack(message), until)
             lengths = wire.LENGTHS.unpack(self._read(wire.LENGTHS.size, until, seconds))
             if sum(lengths) > wire.MOST:
                 raise Died(f"it answered with more than {wire.MOST >> 20} MB")
@@ -116,6 +117,14 @@ class Session:
             self.close()
             raise Died("it answered with something unreadable") from None
         raise _exception(str(kind), str(text))
+
+    def _write(self, content: bytes, until: float) -> None:
+        descriptor = self._process.stdin.fileno()
+        while content:
+            _, ready, _ = select.select([], [descriptor], [], _LOOK)
+            content = content[os.write(descriptor, content) :] if ready else content
+            if time.monotonic() > until:
+                raise Died("it did not read what it was asked")
 
     def _read(self, count: int, until: float, seconds: float) -> bytes:
         """`count` bytes of the answer. `Died` without a reason where the stream ends."""
@@ -160,3 +169,14 @@ def _exception(kind: str, text: str) -> Exception:
     if isinstance(found, type) and issubclass(found, Exception) and not issubclass(found, UnicodeError):
         return found(text)
     return RuntimeError(f"{kind}: {text}")
+
+
+@cache
+def can_keep_apart() -> bool:
+    """Whether this machine can (see `sandbox`): tried by starting a process without a cell."""
+    try:
+        with Session((), True, Limits()) as trial:
+            trial.run()
+    except (Died, OSError):
+        return False
+    return True
