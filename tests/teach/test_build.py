@@ -5,13 +5,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from course import SMALL
 
 from dearlib.errors import InputError
 from dearlib.teach import __main__ as command
 from dearlib.teach import masters
 from dearlib.teach.build import build
 
-SMALL = Path(__file__).parent / "small.py"
+pytest_plugins = ["course"]
 
 
 def test_what_a_build_holds(built: Path) -> None:

@@ -6,13 +6,15 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from teach.conftest import write_notebook
+from course import write_notebook
 
 from dearlib.errors import InputError
 from dearlib.teach import __main__ as command
 from dearlib.teach.grading import Assignment, Score, grade
 from dearlib.teach.session import Limits
 from dearlib.teach.submissions import collect
+
+pytest_plugins = ["course"]
 
 DOUBLED = "def doubled(x):\n    return 2 * x"
 MEANS = "import numpy as np\n\ndef means(table):\n    return np.asarray(table).mean(axis=0)"

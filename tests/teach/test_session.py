@@ -11,13 +11,15 @@ import pytest
 from dearlib.teach import sandbox
 from dearlib.teach.session import Died, Limits, Session
 
+pytest_plugins = ["course"]
+
 LOOK = """
 import os, socket, subprocess
 def walk():
-    found = []
+    found, kinds = [], (".ipynb", ".zip", ".csv", "small.py")
     for folder, below, files in os.walk("/"):
         below[:] = [b for b in below if os.path.join(folder, b) not in ("/proc", "/usr")]
-        found += [os.path.join(folder, f) for f in files if f.endswith((".ipynb", ".zip", ".csv", "small.py")) and "site-packages" not in folder]
+        found += [os.path.join(folder, f) for f in files if f.endswith(kinds) and "site-packages" not in folder]
     return found
 def network():
     try: socket.create_connection(("192.0.2.1", 80), 2); return "connected"
@@ -95,7 +97,14 @@ def test_shared_memory_counts(apart: bool) -> None:
 
 
 def test_functions_and_objects_go_back_as_what_they_are(apart: bool) -> None:
-    cell = "class Model:\n    size = 7\nmodel = Model()\ndef size_of(m, more=0): return m.size + more\ndef apply(f, x): return f(x)\ndef fails(): raise ValueError('no')"
+    cell = """
+class Model:
+    size = 7
+model = Model()
+def size_of(m, more=0): return m.size + more
+def apply(f, x): return f(x)
+def fails(): raise ValueError("no")
+"""
     with Session([cell], True, Limits(seconds=300)) as opened:
         model, size_of = opened.get("model"), opened.get("size_of")
         assert size_of(model, more=3) == 10

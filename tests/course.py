@@ -1,4 +1,4 @@
-"""One small assignment, built once: what the harness does with it does not depend on what is asked."""
+"""One small assignment, built once, for the tests of the course: what the harness does with it does not depend on what is asked."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ pytest.importorskip("otter", reason="the extra `teach` (otter-grader) is not ins
 from dearlib.teach.build import build
 from dearlib.teach.session import can_keep_apart
 
-SMALL = Path(__file__).parent / "small.py"
+SMALL = Path(__file__).parent / "teach" / "small.py"
 
 
 @pytest.fixture(scope="session")
