@@ -23,10 +23,11 @@ from otter.assign import main as otter_assign
 
 from dearlib.errors import InputError
 from dearlib.teach import masters
-from dearlib.teach.grading import Assignment, examine
+from dearlib.teach.grading import Assignment, Score, examine
 from dearlib.teach.session import Limits, can_keep_apart
 from dearlib.teach.submissions import Submission
 
+_ROUNDING = 1e-9
 _PATIENT = Limits(seconds=600, cell=200, call=100)  # a lecturer's own code on a busy machine is no endless loop
 
 
@@ -98,19 +99,27 @@ def _readings(path: Path) -> list[str]:
 
 
 def _check_points(assignment: Assignment, solution: Path, handout: Path) -> None:
-    for path, share in ((solution, 1), (handout, 0)):
-        cells = tuple(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
-        score = examine(Submission(path.stem, cells), assignment, can_keep_apart(), _PATIENT)
-        for question, got in score.points.items():
-            expected = share * assignment.possible[question]
-            if abs(got - expected) > 1e-9:
-                what = "the solution" if share else "the untouched hand-out"
-                why = f" ({score.reason})" if score.reason and share else ""
-                told = score.messages.get(question, "").splitlines()
-                detail = f": {told[-1]}" if told and share else ""
-                raise InputError(
-                    f"{assignment.name}, {question}: expected {expected:g} points for {what}, got {got:g}{detail}{why}; correct the master"
-                )
+    """Every cell of the solution runs and every question has its points; the untouched hand-out has none."""
+    score = _score(assignment, solution)
+    for question, possible in assignment.possible.items():
+        if abs(score.points[question] - possible) > _ROUNDING:
+            told = (score.messages[question].splitlines() or [""])[-1].strip()
+            why = "; ".join(text for text in (told, score.reason) if text)
+            raise _wrong(assignment, question, f"{possible:g} points for the solution, got {score.points[question]:g}: {why}")
+    if score.reason:
+        raise _wrong(assignment, "solution", f"cells that all run, got: {score.reason}")
+    for question, points in _score(assignment, handout).points.items():
+        if points > _ROUNDING:
+            raise _wrong(assignment, question, f"0 points for the untouched hand-out, got {points:g}: a test passes on nothing")
+
+
+def _score(assignment: Assignment, path: Path) -> Score:
+    cells = tuple(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
+    return examine(Submission(path.stem, cells), assignment, can_keep_apart(), _PATIENT)
+
+
+def _wrong(assignment: Assignment, what: str, text: str) -> InputError:
+    return InputError(f"{assignment.name}, {what}: expected {text}; correct the master")
 
 
 def _replace(partial: Path, out: Path) -> None:

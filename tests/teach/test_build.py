@@ -6,6 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from course import SMALL
+from nbclient import NotebookClient
+from traitlets.config import Config
 
 from dearlib.errors import InputError
 from dearlib.teach import __main__ as command
@@ -51,10 +53,16 @@ def altered(tmp_path: Path, *changes: tuple[str, str]) -> Path:
         (("= x + x", "= x + x + 0 * x - x"), "q1: expected 4 points for the solution, got 0"),
         (("[14, -22, 1.0]", "[14, -22, 2.0]"), "q1: expected 4 points for the solution, got 2"),
         (("    assert doubled(3) == 6", "    assert True or doubled(3) == 6"), "q1: expected 0 points for the untouched hand-out, got 2"),
+        (("harness's tests
+", "harness's tests
+
+# %%
+1 / 0
+"), r"cells that all run, got: cell \d raised ZeroDivisionError"),
         (("Write `doubled`.", "Write `doubled`; twice_as_much = x + x does it."), "no answer in the hand-out"),
         (("# # END QUESTION", "# # END QUEST"), "otter assign"),
     ],
-    ids=["wrong solution", "half right", "points for nothing", "answer shown", "broken markup"],
+    ids=["wrong solution", "half right", "points for nothing", "a cell that raises", "answer shown", "broken markup"],
 )
 def test_what_stops_a_build(tmp_path: Path, change: tuple[str, str], said: str) -> None:
     out = tmp_path / "out"
@@ -80,3 +88,16 @@ def test_a_build_takes_the_place_of_the_old_one(built: Path, tmp_path: Path) -> 
     build([SMALL], out)
     assert {p.name for p in out.iterdir()} == {"student", "autograder"}
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_handouts_own_checks_say_what_is_wrong(built: Path, tmp_path: Path) -> None:
+    """As a student sees it: in a kernel, beside the notebook file, with otter itself."""
+    node = nbformat.read(built / "student" / "small" / "small.ipynb", as_version=4)
+    (stub,) = [c for c in node.cells if "def doubled" in c.source]
+    stub.source = "def doubled(x):\n    return x"
+    nbformat.write(node, tmp_path / "small.ipynb")
+    node.cells = [c for c in node.cells if "grader.export" not in c.source]
+    run = Config({"KernelManager": {"transport": "ipc"}})
+    executed = NotebookClient(node, timeout=120, config=run, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    said = [str(o) for c in executed.cells if 'grader.check("q1")' in c.source for o in c.outputs]
+    assert "twice 3 is 6, you return 3" in said[0]

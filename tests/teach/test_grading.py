@@ -74,7 +74,7 @@ HOSTILE = {
         6,
     ),
 }
-FAST = Limits(seconds=120, cell=6, call=4, memory=1 << 30)
+FAST = Limits(seconds=120, cell=6, call=3, memory=1 << 30)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_each_gets_what_it_deserves(graded: tuple[dict[str, Score], list[dict[st
     ("name", "said"),
     [
         ("a cell that does not parse", "cell 1 raised SyntaxError"),
-        ("endless loop", "took more than 4 s"),
+        ("endless loop", "took more than 3 s"),
         ("leaves", "cell 2 left out: it ended its own process"),
         ("ten gigabytes", "cell 1 raised MemoryError"),
         ("floods", "cell 2 raised OSError"),
