@@ -53,12 +53,7 @@ def altered(tmp_path: Path, *changes: tuple[str, str]) -> Path:
         (("= x + x", "= x + x + 0 * x - x"), "q1: expected 4 points for the solution, got 0"),
         (("[14, -22, 1.0]", "[14, -22, 2.0]"), "q1: expected 4 points for the solution, got 2"),
         (("    assert doubled(3) == 6", "    assert True or doubled(3) == 6"), "q1: expected 0 points for the untouched hand-out, got 2"),
-        (("harness's tests
-", "harness's tests
-
-# %%
-1 / 0
-"), r"cells that all run, got: cell \d raised ZeroDivisionError"),
+        (("harness's tests\n", "harness's tests\n\n# %%\n1 / 0\n"), r"cells that all run, got: cell \d raised ZeroDivisionError"),
         (("Write `doubled`.", "Write `doubled`; twice_as_much = x + x does it."), "no answer in the hand-out"),
         (("# # END QUESTION", "# # END QUEST"), "otter assign"),
     ],
