@@ -55,6 +55,9 @@ def _one(master: Path, partial: Path) -> Assignment:
         source, result = Path(folder) / f"{name}.ipynb", Path(folder) / "result"
         nbformat.write(node, source)
         _assign(source, result)
+        told = nbformat.read(result / "student" / source.name, as_version=4).metadata["otter"].get("assignment_name")
+        if told != name:
+            raise InputError(f"{name}: expected its own name in # ASSIGNMENT CONFIG, got {told}; submissions are known by it")
         shutil.copytree(result / "student", student)
         shutil.copytree(result / "autograder", autograder)
     (zipped,) = autograder.glob("*.zip")
@@ -103,7 +106,7 @@ def _check_points(assignment: Assignment, solution: Path, handout: Path) -> None
     score = _score(assignment, solution)
     for question, possible in assignment.possible.items():
         if abs(score.points[question] - possible) > _ROUNDING:
-            told = (score.messages[question].splitlines() or [""])[-1].strip()
+            told = (score.messages.get(question, "").splitlines() or [""])[-1].strip()
             why = "; ".join(text for text in (told, score.reason) if text)
             raise _wrong(assignment, question, f"{possible:g} points for the solution, got {score.points[question]:g}: {why}")
     if score.reason:

@@ -6,11 +6,14 @@ Each submission runs in a process of its own (`dearlib.teach.session`); otter's 
 import csv
 import io
 import json
+import random
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import torch
 from otter.test_files.exception_test import ExceptionTestFile
 
 from dearlib.errors import InputError
@@ -69,7 +72,10 @@ class Score:
 
 
 def examine(submission: Submission, assignment: Assignment, apart: bool, limits: Limits) -> Score:
-    """Runs one submission and the tests on it. Points of a question are the sum over its passed test cases."""
+    """Runs one submission and the tests on it. Points of a question are the sum over its passed test cases.
+
+    Raises `InputError` if the machine cannot start a process for it.
+    """
     points, messages = dict.fromkeys(assignment.possible, 0.0), dict[str, str]()
     if submission.fault:
         return Score(submission.name, points, submission.fault)
@@ -77,13 +83,24 @@ def examine(submission: Submission, assignment: Assignment, apart: bool, limits:
         try:
             session.run()
             for question in points:
-                test = ExceptionTestFile.from_string(assignment.tests[question], question)
-                test.run(session)  # type: ignore[arg-type]  # it asks for names alone, as of a dict
+                test = _run(assignment.tests[question], question, session)
                 points[question] = float(test.score)
                 messages[question] = "" if test.passed_all else test.summary()
         except Died as death:
             session.notes.append(str(death))
     return Score(submission.name, points, "; ".join(session.notes)[:300], messages)
+
+
+def _run(source: str, question: str, session: Session) -> ExceptionTestFile:
+    """Otter's test file on the session. All submissions are asked the same: random inputs come from one seed."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    test = ExceptionTestFile.from_string(source, question)
+    test.run(session)  # type: ignore[arg-type]  # it asks for names alone, as of a dict
+    if session.broken:  # otter takes every exception for a failed test
+        raise session.broken
+    return test
 
 
 def grade(

@@ -13,18 +13,23 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from dearlib.errors import InputError
 from dearlib.teach import sandbox, wire
 
 _LOOK = 0.2  # seconds between looks at the memory that a submission takes
+_START = 120.0  # seconds for Python to come up; what takes longer is no process that could be graded
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one submission may take: `seconds` in all, of which one cell `cell` and one call of a function `call`; bytes of memory."""
+    """What one submission may take: `seconds` in all, of which one cell `cell` and one call of a function `call`; bytes of memory.
 
-    seconds: float = 60.0
-    cell: float = 20.0
-    call: float = 10.0
+    Starting Python does not count: on a busy machine that would be the machine's fault.
+    """
+
+    seconds: float = 45.0
+    cell: float = 15.0
+    call: float = 7.5
     memory: int = 4 << 30
 
 
@@ -35,12 +40,14 @@ class Died(Exception):
 class Session:
     """One submission under way; a context manager, so that nothing of it stays behind.
 
-    `notes` collects, in plain words, what went wrong: which cell raised, which one was ended and why.
+    `notes` collects, in plain words, what went wrong: which cell raised, which one was ended and why. `broken` is set when the
+    machine, not the submission, is at fault: no points may be given then, none taken.
     """
 
     def __init__(self, cells: Sequence[str], apart: bool, limits: Limits) -> None:
         self.cells, self.apart, self.limits = list(cells), apart, limits
         self.notes: list[str] = []
+        self.broken: InputError | None = None
         self._deadly: set[int] = set()
         self._process: Any = None
         self._until = time.monotonic() + limits.seconds
@@ -69,8 +76,7 @@ class Session:
         while self._process is None:
             if time.monotonic() > self._until:
                 raise Died("the time was up")
-            self._process = sandbox.start(self.apart, self.limits.memory)
-            self._exchange({"get": "In"}, self.limits.seconds)  # Python and torch are there; if not, it is no fault of a cell
+            self._start()
             for number, source in enumerate(self.cells, start=1):
                 if number in self._deadly:
                     continue
@@ -82,6 +88,19 @@ class Session:
                     break
                 except Exception as error:
                     self._note(f"cell {number} raised {type(error).__name__}: {error}")
+
+    def _start(self) -> None:
+        """A process that answers; its clock stands while it comes up."""
+        left, self._until = self._until - time.monotonic(), float("inf")
+        try:
+            self._process = sandbox.start(self.apart, self.limits.memory)
+            self._exchange({"get": "In"}, _START)
+        except (Died, OSError) as error:
+            self.broken = InputError(
+                f"grade: expected a process to start on this machine, got: {error}; free memory, or look at its rights"
+            )
+            raise self.broken from None
+        self._until = time.monotonic() + left
 
     def _ask(self, message: dict[str, Any], seconds: float) -> Any:
         self.run()
@@ -177,6 +196,6 @@ def can_keep_apart() -> bool:
     try:
         with Session((), True, Limits()) as trial:
             trial.run()
-    except (Died, OSError):
+    except InputError:
         return False
     return True

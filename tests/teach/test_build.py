@@ -55,9 +55,10 @@ def altered(tmp_path: Path, *changes: tuple[str, str]) -> Path:
         (("    assert doubled(3) == 6", "    assert True or doubled(3) == 6"), "q1: expected 0 points for the untouched hand-out, got 2"),
         (("harness's tests\n", "harness's tests\n\n# %%\n1 / 0\n"), r"cells that all run, got: cell \d raised ZeroDivisionError"),
         (("Write `doubled`.", "Write `doubled`; twice_as_much = x + x does it."), "no answer in the hand-out"),
+        (("# name: small", "# name: large"), "expected its own name in # ASSIGNMENT CONFIG, got large"),
         (("# # END QUESTION", "# # END QUEST"), "otter assign"),
     ],
-    ids=["wrong solution", "half right", "points for nothing", "a cell that raises", "answer shown", "broken markup"],
+    ids=["wrong solution", "half right", "points for nothing", "a cell that raises", "answer shown", "another name", "broken markup"],
 )
 def test_what_stops_a_build(tmp_path: Path, change: tuple[str, str], said: str) -> None:
     out = tmp_path / "out"

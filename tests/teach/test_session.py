@@ -8,8 +8,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dearlib.errors import InputError
 from dearlib.teach import sandbox
+from dearlib.teach.grading import Assignment, examine
+from dearlib.teach.masters import Question
 from dearlib.teach.session import Died, Limits, Session
+from dearlib.teach.submissions import Submission
 
 pytest_plugins = ["course"]
 
@@ -122,6 +126,14 @@ def test_who_does_not_answer_is_ended_and_starts_anew(apart: bool) -> None:
         with pytest.raises(Died, match="more than 64 MB"):
             opened.get("long")()
         assert opened.get("answer") == 3
+
+
+def test_a_machine_that_cannot_start_it_is_no_fault_of_the_submission(apart: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a process there are no points and no zeros: grading stops."""
+    monkeypatch.setattr(sandbox, "_NEW_ROOT", "exit 3")
+    assignment = Assignment("x", (Question("q1", 1, False),), {"q1": "name = 'q1'\npoints = 1"})
+    with pytest.raises(InputError, match=r"process to start .* \(status 3\)"):
+        examine(Submission("a", ("1",)), assignment, True, Limits())
 
 
 def test_time_is_up_for_all_of_it(apart: bool) -> None:
