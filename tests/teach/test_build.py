@@ -5,8 +5,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from course import SMALL
 from nbclient import NotebookClient
+from small_course import SMALL
 from traitlets.config import Config
 
 from dearlib.errors import InputError

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from course import write_notebook
+from small_course import write_notebook
 
 from dearlib.errors import InputError
 from dearlib.teach import __main__ as command
