@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 from small_course import SMALL
 
-pytest.importorskip("otter", reason="the extra `teach` (otter-grader) is not installed")
-
 from dearlib.teach.build import build
 from dearlib.teach.session import can_keep_apart
 
