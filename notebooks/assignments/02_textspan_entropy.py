@@ -623,7 +623,7 @@ edge = chance.quantile(0.05)
 bins = torch.linspace(0, 2.8, 15).tolist()
 fig, ax = plots.figure(1, 1, size=(5.2, 2.6))
 ax.hist([bits.tolist(), chance.tolist()], bins=bins, density=True, label=["heads of L9 to L12", "phrases drawn at random"])
-ax.axvline(edge, color="black", linestyle=":", label="5 % of chance lie below")
+ax.axvline(edge, color="black", linestyle=":", label="5 % quantile of chance")
 ax.set(xlabel="Concept Entropy, bits", ylabel="density")
 ax.legend()
 print(f"{int((bits < edge).sum())} of {len(bits)} heads are below the null's 5 % quantile ({edge:.2f} bits)")
@@ -724,9 +724,9 @@ def test_interval_elsewhere(interval):
 
 # %% [markdown]
 # **Question 10** (6 points, graded by hand). In at most 200 words, about the histogram above: (a) There are 48 heads. How many
-# would lie below the null's 5 % quantile if none had a preference? Compare with what was found, and say what follows and what
-# does not. (b) Your answer to question 7 limits what thresholds can do with six phrases. How? (c) A fellow student writes: "Low
-# entropy, so this head is important for the model." What is wrong?
+# would you expect below the null's 5 % quantile, at most, if none had a preference? Compare with what was found, and say what
+# follows and what does not. (b) Your answer to question 7 limits what thresholds can do with six phrases. How? (c) A fellow
+# student writes: "Low entropy, so this head is important for the model." What is wrong?
 #
 # *Points: (a) 3: the expected number, the comparison, a conclusion about the heads together rather than about each. (b) 1. (c) 2:
 # what entropy measures, and one way to measure importance.*
@@ -735,8 +735,9 @@ def test_interval_elsewhere(interval):
 # # BEGIN SOLUTION
 
 # %% [markdown]
-# (a) About 5 % of 48, so two to three. What was found beyond that says that heads as a group have preferences that phrases drawn
-# at random have not; it does not say of any one head below the line that it has one, because two or three are there by chance.
+# (a) At most 5 % of 48, so two or three at most (fewer, because an entropy takes few values and less than 5 % of chance lie
+# strictly below the quantile). What was found beyond that says that heads as a group have preferences that phrases drawn at
+# random have not; it does not say of any one head below the line that it has one, because one or two may be there by chance.
 # Neither is a head above the line shown to have none. (b) Six phrases over nine concepts give only eleven values, so a threshold
 # between two of them can be moved freely without any effect and then changes many heads at once. (c) Entropy says how
 # concentrated a head's phrases are, not how much the head writes or what depends on it. Importance is measured by taking the head

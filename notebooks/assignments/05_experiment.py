@@ -527,7 +527,7 @@ def test_verdict_elsewhere(verdict):
 # **Question 8** (7 points, graded by hand). Run it. Use your tools; average the control over several seeds; compare on the eight
 # groups. Print the mean difference, its interval, the p value of the sign flips and the verdict, and draw one figure that shows
 # the eight pairs. Add one check that could show your experiment to be wrong (for instance: the same ablation on a factor that
-# should *not* need these heads).
+# should *not* need these heads; one that is always read rightly can show nothing).
 #
 # *Points: 2 the ablation and control are what question 7 says; 2 pairs, units and interval are right; 1 the figure (axes, labels,
 # chance or baseline); 2 the check and what it shows.*
@@ -548,11 +548,11 @@ def accuracy(factor, choice):
     return by_group(correct(ablated(total, heads, choice), words[factor], labels[factor]), group)
 
 
-for factor in ("color", "location"):
+for factor in ("color", "texture", "location"):
     control = torch.stack([accuracy(factor, matched(chosen, s)) for s in range(20)]).mean(dim=0)
     without = accuracy(factor, chosen)
     mean, low, high = paired_interval(control, without)
-    print(f"{factor}: control - ablated {mean:+.1f} [{low:+.1f}, {high:+.1f}], p {sign_flip_p(control - without):.3f}: {verdict(low, high, 2)}")
+    print(f"{factor}: {accuracy(factor, torch.zeros_like(chosen)).mean():.1f} % with all heads; control - ablated {mean:+.1f} [{low:+.1f}, {high:+.1f}], p {sign_flip_p(control - without):.3f}: {verdict(low, high, 2)}")
     if factor == "color":
         fig, ax = plots.figure(1, 1, size=(3.6, 2.8))
         ax.plot([0, 1], torch.stack([control, without]), color="#4477AA", marker="o")
