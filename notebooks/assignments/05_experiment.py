@@ -557,7 +557,7 @@ for factor in ("color", "texture", "location"):
         fig, ax = plots.figure(1, 1, size=(3.6, 2.8))
         ax.plot([0, 1], torch.stack([control, without]), color="#4477AA", marker="o")
         ax.axhline(100 / len(FACTORS[factor]), color="gray", linestyle=":", label="chance")
-        ax.set(xticks=[0, 1], xticklabels=["control", "without color heads"], ylabel="color read rightly, %", xlim=(-0.3, 1.3), ylim=(0, 100))
+        ax.set(xticks=[0, 1], xticklabels=["control", "without color heads"], ylabel="color read rightly, %", xlim=(-0.3, 1.3), ylim=(0, 105))
         ax.legend()
 # END SOLUTION
 
