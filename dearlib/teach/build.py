@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -74,7 +75,8 @@ def _assign(source: Path, result: Path) -> None:
     level = logging.root.manager.disable
     logging.disable(logging.INFO)
     try:
-        otter_assign(str(source), str(result), no_pdfs=True, no_run_tests=True)
+        with warnings.catch_warnings(action="ignore"):  # about its own libraries
+            otter_assign(str(source), str(result), no_pdfs=True, no_run_tests=True)
     except Exception as error:  # otter raises what its parsing leads it to
         raise InputError(f"{source.stem}: expected a master that otter assign takes, got {_line(error)}; correct its markup") from error
     finally:
