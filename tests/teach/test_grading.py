@@ -65,7 +65,7 @@ HOSTILE = {
     "floods": (
         [
             "for _ in range(1024): print('x' * (1 << 20))",
-            "open('large', 'wb').write(bytes(1 << 30))",
+            "with open('large', 'wb') as file:\n    for _ in range(1024): file.write(bytes(1 << 20))",
             "import os; [open(f'{i}', 'wb').write(bytes(1 << 25)) for i in range(64)]",
             DOUBLED,
             MEANS,

@@ -92,7 +92,7 @@ def test_nothing_of_it_stays(apart: bool) -> None:
 
 
 def test_shared_memory_counts(apart: bool) -> None:
-    cell = "import mmap\nhog = mmap.mmap(-1, 2 << 30)\nfor i in range(0, 2 << 30, 4096): hog[i] = 1"
+    cell = "import mmap\nhog = mmap.mmap(-1, 2 << 30)\nfor i in range(0, 2 << 30, 4096): hog[i] = 1\nwhile True: pass"
     with Session([cell, "after = 1"], True, Limits(seconds=300, cell=60, memory=1 << 29)) as opened:
         opened.run()
         assert opened.notes == ["cell 1 left out: it took more than 0.5 GB of memory"]
