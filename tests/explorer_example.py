@@ -7,7 +7,8 @@ from dearlib.roles.controls import rethresholded
 from dearlib.roles.entropy import concept_distribution, concept_entropy, concepts_of
 from dearlib.roles.rolefile import HeadRole, HeadRoles, pool_sha256
 from dearlib.roles.uncertainty import null_entropy
-from dearlib.study.explorer import Explorer, Facts, Picture, explore, thumbnail, with_neighbours
+from dearlib.study.evidence import explore, thumbnail, with_neighbours
+from dearlib.study.explorer import Explorer, Facts, Picture
 
 ATTRIBUTES = ("color", "shape", "texture", "object", "location")
 NAMES = ("color", "letter", "location", "number", "object", "shape", "size", "texture")

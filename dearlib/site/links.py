@@ -33,7 +33,9 @@ def broken_links(site: Path) -> list[str]:
     for path, page in pages.items():
         where = path.relative_to(site).as_posix()
         told += [f"{where}: loads {url}" for url in page.loads if urlsplit(url).scheme in ("http", "https") or url.startswith("//")]
-        told += [f"{where}: leads to {url}, which is not there" for url in (*page.links, *page.loads) if not _reached(url, path, site, pages)]
+        told += [
+            f"{where}: leads to {url}, which is not there" for url in (*page.links, *page.loads) if not _reached(url, path, site, pages)
+        ]
     return told
 
 

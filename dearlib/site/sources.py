@@ -91,4 +91,5 @@ def _named(found: re.Match[str], root: Path) -> str:
     name = _module(found[1], root)
     if name is None:
         return found[0]
-    return f"[{found[0]}](/api/{name}.md" + (f"#{name}.{found[2]})" if found[2] else ")")
+    shown = found[0].strip("`")
+    return f"{{py:obj}}`{shown} <{name}.{found[2]}>`" if found[2] else f"[`{shown}`](/api/{name}.md)"

@@ -8,7 +8,8 @@ from explorer_example import example, square
 from pydantic import ValidationError
 
 from dearlib.errors import InputError
-from dearlib.study.explorer import Explorer, explore, towards, with_neighbours
+from dearlib.study.evidence import explore, towards, with_neighbours
+from dearlib.study.explorer import Explorer
 
 
 @pytest.fixture(scope="module")
