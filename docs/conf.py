@@ -45,6 +45,7 @@ html_show_sourcelink = False
 html_show_sphinx = False
 html_last_updated_fmt = None
 html_static_path = []
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "home_page_in_toc": True,
     "show_navbar_depth": 1,
@@ -54,4 +55,5 @@ html_theme_options = {
     "use_repository_button": False,
     "use_issues_button": False,
     "use_edit_page_button": False,
+    "navbar_persistent": [],
 }

@@ -87,9 +87,10 @@ def reference(root: Path) -> dict[str, str]:
     pages = {}
     for name, is_package in known.items():
         below = [other for other in known if other.rpartition(".")[0] == name]
-        tree = "\n".join(["```{toctree}", ":maxdepth: 1", "", *below, "```", ""]) if below else ""
+        named = [f"{other.rpartition('.')[2]} <{other}>" for other in below]
+        tree = "\n".join(["```{toctree}", ":maxdepth: 1", "", *named, "```", ""]) if below else ""
         members = "" if is_package else _members(root.joinpath(*name.split(".")).with_suffix(".py"))
-        pages[name] = f"# `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n{members}```\n\n{tree}"
+        pages[name] = f"# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n{members}```\n\n{tree}"
     pages["index"] = (
         "# Reference\n\nEvery public name, from its docstring. Shapes are those that the tests check.\n\n```{toctree}\n\ndearlib\n```\n"
     )

@@ -92,5 +92,5 @@ def test_every_module_has_a_page_that_is_reached_from_the_index() -> None:
         name = waiting.pop()
         reached.add(name)
         tree = re.search(r"```\{toctree\}\n:maxdepth: 1\n\n(.*?)```", made[name], re.DOTALL)
-        waiting += tree[1].split() if tree else []
+        waiting += re.findall(r"<(.*)>", tree[1]) if tree else []
     assert reached == names

@@ -1,5 +1,6 @@
 """Links as the site needs them, and notebooks that must not go there."""
 
+import os
 from pathlib import Path, PurePosixPath
 
 import nbformat
@@ -71,6 +72,16 @@ def test_the_layout_is_the_repositorys_and_old_files_go(tmp_path: Path) -> None:
     sources.lay_out(tree(tmp_path / "tree", "1"), target)
     found = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
     assert found == {"conf.py", "index.md", "notebooks/01_a.ipynb", "api/index.md", "api/dearlib.md", "figures/mini/a.png"}
+
+
+def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
+    root, target = tree(tmp_path / "tree", "1"), tmp_path / "out"
+    sources.lay_out(root, target)
+    for path in target.rglob("*.*"):
+        os.utime(path, (1, 1))
+    (root / "docs" / "index.md").write_text("# Another home\n")
+    sources.lay_out(root, target)
+    assert [path.name for path in target.rglob("*.*") if path.stat().st_mtime != 1] == ["index.md"]
 
 
 @pytest.mark.parametrize("mark", sources.SECRET)

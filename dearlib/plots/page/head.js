@@ -1,6 +1,7 @@
 // One head: why it has its role, its entropy, concepts, phrases, effects and pictures.
 
-function drawHead(roles) {
+// What depends on the role as well.
+function drawVerdict(roles) {
   const entry = DATA.roles.entries[STATE.head];
   const known = DATA.heads[STATE.head];
   const role = roles[STATE.head];
@@ -8,6 +9,12 @@ function drawHead(roles) {
     el("span", { className: "badge", style: `background:${COLORS.roles[role]};color:${inkOn(COLORS.roles[role])}` }, COLORS.names[role]));
   show("why", why(entry, known, role));
   drawEntropy(entry, known, role);
+}
+
+// What depends on the head alone.
+function drawHead() {
+  const entry = DATA.roles.entries[STATE.head];
+  const known = DATA.heads[STATE.head];
   drawDistribution(entry);
   drawPhrases(entry, known);
   drawEffects(known);
@@ -30,7 +37,7 @@ function why(entry, known, role) {
 
 function drawEntropy(entry, known, role) {
   const most = Math.log2(DATA.roles.concepts.length);
-  const [wide, left] = [roomIn("entropy"), 8];
+  const [wide, left] = [ROOM.entropy, 8];
   const x = (value) => left + (wide - 2 * left) * Math.min(1, value / most);
   const [from, to] = entry.interval;
   const said = `${bits(entry.entropy)}` + (to > from ? `, 95 % interval ${from.toFixed(2)} to ${to.toFixed(2)}` : ", no interval was computed")
@@ -47,7 +54,7 @@ function drawEntropy(entry, known, role) {
 
 function drawDistribution(entry) {
   const rows = Object.entries(entry.distribution).filter(([, share]) => share > 0).sort((a, b) => b[1] - a[1]);
-  const [wide, high, name] = [roomIn("distribution"), 20, 88];
+  const [wide, high, name] = [ROOM.distribution, 20, 88];
   show("distribution", svg("svg", { viewBox: `0 0 ${wide} ${high * rows.length + 2}`, role: "img", "aria-label": rows.map(([c, s]) => `${c} ${percent(s)}`).join(", ") },
     ...rows.flatMap(([concept, share], n) => [
       svg("text", { x: name - 6, y: n * high + 14, "text-anchor": "end" }, concept),
@@ -74,7 +81,7 @@ function drawEffects(known) {
     return;
   }
   const rows = Object.entries(known.effects);
-  const wide = roomIn("effects");
+  const wide = ROOM.effects;
   const [below, name] = [wide < 400, 76]; // on a narrow page the numbers stand below the bar
   const high = below ? 36 : 22;
   const bound = LARGEST();
