@@ -18,6 +18,7 @@ exclude_patterns = []
 # Notebooks: the committed outputs are what is shown.
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_render_markdown_format = "myst"
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
@@ -44,7 +45,8 @@ html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
 html_last_updated_fmt = None
-html_static_path = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_context = {"default_mode": "auto"}
 html_theme_options = {
     "home_page_in_toc": True,

@@ -9,6 +9,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 import nbformat
+from nbformat import NotebookNode
 
 from dearlib.errors import InputError
 from dearlib.site.pages import filled, modules, notebooks, reference
@@ -33,7 +34,7 @@ def lay_out(root: Path, target: Path) -> None:
 def contents(root: Path) -> dict[str, bytes]:
     """The sources of the site: name below the folder that Sphinx reads → content."""
     pages = _pages(root)
-    made = {"conf.py": (root / "docs" / "conf.py").read_bytes()}
+    made = {"conf.py": (root / "docs" / "conf.py").read_bytes(), "_static/site.css": (root / "docs" / "site.css").read_bytes()}
     for path in sorted((root / "docs").glob("*.md")):
         text = relinked(filled(path.read_text(encoding="utf-8"), root), PurePosixPath("docs") / path.name, root, pages)
         made["index.md" if path.stem == "index" else f"docs/{path.name}"] = text.encode()
@@ -55,7 +56,15 @@ def _notebook(source: Path, root: Path, pages: set[str]) -> str:
     for cell in node.cells:
         if cell.cell_type == "markdown":
             cell.source = relinked(cell.source, PurePosixPath("notebooks") / source.name, root, pages)
+        elif folded(cell):
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
     return nbformat.writes(node)
+
+
+def folded(cell: NotebookNode) -> bool:
+    """Whether a code cell is set-up, which a reader of the site need not see at first: parameters, or imports alone."""
+    lines = [line for line in cell.source.splitlines() if line.strip() and not line.startswith(("#", " ", ")"))]
+    return "parameters" in cell.metadata.get("tags", []) or (bool(lines) and all(line.startswith(("import ", "from ")) for line in lines))
 
 
 def relinked(text: str, page: PurePosixPath, root: Path, pages: set[str]) -> str:

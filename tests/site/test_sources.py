@@ -54,6 +54,7 @@ def tree(tmp_path: Path, cell: str) -> Path:
     for folder in ("docs", "notebooks/assignments", "dearlib", "figures/mini"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "docs" / "conf.py").write_text("project = 'x'\n")
+    (tmp_path / "docs" / "site.css").write_text("")
     (tmp_path / "docs" / "index.md").write_text("# Home\n\n[Lesson](/notebooks/01_a.ipynb)\n")
     (tmp_path / "dearlib" / "__init__.py").write_text('"""d."""\n')
     for name in ("01_a.ipynb", "assignments/01_master.ipynb"):
@@ -71,7 +72,15 @@ def test_the_layout_is_the_repositorys_and_old_files_go(tmp_path: Path) -> None:
     (target / "old.md").write_text("gone")
     sources.lay_out(tree(tmp_path / "tree", "1"), target)
     found = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
-    assert found == {"conf.py", "index.md", "notebooks/01_a.ipynb", "api/index.md", "api/dearlib.md", "figures/mini/a.png"}
+    assert found == {
+        "conf.py",
+        "_static/site.css",
+        "index.md",
+        "notebooks/01_a.ipynb",
+        "api/index.md",
+        "api/dearlib.md",
+        "figures/mini/a.png",
+    }
 
 
 def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
@@ -82,6 +91,21 @@ def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
     (root / "docs" / "index.md").write_text("# Another home\n")
     sources.lay_out(root, target)
     assert [path.name for path in target.rglob("*.*") if path.stat().st_mtime != 1] == ["index.md"]
+
+
+@pytest.mark.parametrize(
+    ("source", "tags", "hidden"),
+    [
+        ("x: int = 1", ["parameters"], True),
+        ("import json\nfrom pathlib import (\n    Path,\n)", [], True),
+        ("import json\nx = 1", [], False),
+        ("", [], False),
+    ],
+)
+def test_set_up_is_folded_and_nothing_else(source: str, tags: list[str], hidden: bool) -> None:
+    cell = nbformat.v4.new_code_cell(source)
+    cell.metadata["tags"] = tags
+    assert sources.folded(cell) == hidden
 
 
 @pytest.mark.parametrize("mark", sources.SECRET)
