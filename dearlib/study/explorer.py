@@ -2,7 +2,7 @@
 
 A role file says what a head says. This file adds what is known beside it: chance, causes, pictures. Whatever was not measured
 is absent (null), never zero: the paper's profile knows no factors, so there no head has a causal effect.
-`dearlib.study.evidence` fills it, `dearlib.plots.explorer` makes the page. Layers count from 1, heads from 0.
+`dearlib.study.explorer_parts` fills it, `dearlib.plots.explorer` makes the page. Layers count from 1, heads from 0.
 """
 
 from pathlib import Path
@@ -39,14 +39,17 @@ class Null(Part):
 
 
 class Effect(Part):
-    """What mean-ablating one head does to one factor: the rise of its cross-entropy in nats, with a 95 % interval."""
+    """What is lost of one factor when one head is mean-ablated, with a 95 % interval; positive: the head was needed.
 
-    rise: float
+    What is counted, and in which unit, says `Facts.loss`.
+    """
+
+    loss: float
     low: float
     high: float
 
 
-class Evidence(Part):
+class HeadPage(Part):
     """What is known of one head beside its role.
 
     `concepts` is the concept of each of its phrases (Eq. 2), `shares` the share of the head's variance that each of them
@@ -78,7 +81,8 @@ class Facts(Part):
     """Where all this was measured.
 
     `patches` are the image's tokens beside [CLS]; `sample` says in words which pictures were seen; `generated` is the note of a
-    data root whose pictures stand in for real ones (`dearlib.datasets.generated`), and then the page says so.
+    data root whose pictures stand in for real ones (`dearlib.datasets.generated`), and then the page says so. `loss` says what an
+    `Effect` counts, with its unit: "fall of the zero-shot margin, logits".
     """
 
     dataset: str
@@ -86,6 +90,7 @@ class Facts(Part):
     patches: int = Field(ge=1)
     d_head: int = Field(ge=1)
     tokens_per_attribute: int = Field(default=1, ge=1)
+    loss: str | None = None
     generated: str | None = None
 
 
@@ -95,7 +100,7 @@ class Explorer(Part):
     version: Literal[1] = 1
     facts: Facts
     roles: HeadRoles
-    heads: tuple[Evidence, ...]
+    heads: tuple[HeadPage, ...]
     pictures: tuple[Picture, ...] = ()
     neighbours: tuple[Neighbours, ...] = ()
 
@@ -113,6 +118,8 @@ class Explorer(Part):
         used = [i for e in self.heads for i in (*e.most, *e.least)] + [i for n in self.neighbours for i in (n.query, *n.found)]
         if used and not 0 <= min(used) <= max(used) < len(self.pictures):
             raise ValueError(f"pictures: expected numbers 0 to {len(self.pictures) - 1}, got {min(used)} to {max(used)}")
+        if self.facts.loss is None and any(head.effects for head in self.heads):
+            raise ValueError("facts.loss: expected what the effects count and in which unit, got nothing")
         if len({picture.name for picture in self.pictures}) != len(self.pictures):
             raise ValueError("pictures: expected every name once")
         if any(len(n.found) != len(n.shared) for n in self.neighbours):

@@ -86,7 +86,7 @@ function drawEffects(known) {
   const high = below ? 36 : 22;
   const bound = LARGEST();
   const x = (value) => name + (wide - name - (below ? 8 : 168)) * (value + bound) / (2 * bound);
-  const said = rows.map(([factor, e]) => `${factor} ${signed(e.rise)} (${signed(e.low)} to ${signed(e.high)})`).join(", ");
+  const said = rows.map(([factor, e]) => `${factor} ${signed(e.loss)} (${signed(e.low)} to ${signed(e.high)})`).join(", ");
   show("effects",
     svg("svg", { viewBox: `0 0 ${wide} ${high * rows.length + 4}`, role: "img", "aria-label": said },
       svg("line", { class: "zero", x1: x(0), x2: x(0), y1: 0, y2: high * rows.length }),
@@ -96,10 +96,10 @@ function drawEffects(known) {
         return [
           svg("text", { x: name - 6, y: n * high + 15, "text-anchor": "end", "font-weight": clear ? 700 : 400 }, factor),
           svg("line", { x1: x(e.low), x2: x(e.high), y1: n * high + 11, y2: n * high + 11, stroke: color, "stroke-width": 3 }),
-          svg("circle", { class: "dot", cx: x(e.rise), cy: n * high + 11, r: 4.5, fill: clear ? color : "var(--card)", style: `stroke:${color};stroke-width:2` }),
-          svg("text", { class: "quiet-text", x: wide, y: n * high + (below ? 28 : 15), "text-anchor": "end" }, `${signed(e.rise)} [${signed(e.low)}, ${signed(e.high)}]`)];
+          svg("circle", { class: "dot", cx: x(e.loss), cy: n * high + 11, r: 4.5, fill: clear ? color : "var(--card)", style: `stroke:${color};stroke-width:2` }),
+          svg("text", { class: "quiet-text", x: wide, y: n * high + (below ? 28 : 15), "text-anchor": "end" }, `${signed(e.loss)} [${signed(e.low)}, ${signed(e.high)}]`)];
       })),
-    el("p", { className: "quiet" }, "Rise of each factor’s cross-entropy (nats) when this head’s contribution is replaced by its mean, with 95 % interval; filled and bold: clear of zero. Right of the line: the head was needed."));
+    el("p", { className: "quiet" }, `${DATA.facts.loss}, when this head’s contribution is replaced by its mean, with 95 % interval; filled and bold: clear of zero. Right of the line: the head was needed.`));
 }
 
 const image = (number) => el("img", { src: DATA.pictures[number].image, alt: DATA.pictures[number].caption, "data-tip": DATA.pictures[number].caption });

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from dearlib.errors import InputError
 from dearlib.roles.rolefile import HeadRoles
-from dearlib.study.explorer import Effect, Evidence, Explorer, Facts, Neighbours, Null, Picture, Routing
+from dearlib.study.explorer import Effect, Explorer, Facts, HeadPage, Neighbours, Null, Picture, Routing
 
 
 def towards(contributions: Float[Tensor, "head picture d_embed"], phrase: Float[Tensor, "head d_embed"]) -> Float[Tensor, "head picture"]:
@@ -52,7 +52,7 @@ def explore(
         concept_of: Eq. 2, the concept of every phrase that a head has.
         shares: of the head's variance, by phrase; columns behind a head's last phrase are not read.
         nulls: the 5 % and 50 % quantiles of chance, in bits; None: those that the role file records by number of phrases, if any.
-        effects: factor → rise of its cross-entropy, low end, high end, in nats; None where no factor is known.
+        effects: factor → what is lost of it without each head, low end, high end, as `facts.loss` says; None where no factor is known.
         response: how strongly a head responds to each picture (`towards`); `picture` makes the picture of a column.
         shown: pictures at either end.
     """
@@ -65,7 +65,7 @@ def explore(
     heads = []
     for i, entry in enumerate(roles.entries):
         heads.append(
-            Evidence(
+            HeadPage(
                 layer=entry.layer,
                 head=entry.head,
                 concepts=tuple(concept_of[phrase] for phrase in entry.phrases),
@@ -153,8 +153,8 @@ def _ends(response: Float[Tensor, "head picture"], shown: int) -> tuple[Int[Tens
 
 
 def _effect(row: Float[Tensor, "3"]) -> Effect:
-    rise, low, high = row.tolist()
-    return Effect(rise=rise, low=low, high=high)
+    loss, low, high = row.tolist()
+    return Effect(loss=loss, low=low, high=high)
 
 
 def _shared(labels: Int[Tensor, "gallery"] | None, query: int, others: Sequence[int]) -> tuple[bool | None, ...]:
