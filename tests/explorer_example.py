@@ -7,7 +7,8 @@ from dearlib.roles.controls import rethresholded
 from dearlib.roles.entropy import concept_distribution, concept_entropy, concepts_of
 from dearlib.roles.rolefile import HeadRole, HeadRoles, pool_sha256
 from dearlib.roles.uncertainty import null_entropy
-from dearlib.study.explorer import Explorer, Facts, Picture, explore, thumbnail, with_neighbours
+from dearlib.study.explorer import Explorer, Facts, Picture
+from dearlib.study.explorer_parts import explore, thumbnail, with_neighbours
 
 ATTRIBUTES = ("color", "shape", "texture", "object", "location")
 NAMES = ("color", "letter", "location", "number", "object", "shape", "size", "texture")
@@ -55,7 +56,14 @@ def example(factors: bool = True, tokens_per_attribute: int = 1) -> Explorer:
     rises = torch.randn(len(ATTRIBUTES), 48, generator=draw) * 0.02
     made = explore(
         roles,
-        Facts(dataset="drawn", sample="40 squares", patches=9, d_head=12, tokens_per_attribute=tokens_per_attribute),
+        Facts(
+            dataset="drawn",
+            sample="40 squares",
+            patches=9,
+            d_head=12,
+            tokens_per_attribute=tokens_per_attribute,
+            loss="Drawn numbers, no unit",
+        ),
         {p: NAMES[c] for p, c in zip(phrases, concept_of_phrase.tolist(), strict=True)},
         shares=shares,
         effects={a: torch.stack([r, r - 0.02, r + 0.02], dim=1) for a, r in zip(ATTRIBUTES, rises, strict=True)} if factors else None,

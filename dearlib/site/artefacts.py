@@ -32,7 +32,8 @@ def _section(root: Path, profile: str, name: str, content: Mapping[str, Any]) ->
         *_records(root, profile, content.get("records") or []),
         *((key, f"`{content[f'{key}_sha256'][:12]}`") for key in ("weights", "roles") if content.get(f"{key}_sha256")),
     ]
-    lines = [f"### {TITLES.get(name, re.sub(r'([a-z])([0-9])', r'\1 \2', name).capitalize())}", ""]
+    title = TITLES.get(name) or re.sub(r"([a-z])([0-9])", r"\1 \2", name).capitalize()
+    lines = [f"### {title}", ""]
     if "generated" in content:
         lines += [f"**Generated input, no result: {content['generated']}**", ""]
     if (root / folder / f"{name}.png").is_file():

@@ -1,5 +1,6 @@
 """Pages and parts of pages that are made from the tree: a line `<!-- generated: NAME -->` in docs/ is where one goes."""
 
+import ast
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -86,13 +87,21 @@ def reference(root: Path) -> dict[str, str]:
     pages = {}
     for name, is_package in known.items():
         below = [other for other in known if other.rpartition(".")[0] == name]
-        tree = "\n".join(["```{toctree}", ":maxdepth: 1", "", *below, "```", ""]) if below else ""
-        members = "" if is_package else "   :members:\n   :undoc-members:\n   :show-inheritance:\n"
-        pages[name] = f"# `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n{members}```\n\n{tree}"
+        named = [f"{other.rpartition('.')[2]} <{other}>" for other in below]
+        tree = "\n".join(["```{toctree}", ":maxdepth: 1", "", *named, "```", ""]) if below else ""
+        members = "" if is_package else _members(root.joinpath(*name.split(".")).with_suffix(".py"))
+        pages[name] = f"# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n{members}```\n\n{tree}"
     pages["index"] = (
         "# Reference\n\nEvery public name, from its docstring. Shapes are those that the tests check.\n\n```{toctree}\n\ndearlib\n```\n"
     )
     return pages
+
+
+def _members(module: Path) -> str:
+    """The public functions and classes that a module defines itself, in its order; what it imports has a page of its own."""
+    defined = [n.name for n in ast.parse(module.read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    public = [name for name in defined if not name.startswith("_")]
+    return f"   :members: {', '.join(public)}\n   :undoc-members:\n   :show-inheritance:\n" if public else ""
 
 
 def reported(root: Path) -> str:
@@ -107,7 +116,7 @@ def reported(root: Path) -> str:
             wide = wide.reindex(index=order["method"], columns=order["dataset"]).dropna(how="all").dropna(how="all", axis=1)
             shown = wide.map(lambda value: "" if pd.isna(value) else f"{value:.2f}")
             number = path.stem.removeprefix("table")
-            parts.append(f"### Table {number}, {metric} (reported, percent)\n\n{shown.to_markdown(disable_numparse=True)}\n")
+            parts.append(f"## Table {number}, {metric} (reported, percent)\n\n{shown.to_markdown(disable_numparse=True)}\n")
     return "\n".join(parts)
 
 
@@ -119,7 +128,8 @@ def citation(root: Path) -> str:
     key = f"{paper['authors'][0]['family-names'].lower()}{paper['year']}dear"
     fields = {"title": paper["title"], "author": authors, "year": paper["year"], "url": paper["url"]}
     entry = ",\n".join(f"  {name:<6} = {{{value}}}" for name, value in fields.items())
-    return f"```bibtex\n@article{{{key},\n{entry}\n}}\n```\n\nThe software: *{content['title']}*, version {content['version']}, {content['license']} licence."
+    software = f"The software: *{content['title']}*, version {content['version']}, {content['license']} licence."
+    return f"```bibtex\n@article{{{key},\n{entry}\n}}\n```\n\n{software}"
 
 
 def not_run(root: Path) -> str:

@@ -6,10 +6,10 @@ reference; one to nothing is an error.
 
 import os
 import re
-import shutil
 from pathlib import Path, PurePosixPath
 
 import nbformat
+from nbformat import NotebookNode
 
 from dearlib.errors import InputError
 from dearlib.site.pages import filled, modules, notebooks, reference
@@ -20,25 +20,28 @@ PATH = re.compile(r"`(dearlib/[\w/]+\.py)(?:::(\w+))?`")
 
 
 def lay_out(root: Path, target: Path) -> None:
-    """Writes the sources of the site to `target`, which is emptied first."""
-    shutil.rmtree(target, ignore_errors=True)
-    for folder in ("docs", "notebooks", "api"):
-        (target / folder).mkdir(parents=True)
-    shutil.copy2(root / "docs" / "conf.py", target)
+    """Writes the sources of the site to `target`; what is there and the same stays untouched, so that Sphinx reads it no second time."""
+    made = contents(root)
+    for path in [p for p in target.rglob("*") if p.is_file() and p.relative_to(target).as_posix() not in made]:
+        path.unlink()
+    for name, content in made.items():
+        path = target / name
+        if not path.is_file() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """The sources of the site: name below the folder that Sphinx reads → content."""
     pages = _pages(root)
+    made = {"conf.py": (root / "docs" / "conf.py").read_bytes(), "_static/site.css": (root / "docs" / "site.css").read_bytes()}
     for path in sorted((root / "docs").glob("*.md")):
         text = relinked(filled(path.read_text(encoding="utf-8"), root), PurePosixPath("docs") / path.name, root, pages)
-        (target / ("index.md" if path.stem == "index" else f"docs/{path.name}")).write_text(text, encoding="utf-8")
-    for path in notebooks(root):
-        _notebook(path, target / "notebooks" / path.name, root, pages)
-    for name, text in reference(root).items():
-        (target / "api" / f"{name}.md").write_text(text, encoding="utf-8")
-    if (root / "figures").is_dir():
-        shutil.copytree(root / "figures", target / "figures", ignore=lambda folder, names: [n for n in names if _no_picture(folder, n)])
-
-
-def _no_picture(folder: str, name: str) -> bool:
-    return not name.endswith(".png") and not os.path.isdir(os.path.join(folder, name))
+        made["index.md" if path.stem == "index" else f"docs/{path.name}"] = text.encode()
+    made |= {f"notebooks/{path.name}": _notebook(path, root, pages).encode() for path in notebooks(root)}
+    made |= {f"api/{name}.md": text.encode() for name, text in reference(root).items()}
+    made |= {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted((root / "figures").rglob("*.png"))}
+    return made
 
 
 def _pages(root: Path) -> set[str]:
@@ -46,14 +49,22 @@ def _pages(root: Path) -> set[str]:
     return {f"docs/{path.name}" for path in (root / "docs").glob("*.md")} | {f"notebooks/{path.name}" for path in notebooks(root)}
 
 
-def _notebook(source: Path, target: Path, root: Path, pages: set[str]) -> None:
+def _notebook(source: Path, root: Path, pages: set[str]) -> str:
     node = nbformat.read(source, as_version=4)
     if any(mark in cell.source for cell in node.cells for mark in SECRET):
         raise InputError(f"{source.name}: expected a notebook that anyone may read, got one with solutions; the site shows none")
     for cell in node.cells:
         if cell.cell_type == "markdown":
             cell.source = relinked(cell.source, PurePosixPath("notebooks") / source.name, root, pages)
-    nbformat.write(node, target)
+        elif folded(cell):
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+    return nbformat.writes(node)
+
+
+def folded(cell: NotebookNode) -> bool:
+    """Whether a code cell is set-up, which a reader of the site need not see at first: parameters, or imports alone."""
+    lines = [line for line in cell.source.splitlines() if line.strip() and not line.startswith(("#", " ", ")"))]
+    return "parameters" in cell.metadata.get("tags", []) or (bool(lines) and all(line.startswith(("import ", "from ")) for line in lines))
 
 
 def relinked(text: str, page: PurePosixPath, root: Path, pages: set[str]) -> str:
@@ -91,4 +102,5 @@ def _named(found: re.Match[str], root: Path) -> str:
     name = _module(found[1], root)
     if name is None:
         return found[0]
-    return f"[{found[0]}](/api/{name}.md" + (f"#{name}.{found[2]})" if found[2] else ")")
+    shown = found[0].strip("`")
+    return f"{{py:obj}}`{shown} <{name}.{found[2]}>`" if found[2] else f"[`{shown}`](/api/{name}.md)"

@@ -2,21 +2,13 @@
 
 A role file says what a head says. This file adds what is known beside it: chance, causes, pictures. Whatever was not measured
 is absent (null), never zero: the paper's profile knows no factors, so there no head has a causal effect.
-`dearlib.plots.explorer` makes the page. Layers count from 1, heads from 0.
+`dearlib.study.explorer_parts` fills it, `dearlib.plots.explorer` makes the page. Layers count from 1, heads from 0.
 """
 
-import base64
-import io
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import torch
-from jaxtyping import Float, Int
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from torch import Tensor
-from torch.nn.functional import normalize
 
 from dearlib.errors import InputError
 from dearlib.files import write_text
@@ -47,14 +39,17 @@ class Null(Part):
 
 
 class Effect(Part):
-    """What mean-ablating one head does to one factor: the rise of its cross-entropy in nats, with a 95 % interval."""
+    """What is lost of one factor when one head is mean-ablated, with a 95 % interval; positive: the head was needed.
 
-    rise: float
+    What is counted, and in which unit, says `Facts.loss`.
+    """
+
+    loss: float
     low: float
     high: float
 
 
-class Evidence(Part):
+class HeadPage(Part):
     """What is known of one head beside its role.
 
     `concepts` is the concept of each of its phrases (Eq. 2), `shares` the share of the head's variance that each of them
@@ -86,7 +81,8 @@ class Facts(Part):
     """Where all this was measured.
 
     `patches` are the image's tokens beside [CLS]; `sample` says in words which pictures were seen; `generated` is the note of a
-    data root whose pictures stand in for real ones (`dearlib.datasets.generated`), and then the page says so.
+    data root whose pictures stand in for real ones (`dearlib.datasets.generated`), and then the page says so. `loss` says what an
+    `Effect` counts, with its unit: "fall of the zero-shot margin, logits".
     """
 
     dataset: str
@@ -94,6 +90,7 @@ class Facts(Part):
     patches: int = Field(ge=1)
     d_head: int = Field(ge=1)
     tokens_per_attribute: int = Field(default=1, ge=1)
+    loss: str | None = None
     generated: str | None = None
 
 
@@ -103,7 +100,7 @@ class Explorer(Part):
     version: Literal[1] = 1
     facts: Facts
     roles: HeadRoles
-    heads: tuple[Evidence, ...]
+    heads: tuple[HeadPage, ...]
     pictures: tuple[Picture, ...] = ()
     neighbours: tuple[Neighbours, ...] = ()
 
@@ -121,6 +118,8 @@ class Explorer(Part):
         used = [i for e in self.heads for i in (*e.most, *e.least)] + [i for n in self.neighbours for i in (n.query, *n.found)]
         if used and not 0 <= min(used) <= max(used) < len(self.pictures):
             raise ValueError(f"pictures: expected numbers 0 to {len(self.pictures) - 1}, got {min(used)} to {max(used)}")
+        if self.facts.loss is None and any(head.effects for head in self.heads):
+            raise ValueError("facts.loss: expected what the effects count and in which unit, got nothing")
         if len({picture.name for picture in self.pictures}) != len(self.pictures):
             raise ValueError("pictures: expected every name once")
         if any(len(n.found) != len(n.shared) for n in self.neighbours):
@@ -142,152 +141,3 @@ class Explorer(Part):
             first = error.errors()[0]
             where = ".".join(str(key) for key in first["loc"]) or "content"
             raise InputError(f"{path}: expected an explorer file, got {where}: {first['msg']}; run notebook 02_head_roles anew") from error
-
-
-def towards(contributions: Float[Tensor, "head picture d_embed"], phrase: Float[Tensor, "head d_embed"]) -> Float[Tensor, "head picture"]:
-    """How far each head pushes each picture's feature towards its own first phrase, beyond what it does on average [ours].
-
-    `phrase` is the text feature of each head's first phrase. The pictures where this is largest are those that the head
-    "responds to most"; 0 is the head's mean over the pictures.
-    """
-    centred = contributions - contributions.mean(dim=1, keepdim=True)
-    return torch.einsum("hpd,hd->hp", centred, normalize(phrase, dim=-1))
-
-
-def thumbnail(image: Image.Image, side: int = 64) -> str:
-    """A picture as a data URI, WebP of at most `side` × `side` pixels."""
-    small = image.convert("RGB")
-    small.thumbnail((side, side))
-    buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=70, method=6)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def explore(
-    roles: HeadRoles,
-    facts: Facts,
-    concept_of: Mapping[str, str],
-    *,
-    shares: Float[Tensor, "head step"] | None = None,
-    nulls: Float[Tensor, "head 2"] | None = None,
-    effects: Mapping[str, Float[Tensor, "head 3"]] | None = None,
-    response: Float[Tensor, "head picture"] | None = None,
-    picture: Callable[[int], Picture] | None = None,
-    shown: int = 6,
-) -> Explorer:
-    """The explorer file of one role file, all heads in its order.
-
-    Args:
-        concept_of: Eq. 2, the concept of every phrase that a head has.
-        shares: of the head's variance, by phrase; columns behind a head's last phrase are not read.
-        nulls: the 5 % and 50 % quantiles of chance, in bits; None: those that the role file records by number of phrases, if any.
-        effects: factor → rise of its cross-entropy, low end, high end, in nats; None where no factor is known.
-        response: how strongly a head responds to each picture (`towards`); `picture` makes the picture of a column.
-        shown: pictures at either end.
-    """
-    given = [len(t) for t in (shares, nulls, response, *(effects or {}).values()) if t is not None]
-    if any(n != len(roles.entries) for n in given):
-        raise InputError(f"explorer: expected numbers for {len(roles.entries)} heads, got them for {', '.join(map(str, given))}")
-    nulls = _recorded(roles) if nulls is None else nulls
-    album = _Album()
-    most, least = _ends(response, shown) if response is not None else (None, None)
-    heads = []
-    for i, entry in enumerate(roles.entries):
-        heads.append(
-            Evidence(
-                layer=entry.layer,
-                head=entry.head,
-                concepts=tuple(concept_of[phrase] for phrase in entry.phrases),
-                shares=None if shares is None else tuple(shares[i, : len(entry.phrases)].tolist()),
-                null=None if nulls is None else Null(q05=float(nulls[i, 0]), q50=float(nulls[i, 1])),
-                effects=None if effects is None else {name: _effect(rows[i]) for name, rows in effects.items()},
-                most=() if most is None or picture is None else tuple(album.number(picture, j) for j in most[i].tolist()),
-                least=() if least is None or picture is None else tuple(album.number(picture, j) for j in least[i].tolist()),
-            )
-        )
-    return Explorer(facts=facts, roles=roles, heads=tuple(heads), pictures=album.pictures)
-
-
-def with_neighbours(
-    explorer: Explorer,
-    found: Mapping[tuple[Routing, str], Int[Tensor, "gallery k"]],
-    queries: Sequence[int],
-    labels: Mapping[str, Int[Tensor, "gallery"]],
-    picture: Callable[[int], Picture],
-) -> Explorer:
-    """A copy with the neighbours of some pictures by each token's feature, in place of those it had.
-
-    Args:
-        found: (routing, token) → the neighbours of every picture of the gallery (`dearlib.methods.retrieval.nearest`).
-        queries: the pictures of the gallery that can be asked.
-        labels: token → the value of that token's factor for every picture, −1 where a picture has none. Tokens without labels
-            get no verdict.
-        picture: makes the picture of a number of the gallery.
-    """
-    album = _Album(explorer.pictures)
-    rows = []
-    for (routing, token), near in found.items():
-        for query in queries:
-            others = near[query].tolist()
-            rows.append(
-                Neighbours(
-                    routing=routing,
-                    token=token,
-                    query=album.number(picture, query),
-                    found=tuple(album.number(picture, i) for i in others),
-                    shared=_shared(labels.get(token), query, others),
-                )
-            )
-    return Explorer.model_validate(explorer.model_dump() | {"pictures": album.pictures, "neighbours": tuple(rows)})
-
-
-class _Album:
-    """Pictures without repetition, each by its name."""
-
-    def __init__(self, pictures: Sequence[Picture] = ()) -> None:
-        self._by_name = {picture.name: (i, picture) for i, picture in enumerate(pictures)}
-        self._made: dict[int, int] = {}
-
-    def number(self, picture: Callable[[int], Picture], i: int) -> int:
-        """Where the picture that `picture(i)` makes stands; made once."""
-        if i not in self._made:
-            made = picture(i)
-            self._made[i] = self._by_name.setdefault(made.name, (len(self._by_name), made))[0]
-        return self._made[i]
-
-    @property
-    def pictures(self) -> tuple[Picture, ...]:
-        return tuple(picture for _, picture in self._by_name.values())
-
-
-def _recorded(roles: HeadRoles) -> Float[Tensor, "head 2"] | None:
-    """The quantiles that a role file of the rule `null` keeps among its settings, for each head by its number of phrases."""
-    kept = roles.settings.get("null_quantiles")
-    if kept is None:
-        return None
-    lengths = [str(len(entry.phrases)) for entry in roles.entries]
-    if missing := set(lengths) - set(kept):
-        raise InputError(
-            f"roles: expected a null for {min(missing)} phrases, got nulls for {', '.join(kept)}; run notebook 02_head_roles anew"
-        )
-    return torch.tensor([kept[n] for n in lengths], dtype=torch.float64)
-
-
-def _ends(response: Float[Tensor, "head picture"], shown: int) -> tuple[Int[Tensor, "head shown"], Int[Tensor, "head shown"]]:
-    """The pictures of the largest and of the smallest responses."""
-    if not 1 <= shown <= response.shape[1] // 2:
-        raise InputError(f"shown: expected 1 to {response.shape[1] // 2} (half of the pictures), got {shown}")
-    order = response.argsort(dim=1, descending=True, stable=True)
-    return order[:, :shown], order[:, -shown:].flip(1)
-
-
-def _effect(row: Float[Tensor, "3"]) -> Effect:
-    rise, low, high = row.tolist()
-    return Effect(rise=rise, low=low, high=high)
-
-
-def _shared(labels: Int[Tensor, "gallery"] | None, query: int, others: Sequence[int]) -> tuple[bool | None, ...]:
-    """Which of `others` have the query's label; None where either has none."""
-    if labels is None or labels[query] < 0:
-        return (None,) * len(others)
-    return tuple(None if labels[i] < 0 else bool(labels[i] == labels[query]) for i in others)

@@ -8,7 +8,8 @@ from explorer_example import example, square
 from pydantic import ValidationError
 
 from dearlib.errors import InputError
-from dearlib.study.explorer import Explorer, explore, towards, with_neighbours
+from dearlib.study.explorer import Explorer
+from dearlib.study.explorer_parts import explore, towards, with_neighbours
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,7 @@ def test_shared_says_yes_no_and_unknown(made: Explorer) -> None:
         ({"concepts": ("color",)}, "expected a concept and a share for each"),
         ({"concepts": "unknown"}, "expected concepts of the role file"),
         ({"most": (99999,)}, "expected numbers 0 to"),
+        ({"loss": None}, "expected what the effects count"),
         ({"null": {"q05": float("nan"), "q50": 1.0}}, "finite"),
     ],
 )
@@ -98,6 +100,8 @@ def test_a_file_that_contradicts_itself_is_refused(made: Explorer, change: dict,
     heads = [dict(head) for head in content["heads"]]
     if change.get("heads") == "short":
         heads = heads[:-1]
+    elif "loss" in change:
+        content["facts"] |= change
     elif change.get("concepts") == "unknown":
         heads[0]["concepts"] = ("nothing",) * len(heads[0]["concepts"])
     else:

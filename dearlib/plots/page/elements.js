@@ -21,8 +21,12 @@ const bits = (value) => `${value.toFixed(2)} bits`;
 const percent = (share) => `${(100 * share).toFixed(0)} %`;
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;
 
-// The width of a drawing's place in pixels, so that its letters are as large as the page's on every screen.
-const roomIn = (id) => Math.round(Math.min(560, Math.max(220, at(id).clientWidth)));
+// The width of a drawing's place in pixels, so that its letters are as large as the page's on every screen. Measured once and
+// when the window changes: to ask for it between two drawings makes the browser lay out the page each time.
+const ROOM = {};
+function measure() {
+  for (const id of ["strip", "entropy", "distribution", "effects"]) ROOM[id] = Math.round(Math.min(560, Math.max(220, at(id).clientWidth)));
+}
 
 // Black or white, whichever is easier to read on a colour such as #0072B2.
 function inkOn(color) {

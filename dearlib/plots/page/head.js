@@ -1,6 +1,7 @@
 // One head: why it has its role, its entropy, concepts, phrases, effects and pictures.
 
-function drawHead(roles) {
+// What depends on the role as well.
+function drawVerdict(roles) {
   const entry = DATA.roles.entries[STATE.head];
   const known = DATA.heads[STATE.head];
   const role = roles[STATE.head];
@@ -8,6 +9,12 @@ function drawHead(roles) {
     el("span", { className: "badge", style: `background:${COLORS.roles[role]};color:${inkOn(COLORS.roles[role])}` }, COLORS.names[role]));
   show("why", why(entry, known, role));
   drawEntropy(entry, known, role);
+}
+
+// What depends on the head alone.
+function drawHead() {
+  const entry = DATA.roles.entries[STATE.head];
+  const known = DATA.heads[STATE.head];
   drawDistribution(entry);
   drawPhrases(entry, known);
   drawEffects(known);
@@ -30,7 +37,7 @@ function why(entry, known, role) {
 
 function drawEntropy(entry, known, role) {
   const most = Math.log2(DATA.roles.concepts.length);
-  const [wide, left] = [roomIn("entropy"), 8];
+  const [wide, left] = [ROOM.entropy, 8];
   const x = (value) => left + (wide - 2 * left) * Math.min(1, value / most);
   const [from, to] = entry.interval;
   const said = `${bits(entry.entropy)}` + (to > from ? `, 95 % interval ${from.toFixed(2)} to ${to.toFixed(2)}` : ", no interval was computed")
@@ -47,7 +54,7 @@ function drawEntropy(entry, known, role) {
 
 function drawDistribution(entry) {
   const rows = Object.entries(entry.distribution).filter(([, share]) => share > 0).sort((a, b) => b[1] - a[1]);
-  const [wide, high, name] = [roomIn("distribution"), 20, 88];
+  const [wide, high, name] = [ROOM.distribution, 20, 88];
   show("distribution", svg("svg", { viewBox: `0 0 ${wide} ${high * rows.length + 2}`, role: "img", "aria-label": rows.map(([c, s]) => `${c} ${percent(s)}`).join(", ") },
     ...rows.flatMap(([concept, share], n) => [
       svg("text", { x: name - 6, y: n * high + 14, "text-anchor": "end" }, concept),
@@ -74,12 +81,12 @@ function drawEffects(known) {
     return;
   }
   const rows = Object.entries(known.effects);
-  const wide = roomIn("effects");
+  const wide = ROOM.effects;
   const [below, name] = [wide < 400, 76]; // on a narrow page the numbers stand below the bar
   const high = below ? 36 : 22;
   const bound = LARGEST();
   const x = (value) => name + (wide - name - (below ? 8 : 168)) * (value + bound) / (2 * bound);
-  const said = rows.map(([factor, e]) => `${factor} ${signed(e.rise)} (${signed(e.low)} to ${signed(e.high)})`).join(", ");
+  const said = rows.map(([factor, e]) => `${factor} ${signed(e.loss)} (${signed(e.low)} to ${signed(e.high)})`).join(", ");
   show("effects",
     svg("svg", { viewBox: `0 0 ${wide} ${high * rows.length + 4}`, role: "img", "aria-label": said },
       svg("line", { class: "zero", x1: x(0), x2: x(0), y1: 0, y2: high * rows.length }),
@@ -89,10 +96,10 @@ function drawEffects(known) {
         return [
           svg("text", { x: name - 6, y: n * high + 15, "text-anchor": "end", "font-weight": clear ? 700 : 400 }, factor),
           svg("line", { x1: x(e.low), x2: x(e.high), y1: n * high + 11, y2: n * high + 11, stroke: color, "stroke-width": 3 }),
-          svg("circle", { class: "dot", cx: x(e.rise), cy: n * high + 11, r: 4.5, fill: clear ? color : "var(--card)", style: `stroke:${color};stroke-width:2` }),
-          svg("text", { class: "quiet-text", x: wide, y: n * high + (below ? 28 : 15), "text-anchor": "end" }, `${signed(e.rise)} [${signed(e.low)}, ${signed(e.high)}]`)];
+          svg("circle", { class: "dot", cx: x(e.loss), cy: n * high + 11, r: 4.5, fill: clear ? color : "var(--card)", style: `stroke:${color};stroke-width:2` }),
+          svg("text", { class: "quiet-text", x: wide, y: n * high + (below ? 28 : 15), "text-anchor": "end" }, `${signed(e.loss)} [${signed(e.low)}, ${signed(e.high)}]`)];
       })),
-    el("p", { className: "quiet" }, "Rise of each factor’s cross-entropy (nats) when this head’s contribution is replaced by its mean, with 95 % interval; filled and bold: clear of zero. Right of the line: the head was needed."));
+    el("p", { className: "quiet" }, `${DATA.facts.loss}, when this head’s contribution is replaced by its mean, with 95 % interval; filled and bold: clear of zero. Right of the line: the head was needed.`));
 }
 
 const image = (number) => el("img", { src: DATA.pictures[number].image, alt: DATA.pictures[number].caption, "data-tip": DATA.pictures[number].caption });

@@ -24,14 +24,19 @@ function choose(change) {
   try { history.replaceState(null, "", `#L${entry.layer}H${entry.head}`); } catch { /* a sandboxed frame has no history of its own */ }
 }
 
+let drawn = {}; // what the page shows now: only what has changed is drawn anew
+
 function draw() {
   const roles = rolesNow();
+  const changed = (...names) => names.some((name) => drawn[name] !== STATE[name]);
   drawMap(roles);
   drawStrip(roles);
   drawControls(roles);
-  drawHead(roles);
+  drawVerdict(roles);
+  if (changed("head")) drawHead();
   drawMasks(roles);
-  drawNeighbours();
+  if (changed("query", "routing")) drawNeighbours();
+  drawn = { ...STATE };
 }
 
 function drawControls(roles) {
@@ -91,7 +96,14 @@ function start() {
   at("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   tooltips(document.body);
   let width = innerWidth;
-  addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; draw(); } });
+  addEventListener("resize", () => {
+    if (innerWidth === width) return;
+    width = innerWidth;
+    measure();
+    drawn = {};
+    draw();
+  });
+  measure();
   draw();
 }
 

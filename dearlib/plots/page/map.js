@@ -12,7 +12,7 @@ function buildMap() {
     const row = el("div", { role: "row" }, el("span", { role: "rowheader" }, `L${layer}`));
     for (let h = 0; h < roles.heads; h++) {
       const i = cells.length;
-      const cell = el("div", { className: "cell", role: "gridcell", tabIndex: -1, onclick: () => choose({ head: i }), onkeydown: (event) => steer(event, i) });
+      const cell = el("div", { className: "cell", role: "gridcell", tabIndex: -1, "aria-selected": "false", onclick: () => choose({ head: i }), onkeydown: (event) => steer(event, i) });
       cells.push(cell);
       row.append(cell);
     }
@@ -37,6 +37,11 @@ function drawMap(roles) {
   roles.forEach((role, i) => {
     const entry = DATA.roles.entries[i];
     const cell = cells[i];
+    if (cell.tabIndex === 0 || i === STATE.head) {
+      cell.tabIndex = i === STATE.head ? 0 : -1;
+      cell.setAttribute("aria-selected", i === STATE.head);
+    }
+    if (cell.dataset.role === role) return;
     const named = role !== "generalization";
     const concept = named && role !== "mixed" ? COLORS.concepts[entry.concept] : null;
     cell.dataset.role = role;
@@ -44,8 +49,6 @@ function drawMap(roles) {
     cell.style.color = inkOn(COLORS.roles[role]);
     cell.style.setProperty("--concept", concept ?? "transparent");
     cell.textContent = named ? entry.concept.slice(0, 3) : "";
-    cell.tabIndex = i === STATE.head ? 0 : -1;
-    cell.setAttribute("aria-selected", i === STATE.head);
     cell.setAttribute("aria-label", `L${entry.layer} H${entry.head}: ${COLORS.names[role]}, mostly ${entry.concept}, ${bits(entry.entropy)}`);
     cell.dataset.tip = `L${entry.layer} H${entry.head} · ${COLORS.names[role]}\n${percent(leadingShare(entry))} ${entry.concept}, ${bits(entry.entropy)}\n“${entry.phrases[0]}”`;
   });
@@ -59,7 +62,7 @@ function drawMap(roles) {
 function drawStrip(roles) {
   const { entries, concepts } = DATA.roles;
   const most = Math.log2(concepts.length);
-  const [wide, left, r] = [roomIn("strip"), 8, 4];
+  const [wide, left, r] = [ROOM.strip, 8, 4];
   const x = (value) => left + (wide - 2 * left) * (value / most);
   const stacked = new Map();
   const dots = entries.map((entry, i) => {

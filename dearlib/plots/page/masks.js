@@ -46,23 +46,34 @@ function drawMasks(roles) {
       svg("text", { x: corner[0] - 6, y: corner[1] + large.middle[i] + 4, "text-anchor": "end" }, name),
       svg("text", { transform: `translate(${corner[0] + large.middle[i] + 4} ${corner[1] - 6}) rotate(-90)` }, name)])),
   el("figcaption", {}, el("b", {}, `L${entry.layer} H${entry.head}. `), text));
-  const start = (entry.layer - first) * heads;
-  show("mask-small", ...Array.from({ length: heads }, (_, h) => {
-    const i = start + h;
-    const small = squares(maskOf(i, roles), roles[i], 10, [1, 1]);
-    const label = `L${entry.layer} H${h}: ${COLORS.names[roles[i]]}, ${entries[i].concept}`;
-    return el("button", { type: "button", "data-head": i, "aria-pressed": String(i === STATE.head), "aria-label": label, "data-tip": label, onclick: () => choose({ head: i }) },
-      svg("svg", { class: "mask", viewBox: `0 0 ${small.whole + 2} ${small.whole + 2}`, "aria-hidden": "true" }, ...small.drawn),
-      `H${h} ${["attribute", "other"].includes(roles[i]) ? entries[i].concept : roles[i] === "mixed" ? "mixed" : "general"}`);
-  }));
+  drawSmall((entry.layer - first) * heads, roles);
   for (const input of at("layers").querySelectorAll("input")) input.checked = Number(input.value) === entry.layer;
   show("routing-says", STATE.routing === "printed"
     ? "As printed, Eq. 9 hides the other attributes’ tokens as keys alone. As queries all tokens read the picture in every attribute head, so they all read the same."
     : "Exclusive [ours]: in an attribute head, the other attributes’ tokens see themselves alone. Only the head’s own token reads the picture there.");
 }
 
+// One button a head; a mask that stays as it was is not drawn again.
+function drawSmall(start, roles) {
+  [...at("mask-small").children].forEach((button, h) => {
+    const i = start + h;
+    button.setAttribute("aria-pressed", String(i === STATE.head));
+    const drawn = `${i} ${roles[i]} ${STATE.routing}`;
+    if (button.dataset.drawn === drawn) return;
+    const { layer, concept } = DATA.roles.entries[i];
+    const small = squares(maskOf(i, roles), roles[i], 10, [1, 1]);
+    const label = `L${layer} H${h}: ${COLORS.names[roles[i]]}, ${concept}`;
+    Object.assign(button.dataset, { drawn, tip: label, head: i });
+    button.setAttribute("aria-label", label);
+    button.replaceChildren(
+      svg("svg", { class: "mask", viewBox: `0 0 ${small.whole + 2} ${small.whole + 2}`, "aria-hidden": "true" }, ...small.drawn),
+      `H${h} ${["attribute", "other"].includes(roles[i]) ? concept : roles[i] === "mixed" ? "mixed" : "general"}`);
+  });
+}
+
 function buildMasks() {
   const { first_layer: first, layers, heads } = DATA.roles;
   show("layers", ...Array.from({ length: layers - first + 1 }, (_, n) => el("label", {},
     el("input", { type: "radio", name: "layer", value: String(first + n), onchange: () => choose({ head: n * heads + (STATE.head % heads) }) }), ` L${first + n}`)));
+  show("mask-small", ...Array.from({ length: heads }, () => el("button", { type: "button", onclick: (event) => choose({ head: Number(event.currentTarget.dataset.head) }) })));
 }
