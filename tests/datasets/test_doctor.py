@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import scipy.io
 import torchvision.datasets as tv
+from dearlib.datasets.__main__ import main
 from public_layout import WORDNET_IDS, Layout, bomb, build
 
 from dearlib.datasets import PUBLIC, SHIFTED, SOURCE, TARGETS, fetch, parse_split, read_split
-from dearlib.datasets.__main__ import main
 from dearlib.datasets.catalogue import CATALOGUE, TABLES
 from dearlib.datasets.doctor import examine, repeated
 

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from dearlib.datasets.__main__ import main
 from open_clip import IMAGENET_CLASSNAMES
 from public_layout import CLASSES, NOT_SORTED, SUBSETS, VARIANTS, WORDNET_IDS, Layout, build
 
@@ -26,7 +27,6 @@ from dearlib.datasets import (
     read_split,
     split_sha256,
 )
-from dearlib.datasets.__main__ import main
 from dearlib.datasets.catalogue import TABLES
 from dearlib.datasets.folders import imagenet_classnames
 from dearlib.errors import InputError

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import shared_training
 import torch
+from dearlib.workflow.resources import gpus, workers
 
 from dearlib.params import reading
 from dearlib.params import schemas as params
 from dearlib.workflow import runner
 from dearlib.workflow.processes import fabric
-from dearlib.workflow.resources import gpus, workers
 
 ROOT = Path(__file__).parents[2]
 
