@@ -108,18 +108,17 @@ def mean_similarities(
 
 
 @torch.no_grad()
-def constant_attributes(
+def constant_attribute_logits(
     model: DeAR,
     chunks: Iterable[Float[Tensor, "_ token d_model"]],
     text: TextStates,
-    labels: Int[Tensor, "picture"],
     training: Iterable[Float[Tensor, "_ token d_model"]],
-) -> float:
-    """Accuracy of the fused logits with every s_a replaced by its mean over the `training` pictures: a control [ours].
+) -> Float[Tensor, "picture class_"]:
+    """ŷ with every s_a replaced by its mean over the `training` pictures: a control [ours].
 
     What this keeps of the gain over the class feature is bias towards classes; what it loses had to do with the picture.
     """
     features = model.text_features(text)
     instead = torch.einsum("a,ac->c", model.alpha[1:], mean_similarities(model, training, features))
     each = [model.similarities(model.image_features(c.to(features)), features)[:, 0] for c in chunks]
-    return accuracy((model.alpha[0] * torch.cat(each) + instead).cpu(), labels)
+    return model.alpha[0] * torch.cat(each) + instead
