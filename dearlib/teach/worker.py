@@ -26,6 +26,7 @@ def main(arguments: list[str]) -> None:
     sys.modules["otter"] = _silent_otter()
     shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     shell.ask_exit = lambda: None  # `exit()` ends a notebook's session; here the cells behind it still count
+    shell.history_manager.outputs = _Forgetful()
     me, objects = os.getpid(), list[Any]()
 
     def keep(value: Any) -> wire.Reference:
@@ -42,6 +43,13 @@ def main(arguments: list[str]) -> None:
             os._exit(0)  # a fork of the submission's, which came back from its cell
         outgoing.write(answer)
         outgoing.flush()
+
+
+class _Forgetful(dict[int, list[Any]]):
+    """IPython keeps all that cells print, by cell; a gigabyte of it would count as the submission's memory."""
+
+    def __missing__(self, cell: int) -> list[Any]:
+        return []
 
 
 def _channel() -> tuple[BinaryIO, BinaryIO]:

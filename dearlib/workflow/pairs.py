@@ -47,7 +47,8 @@ def paired(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
                 cell.source, metadata=metadata, execution_count=count, outputs=stable_outputs(done.outputs, count)
             )
         else:
-            new = nbformat.v4.new_markdown_cell(cell.source, metadata=metadata)
+            prose = nbformat.v4.new_raw_cell if cell.cell_type == "raw" else nbformat.v4.new_markdown_cell
+            new = prose(cell.source, metadata=metadata)
         new.id = f"cell-{index:03d}"
         node.cells.append(new)
     return node
