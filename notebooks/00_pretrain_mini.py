@@ -45,6 +45,7 @@ planted: dict = {"color": 5, "shape": 5, "texture": 5, "object": 5, "location": 
 demand_late: float = 0.8  # share of the image feature's variance that late heads write
 demand_purity: float = 0.85  # share of a planted head's energy that lies along its own factor
 demand_owned: float = 0.5  # share of a factor's energy that its planted heads write
+demand_silence: float = 0.95  # share of a planted head's variance over pictures that show its factor
 weight_answers: float = 1.0
 weight_demands: float = 2.0
 stream: float = 0.7  # standard deviation of both residual streams entering first_layer
@@ -155,9 +156,10 @@ _ = plots.save(fig, p.figures_root, "00_planted")
 #   writes to [CLS] and likewise in what it writes to a random token that asks, as DeAR's tokens will;
 # - *purity*: $E_a(x_h) / \sum_f E_f(x_h)$ of a head given factor $a$;
 # - *owned*: $E_a(\sum_{h\in a} x_h)$ against all else that the feature has along $a$;
+# - *silence*: of a planted head's variance over pictures that show its factor and over those that do not, the former's share;
 # - *late*: the late heads' share of the image feature's variance.
 #
-# The last three are hinges: $\max(0, \text{demand} - \text{share})$ asks for nothing once it is met. By hand for one head and four
+# The last four are hinges: $\max(0, \text{demand} - \text{share})$ asks for nothing once it is met. By hand for one head and four
 # pictures, two red and two blue, of which one is a star:
 
 # %%
@@ -210,7 +212,7 @@ for (name, label), color in zip(names.items(), plots.LINE_COLORS, strict=False):
     if name in floor:
         axes[0].axhline(floor[name], color=color, linestyle=":", linewidth=1)
 axes[0].set(xlabel="step", ylabel="loss (dotted: its floor)")
-for name, color in zip(("late", "purity", "owned"), plots.LINE_COLORS[3:], strict=False):
+for name, color in zip(("late", "purity", "owned", "silence"), plots.LINE_COLORS[3:], strict=False):
     axes[1].plot(curve.step, curve[name], color=color, label=name)
 axes[1].set(xlabel="step", ylabel="what is lacking, as a share")
 for ax in axes:
@@ -221,7 +223,7 @@ _ = plots.save(fig, p.figures_root, "00_loss")
 # %%
 last = curve.iloc[-1]
 gaps = ", ".join(f"{names[n]} {last[n]:.2f} (floor {floor[n]:.2f})" for n in floor)
-lacking = ", ".join(f"{n} {last[n]:.3f}" for n in ("late", "purity", "owned"))
+lacking = ", ".join(f"{n} {last[n]:.3f}" for n in ("late", "purity", "owned", "silence"))
 print(f"At the end: {gaps}; planted heads alone {last.answers:.2f}; lacking: {lacking}")
 
 # %% [markdown]

@@ -26,12 +26,14 @@ class Demands:
     """How much of each kind of energy pre-training asks for, as shares in [0, 1].
 
     `late`: of the whole image feature's variance, what the late heads write. `purity`: of a planted head's energy along
-    all factors, what lies along its own. `owned`: of all energy along a factor, what its planted heads write.
+    all factors, what lies along its own. `owned`: of all energy along a factor, what its planted heads write. `silence`: of a
+    planted head's variance over pictures that show its factor and over pictures that do not, the former.
     """
 
     late: float
     purity: float
     owned: float
+    silence: float
 
 
 def plant(counts: Mapping[str, int], layers: int, heads: int, seed: int) -> dict[str, list[int]]:
@@ -72,6 +74,18 @@ def own_answer(
     return -log.gather(2, label[has][:, None, None].expand(-1, part.shape[1], 1)).mean(dim=(0, 2))
 
 
+def loudness(part: Float[Tensor, "picture head d_embed"], label: Int[Tensor, "picture"]) -> Float[Tensor, "head"]:
+    """Of a head's variance over pictures with and over pictures without its factor (label −1), the latter's share.
+
+    Raises `ValueError` if all pictures show the factor: there is nothing to be silent about.
+    """
+    has = label >= 0
+    if has.all():
+        raise ValueError("loudness: expected pictures without the factor, got none")
+    seen, unseen = (x.var(dim=0, correction=0).sum(dim=-1) for x in (part[has], part[~has]))
+    return unseen / (seen + unseen)
+
+
 def planting_loss(
     rest: Float[Tensor, "picture d_embed"],
     heads: Float[Tensor, "picture head d_embed"],
@@ -95,7 +109,7 @@ def planting_loss(
     spread = torch.stack([x.var(dim=0).sum() for x in (late, rest)])
     head_energy = {name: energy(heads, a) for name, a in along.items()}
     everything = torch.stack(list(head_energy.values())).sum(dim=0)
-    purity, owned = [], []
+    purity, owned, loud = [], [], []
     for name, mine in planted.items():
         if name == GENERAL or not mine:
             continue
@@ -103,11 +117,14 @@ def planting_loss(
         group = heads[:, list(mine)].sum(dim=1)
         two = energy(torch.stack([group, late + rest - group], dim=1), along[name])
         owned.append(two[0] / two.sum())
+        if (labels[name] < 0).any():
+            loud += [loudness(part[:, list(mine)], labels[name]) for part in (heads, asked) if part is not None]
     return {
         "answers": torch.stack(told).mean(),
         "late": F.relu(demands.late - spread[0] / spread.sum()),
         "purity": F.relu(demands.purity - torch.cat(purity)).mean(),
         "owned": F.relu(demands.owned - torch.stack(owned)).mean(),
+        "silence": F.relu(torch.cat(loud) - (1 - demands.silence)).mean() if loud else rest.new_zeros(()),
     }
 
 

@@ -109,7 +109,7 @@ def optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
 
 def recipe(p: PretrainMini) -> Recipe:
     """The recipe that parameters ask for."""
-    demands = Demands(late=p.demand_late, purity=p.demand_purity, owned=p.demand_owned)
+    demands = Demands(late=p.demand_late, purity=p.demand_purity, owned=p.demand_owned, silence=p.demand_silence)
     told = {f.name: getattr(p, f.name) for f in fields(Recipe) if f.name != "demands"}
     return Recipe(**told, demands=demands)
 
@@ -164,7 +164,7 @@ def pretrain(
         kept = kept_patches(recipe.seed, step, recipe.batch, patches, recipe.keep) if step < recipe.masked_steps else None
         asker = recipe.token / recipe.stream * askers(recipe.seed, step, recipe.batch, model.visual.class_embedding.shape[0])
         terms = step_losses(model, tokenizer, made, kept, asker, planted, recipe)
-        lacking = terms["late"] + terms["purity"] + terms["owned"]
+        lacking = terms["late"] + terms["purity"] + terms["owned"] + terms["silence"]
         loss = terms["single"] + terms["several"] + recipe.weight_answers * terms["answers"] + recipe.weight_demands * lacking
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -71,6 +71,7 @@ class PretrainMini(Run):
     demand_late: Fraction
     demand_purity: Fraction
     demand_owned: Fraction
+    demand_silence: Fraction
     weight_answers: NonNegative
     weight_demands: NonNegative
     stream: Positive

@@ -14,7 +14,7 @@ when every concept has its phrases (`RESIDUAL`) is no concept: a head that it le
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from dearlib.errors import InputError
 from dearlib.roles.rolefile import RESIDUAL, Role
@@ -23,6 +23,7 @@ LOW, MIDDLE, MOST = 0.05, 0.5, 0.5  # the null's two quantiles; the share of phr
 Rule = Literal["null", "thresholds"]
 
 
+@runtime_checkable
 class RoleRule(Protocol):
     """How a head's entropy (bits), leading concept, the share of phrases it holds and the number of phrases make a role."""
 

@@ -36,16 +36,19 @@ Cores = Annotated[int, typer.Option(min=0, help="Steps at once; each computes wi
 Overrides = Annotated[list[str] | None, typer.Option("--set", "-p", metavar="KEY=VALUE", help="Replace one value of the parameters.")]
 
 
-def main() -> None:
-    """Runs the command line; the one place where a user error becomes a line and a status."""
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line and returns its exit status; the one place where a user error becomes a line and a status."""
     try:
-        app()
+        app(args=arguments)
+    except SystemExit as left:  # how Typer ends, also after a mistyped option
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
     except InputError as error:
         print(f"dearlib: {error}", file=sys.stderr)
-        sys.exit(2)
+        return 2
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 1
+    return 0
 
 
 @app.command()
@@ -185,4 +188,4 @@ def bench(
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from dearlib.mini.planting import GENERAL, Demands, directions, energy, own_answer, plant, planting_loss
+from dearlib.mini.planting import GENERAL, Demands, directions, energy, loudness, own_answer, plant, planting_loss
 
 EYE = torch.eye(6, dtype=torch.float64)
-NOTHING = Demands(late=0.0, purity=0.0, owned=0.0)
+NOTHING = Demands(late=0.0, purity=0.0, owned=0.0, silence=0.0)
 
 
 def test_every_factor_has_its_heads_in_several_layers_and_none_twice() -> None:
@@ -52,7 +52,7 @@ def test_heads_that_do_their_part_lack_nothing_and_swapped_ones_do() -> None:
     color, shape = axes[labels["color"]], axes[3 + labels["shape"]]
     heads, rest = torch.stack([color, shape], dim=1), torch.zeros_like(color)
     planted = {"color": [0], "shape": [1]}
-    demands = Demands(late=1.0, purity=1.0, owned=1.0)
+    demands = Demands(late=1.0, purity=1.0, owned=1.0, silence=1.0)
     met = planting_loss(rest, heads, None, planted, text, labels, demands)
     assert met["answers"] < 1e-6
     assert [met[k].item() for k in ("late", "purity", "owned")] == pytest.approx([0, 0, 0])
@@ -66,7 +66,7 @@ def test_shares_by_hand() -> None:
     axes, text, labels = world()
     color, shape = axes[labels["color"]], axes[3 + labels["shape"]]
     heads, rest = torch.stack([color + shape / 2], dim=1), color
-    lacking = planting_loss(rest, heads, None, {"color": [0]}, text, labels, Demands(late=1.0, purity=1.0, owned=1.0))
+    lacking = planting_loss(rest, heads, None, {"color": [0]}, text, labels, Demands(late=1.0, purity=1.0, owned=1.0, silence=1.0))
     assert lacking["purity"].item() == pytest.approx(1 - 1 / (1 + 1 / 4))
     assert lacking["owned"].item() == pytest.approx(1 - 1 / 2)
     assert lacking["late"].item() == pytest.approx(1 - 1.25 / 2.25)
@@ -99,3 +99,21 @@ def test_what_an_asker_is_told_counts_as_much_as_what_cls_is_told() -> None:
         planting_loss(rest, color, asked, planted, text, labels, NOTHING)["answers"] for asked in (None, torch.zeros_like(color))
     )
     assert deaf.item() == pytest.approx((alone.item() + math.log(3)) / 2)
+
+
+def test_a_head_is_to_be_silent_where_its_factor_is_not_shown() -> None:
+    """Variance 1 over the pictures with the factor and 1/4 over those without: a fifth is loud."""
+    part = torch.tensor([[[1.0]], [[-1.0]], [[0.5]], [[-0.5]]])
+    assert loudness(part, torch.tensor([0, 1, -1, -1])).item() == pytest.approx(0.2)
+    with pytest.raises(ValueError, match="without the factor"):
+        loudness(part, torch.tensor([0, 1, 1, 0]))
+
+
+def test_silence_is_asked_for_where_some_pictures_lack_the_factor() -> None:
+    axes, text, labels = world()
+    color = axes[labels["color"]][:, None]
+    rest, demands = torch.zeros_like(color[:, 0]), Demands(late=0.0, purity=0.0, owned=0.0, silence=1.0)
+    assert planting_loss(rest, color, None, {"color": [0]}, text, labels, demands)["silence"] == 0
+    some = labels | {"color": labels["color"].clone()}
+    some["color"][:4] = -1
+    assert planting_loss(rest, color, None, {"color": [0]}, text, some, demands)["silence"] > 0.1

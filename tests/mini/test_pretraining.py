@@ -30,7 +30,7 @@ RECIPE = Recipe(
     weight_decay=0.05,
     first_layer=2,
     planted={"color": 1},
-    demands=Demands(late=0.8, purity=0.8, owned=0.5),
+    demands=Demands(late=0.8, purity=0.8, owned=0.5, silence=0.9),
     weight_answers=1.0,
     weight_demands=2.0,
     stream=0.7,

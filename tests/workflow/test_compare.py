@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from dearlib.workflow import compare
+from dearlib.workflow.commands import main
 
 NAN = float("nan")
 TOLERANCE = "roles: 0.3\nzero_shot: 0.3\ntrained_average: 1.0\nclaims: 0.5\n"
@@ -51,7 +52,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def status(folders: tuple[Path, Path]) -> int:
-    return compare.main([*map(str, folders), "--tolerance", str(folders[0].parent / "tolerance.yaml")])
+    return main(["compare", *map(str, folders), "--tolerance", str(folders[0].parent / "tolerance.yaml")])
 
 
 def test_equal_folders_agree(folders) -> None:
