@@ -14,24 +14,12 @@ when every concept has its phrases (`RESIDUAL`) is no concept: a head that it le
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 from dearlib.errors import InputError
 from dearlib.roles.rolefile import RESIDUAL, Role
 
 LOW, MIDDLE, MOST = 0.05, 0.5, 0.5  # the null's two quantiles; the share of phrases that a leading concept exceeds
-Rule = Literal["null", "thresholds"]
-
-
-@runtime_checkable
-class RoleRule(Protocol):
-    """How a head's entropy (bits), leading concept, the share of phrases it holds and the number of phrases make a role."""
-
-    def role(self, entropy: float, concept: str, share: float, phrases: int, attributes: Sequence[str]) -> Role: ...
-
-    def settings(self) -> dict[str, Any]:
-        """What the role file keeps (JSON-able)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +29,7 @@ class AgainstChance:
     quantiles: Mapping[int, tuple[float, float]]
 
     def role(self, entropy: float, concept: str, share: float, phrases: int, attributes: Sequence[str]) -> Role:
-        """Raises `InputError` for a number of phrases that no null was drawn for."""
+        """The role of a head whose leading `concept` holds this `share` of its `phrases`. Raises `InputError` for a number of phrases that no null was drawn for."""
         if phrases not in self.quantiles:
             known = ", ".join(map(str, sorted(self.quantiles))) or "none"
             raise InputError(f"roles: expected a null for {phrases} phrases, got nulls for {known}; run notebook 02_head_roles anew")
@@ -52,6 +40,7 @@ class AgainstChance:
         return "generalization" if entropy >= middle - slack else "mixed"
 
     def settings(self) -> dict[str, Any]:
+        """What the role file keeps (JSON-able)."""
         return {"rule": "null", "null_quantiles": {str(n): list(ends) for n, ends in sorted(self.quantiles.items())}}
 
 
@@ -68,6 +57,9 @@ class Thresholds:
 
     def settings(self) -> dict[str, Any]:
         return {"rule": "thresholds"}
+
+
+RoleRule = AgainstChance | Thresholds  # both say a head's role from its entropy, leading concept, the share that holds, its phrases
 
 
 def assign_role(entropy: float, concept: str, k: int, low: float, high: float, attributes: Sequence[str]) -> Role:
