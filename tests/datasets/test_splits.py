@@ -35,8 +35,8 @@ def published(name: str) -> Split:
 
 
 def on_disk(root: Path, rows: object = None) -> Path:
-    """A data set of three classes under `root`, as the catalogue's `objects`; returns its split file."""
-    folder = root / "objects"
+    """A data set of three classes under `root`, as the catalogue's `objects_chalk`; returns its split file."""
+    folder = root / "objects_chalk"
     given: dict[str, list[tuple[str, int, str]]] = {
         part: [(f"{c}/{part}_{i}.png", c, f"class_{c}") for c in range(3) for i in range(5)] for part in PARTS
     }
@@ -144,10 +144,10 @@ def test_a_sample_written_down() -> None:
 
 def test_reads_what_is_on_disk(tmp_path: Path) -> None:
     on_disk(tmp_path)
-    split = read_split(tmp_path, "objects")
-    assert (split.name, [len(getattr(split, p)) for p in PARTS]) == ("objects", [15, 15, 15])
+    split = read_split(tmp_path, "objects_chalk")
+    assert (split.name, [len(getattr(split, p)) for p in PARTS]) == ("objects_chalk", [15, 15, 15])
     assert classnames(split) == ["class_0", "class_1", "class_2"]
-    assert prompts("objects", classnames(split))[1] == "a photo of a class 1."
+    assert prompts("objects_chalk", classnames(split))[1] == "a photo of a class 1."
     image = open_image(split.test[0].path)
     assert (image.mode, image.size) == ("RGB", (7, 5))
 
@@ -161,8 +161,8 @@ def one_line(error: pytest.ExceptionInfo[InputError], *words: str) -> None:
 
 def test_missing_split_file(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
-        read_split(tmp_path, "objects")
-    one_line(error, str(tmp_path / "objects" / "split.json"), "no such file")
+        read_split(tmp_path, "objects_chalk")
+    one_line(error, str(tmp_path / "objects_chalk" / "split.json"), "no such file")
 
 
 def test_truncated_split_file(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_truncated_split_file(tmp_path: Path) -> None:
     for keep in (0, 1, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:keep])
         with pytest.raises(InputError) as error:
-            read_split(tmp_path, "objects")
+            read_split(tmp_path, "objects_chalk")
         one_line(error, str(path), "truncated")
 
 
@@ -202,7 +202,7 @@ def test_truncated_split_file(tmp_path: Path) -> None:
 def test_wrong_layout(tmp_path: Path, rows: object, words: tuple[str, ...]) -> None:
     path = on_disk(tmp_path, rows)
     with pytest.raises(InputError) as error:
-        read_split(tmp_path, "objects")
+        read_split(tmp_path, "objects_chalk")
     one_line(error, str(path), *words)
 
 
@@ -221,18 +221,18 @@ def test_strange_json_is_one_line(tmp_path: Path, text: str, words: tuple[str, .
     path = on_disk(tmp_path)
     path.write_text(text)
     with pytest.raises(InputError) as error:
-        read_split(tmp_path, "objects")
+        read_split(tmp_path, "objects_chalk")
     one_line(error, str(path), *words)
 
 
 def test_a_split_file_is_read_with_a_byte_order_mark(tmp_path: Path) -> None:
     path = on_disk(tmp_path)
-    plain = read_split(tmp_path, "objects")
+    plain = read_split(tmp_path, "objects_chalk")
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert read_split(tmp_path, "objects") == plain
+    assert read_split(tmp_path, "objects_chalk") == plain
     path.write_bytes(path.read_text(encoding="utf-8-sig").encode("utf-16"))
     with pytest.raises(InputError) as error:
-        read_split(tmp_path, "objects")
+        read_split(tmp_path, "objects_chalk")
     one_line(error, "not UTF-8")
 
 
@@ -294,22 +294,22 @@ def test_any_split_file_is_one_that_holds_the_rules_or_one_line(
 
 def test_missing_image_is_named(tmp_path: Path) -> None:
     on_disk(tmp_path)
-    gone = tmp_path / "objects" / "images" / "2" / "val_3.png"
+    gone = tmp_path / "objects_chalk" / "images" / "2" / "val_3.png"
     gone.unlink()
     with pytest.raises(InputError) as error:
-        read_split(tmp_path, "objects")
+        read_split(tmp_path, "objects_chalk")
     one_line(error, str(gone))
 
 
 def test_unknown_data_set_and_half_and_shots(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         read_split(tmp_path, "object")
-    one_line(error, "'object'", "objects")
+    one_line(error, "'object'", "objects_chalk")
     on_disk(tmp_path)
-    split = read_split(tmp_path, "objects")
+    split = read_split(tmp_path, "objects_chalk")
     with pytest.raises(InputError) as error:
         few_shot(split, 6, 1)
-    one_line(error, "objects", "class_0", "5")
+    one_line(error, "objects_chalk", "class_0", "5")
     with pytest.raises(InputError) as error:
         few_shot(split, 0, 1)
     one_line(error, "shots")
