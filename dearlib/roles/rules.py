@@ -14,7 +14,7 @@ when every concept has its phrases (`RESIDUAL`) is no concept: a head that it le
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from dearlib.errors import InputError
 from dearlib.roles.rolefile import RESIDUAL, Role
@@ -29,7 +29,10 @@ class AgainstChance:
     quantiles: Mapping[int, tuple[float, float]]
 
     def role(self, entropy: float, concept: str, share: float, phrases: int, attributes: Sequence[str]) -> Role:
-        """The role of a head whose leading `concept` holds this `share` of its `phrases`. Raises `InputError` for a number of phrases that no null was drawn for."""
+        """The role of a head whose leading `concept` holds this `share` of its `phrases`.
+
+        Raises `InputError` for a number of phrases that no null was drawn for.
+        """
         if phrases not in self.quantiles:
             known = ", ".join(map(str, sorted(self.quantiles))) or "none"
             raise InputError(f"roles: expected a null for {phrases} phrases, got nulls for {known}; run notebook 02_head_roles anew")
