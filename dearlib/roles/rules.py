@@ -14,7 +14,7 @@ when every concept has its phrases (`RESIDUAL`) is no concept: a head that it le
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from dearlib.errors import InputError
 from dearlib.roles.rolefile import RESIDUAL, Role
