@@ -125,10 +125,10 @@ class HeadRolesParams(OnClip):
     nearest: Count
     floor: Annotated[float, Field(ge=-1, le=1, description="a cosine; -1: no phrase is far")]
     merge: bool
-    words: Annotated[dict[str, Annotated[tuple[str, ...], Field(min_length=1)]], Field(min_length=1)]
     bootstrap: Annotated[int, Field(ge=2, description="resamples over images")]
     null_draws: Annotated[int, Field(ge=20, description="blind lists of phrases")]
     ablation_images: Annotated[int, Field(ge=2)]
+    words: Annotated[dict[str, Annotated[tuple[str, ...], Field(min_length=1)]], Field(min_length=1)]
 
     @model_validator(mode="after")
     def thresholds_in_order(self) -> "HeadRolesParams":
