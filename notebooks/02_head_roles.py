@@ -45,6 +45,7 @@ attributes: tuple = ("color", "shape", "texture", "object", "location")  # the c
 pool = None  # type: str|None  a file, one phrase a line; "published"; None: the Attribute World's phrases
 rank: int = 15  # singular vectors kept of a head's contributions: d_head + 3, all it has
 steps: int = 12  # phrases per head, N
+least: float = 0.03  # share of a head's variance that a phrase must explain; with the first that explains less the list ends
 rule: str = "null"  # specialised against chance; or by "thresholds", low and high
 low: float = 0.6  # at or below this fraction of log2 k: specialised
 high: float = 0.7  # at or above this fraction of log2 k: Generalization
@@ -211,7 +212,7 @@ for _ in range(p.steps):
     phrases = phrases - (phrases @ unit)[:, None] * unit
 
 # %%
-result = textspan.textspan(spoken, text, p.rank, p.steps)  # all heads as one batch
+result = textspan.textspan(spoken, text, p.rank, p.steps, p.least)  # all heads as one batch
 assert [i for i in result.indices[loud].tolist() if i >= 0] == ranked
 length = (result.indices >= 0).sum(1)
 rows = "\n".join(
@@ -379,7 +380,7 @@ say(f"{length_here} blind phrases: 5 % quantile {below:.2f} bits, median {middle
 # with replacement and TextSpan runs anew, which gives every head an interval.
 
 # %%
-resampled = uncertainty.bootstrap_entropy(spoken, text, known.assignment, p.rank, p.steps, p.bootstrap, p.seed)
+resampled = uncertainty.bootstrap_entropy(spoken, text, known.assignment, p.rank, p.steps, p.bootstrap, p.seed, p.least)
 by_threshold = rules.Thresholds(p.low, p.high, len(known.names))
 elsewhere = {"profile", "runs_root", "figures_root", "data_root", "clip", "clip_weights", "device"}  # decides no role
 recorded = p.model_dump(mode="json", exclude=elsewhere) | chance.settings() | {"rule": p.rule}

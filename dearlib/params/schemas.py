@@ -112,6 +112,7 @@ class HeadRolesParams(OnClip):
     pool: Literal["published"] | Path | None
     rank: Count
     steps: Count
+    least: Fraction
     rule: Annotated[Literal["null", "thresholds"], BeforeValidator(lambda rule: "null" if rule is None else rule)]
     low: Fraction
     high: Fraction

@@ -3,8 +3,8 @@
 The paper calls an entropy *low*, *high* or *intermediate* and names no numbers. Two readings [ours]:
 
 - **null**: against phrases drawn blindly from the pool, as many as the head has. Specialised: the entropy lies below the
-  null's 5 % quantile AND one concept holds more than half of the head's phrases. Generalization: the entropy is at or above
-  the null's median, so the head is as diverse as chance. Mixed: the rest.
+  null's 5 % quantile AND one concept holds more than half of the head's phrases. Generalization: it does not, AND no concept
+  holds more than a third, so that the head is as diverse as chance may be. Mixed: the rest.
 - **thresholds**: specialised at or below `low` · log2 k, Generalization at or above `high` · log2 k, Mixed in between.
 
 A specialised head is *attribute* where its leading concept is a core attribute and *other* where it is not. What is left over
@@ -19,7 +19,8 @@ from typing import Any
 from dearlib.errors import InputError
 from dearlib.roles.rolefile import RESIDUAL, Role
 
-LOW, MIDDLE, MOST = 0.05, 0.5, 0.5  # the null's two quantiles; the share of phrases that a leading concept exceeds
+LOW, MIDDLE = 0.05, 0.5  # the null's two quantiles that are recorded; the first decides
+MOST, FEW = 1 / 2, 1 / 3  # a leading concept's share of the phrases: above the one it leads, up to the other it does not
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ class AgainstChance:
         if phrases not in self.quantiles:
             known = ", ".join(map(str, sorted(self.quantiles))) or "none"
             raise InputError(f"roles: expected a null for {phrases} phrases, got nulls for {known}; run notebook 02_head_roles anew")
-        below, middle = self.quantiles[phrases]
+        below, _ = self.quantiles[phrases]
         slack = 1e-9  # rounding of the logarithm must not decide
         if entropy < below - slack and share > MOST + slack:
             return specialised(concept, attributes)
-        return "generalization" if entropy >= middle - slack else "mixed"
+        return "generalization" if entropy >= below - slack and share <= FEW + slack else "mixed"
 
     def settings(self) -> dict[str, Any]:
         """What the role file keeps (JSON-able)."""

@@ -44,11 +44,13 @@ def textspan(
     text: Float[Tensor, "phrase d_embed"],
     rank: int,
     steps: int,
+    least: float = 0.0,
 ) -> TextSpanResult:
-    """Ranks `steps` phrases for every head; a single head's [image, d_embed] is a batch of one.
+    """Ranks up to `steps` phrases for every head; a single head's [image, d_embed] is a batch of one.
 
     `text` holds the pool's normalised text features, `rank` how many singular directions of the (uncentred)
-    contributions are kept (paper: 80 of 512). Computed in double precision.
+    contributions are kept (paper: 80 of 512), `least` what share of a head's variance a phrase must explain: with the first one
+    that explains less the list ends [ours]; 0 is the published algorithm. Computed in double precision.
     Raises `InputError` for a rank, a number of steps or a number of images that cannot be, for contributions and texts of
     unequal dimension, and for what is no number.
     """
@@ -57,7 +59,7 @@ def textspan(
     if contributions.shape[-1] != text.shape[-1]:
         got = f"{contributions.shape[-1]} and {text.shape[-1]}"
         raise InputError(f"textspan: expected contributions and texts of one dimension, got {got}; take both from one model")
-    return rank_phrases(*span_coordinates(contributions, text), rank, steps)
+    return rank_phrases(*span_coordinates(contributions, text), rank, steps, least)
 
 
 def span_coordinates(
@@ -79,9 +81,9 @@ def span_coordinates(
 
 
 def rank_phrases(
-    contributions: Float[Tensor, "head image span"], text: Float[Tensor, "head phrase span"], rank: int, steps: int
+    contributions: Float[Tensor, "head image span"], text: Float[Tensor, "head phrase span"], rank: int, steps: int, least: float = 0.0
 ) -> TextSpanResult:
-    """The greedy selection of TextSpan on texts given per head (see `span_coordinates`)."""
+    """The greedy selection of TextSpan on texts given per head (see `span_coordinates`); `least` as in `textspan`."""
     n_head, n_image = contributions.shape[:2]
     n_phrase = text.shape[1]
     _check(n_image, n_phrase, rank, steps)
@@ -95,18 +97,19 @@ def rank_phrases(
     floor = (ROUNDING**2 * power.sum(dim=1) / n_image)[:, None]
     total = covariance.diagonal(dim1=1, dim2=2).sum(dim=1)
     head = torch.arange(n_head, device=text.device)
-    indices, shares = [], []
+    indices, shares, ended = [], [], torch.zeros(n_head, dtype=torch.bool, device=text.device)
     for _ in range(steps):
         variance = (spread * text).sum(dim=-1)
         best, at = variance.max(dim=1)
-        used_up = best <= floor[:, 0]
         chosen = text[head, at]
         unit = chosen / chosen.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(chosen.dtype).tiny)
-        unit = unit.masked_fill(used_up[:, None], 0)
+        share = torch.einsum("hs,hst,ht->h", unit, covariance, unit) / total.clamp(min=torch.finfo(total.dtype).tiny)
+        ended = ended | (best <= floor[:, 0]) | (share < least)
+        unit = unit.masked_fill(ended[:, None], 0)
         along = text @ unit[:, :, None]
         into = torch.einsum("hst,ht->hs", covariance, unit)
-        indices.append(at.masked_fill(used_up, -1))
-        shares.append((into * unit).sum(dim=-1) / total.clamp(min=torch.finfo(total.dtype).tiny))
+        indices.append(at.masked_fill(ended, -1))
+        shares.append(share.masked_fill(ended, 0))
         text = text - along * unit[:, None]
         spread = spread - along * into[:, None]
     return TextSpanResult(torch.stack(indices, dim=1), torch.stack(shares, dim=1))

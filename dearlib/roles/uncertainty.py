@@ -20,6 +20,7 @@ def bootstrap_entropy(
     steps: int,
     resamples: int,
     seed: int,
+    least: float = 0.0,
 ) -> Float[Tensor, "resample head"]:
     """Every head's Concept Entropy when the images are drawn again with replacement and TextSpan runs on them anew."""
     generator = torch.Generator().manual_seed(seed)
@@ -28,7 +29,7 @@ def bootstrap_entropy(
     rows = []
     for _ in range(resamples):
         drawn = torch.randint(n, (n,), generator=generator).to(z.device)
-        indices = rank_phrases(z[:, drawn], t, rank, steps).indices.cpu()
+        indices = rank_phrases(z[:, drawn], t, rank, steps, least).indices.cpu()
         rows.append(concept_entropy(concept_distribution(concepts_of(indices, concept_of_phrase), k)))
     return torch.stack(rows) if rows else torch.empty(0, len(z), dtype=torch.float64)
 

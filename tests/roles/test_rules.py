@@ -26,7 +26,10 @@ CHANCE = AgainstChance({6: (1.25, 2.0), 4: (0.5, 1.5)})
         (1.25, "color", 0.6, 6, "mixed"),  # at the quantile is not below it
         (1.24, "color", 0.6, 4, "mixed"),  # a shorter list has a null of its own
         (1.99, "color", 0.9, 6, "mixed"),
-        (2.0, "color", 0.9, 6, "generalization"),
+        (2.0, "color", 0.9, 6, "mixed"),  # as diverse as chance, and yet one concept leads
+        (1.25, "color", 1 / 3, 6, "generalization"),
+        (1.25, "color", 0.34, 6, "mixed"),  # more than a third
+        (1.24, "color", 0.3, 6, "mixed"),  # less diverse than chance, and no concept leads
         (1.5, "text", 0.2, 4, "generalization"),
     ],
 )

@@ -51,7 +51,7 @@ function drawControls(roles) {
     at(`${end}-says`).textContent = `${STATE[end].toFixed(2)} · log₂ ${DATA.roles.concepts.length} = ${bits(STATE[end] * most)}`;
   }
   show("rule-says", STATE.rule === "null"
-    ? "Specialised: below the 5 % quantile of as many phrases drawn blindly, and one concept has more than half of the phrases. Generalization: at or above their median."
+    ? "Specialised: below the 5 % quantile of as many phrases drawn blindly, and one concept has more than half of the phrases. Generalization: not below it, and no concept has more than a third."
     : "Two cuts through the entropies, as fractions of log₂ k. The paper names no numbers for them." + (chanceKnown ? "" : " This file has no draws of chance to compare with."));
   const others = roles.filter((role, i) => role !== DATA.roles.entries[i].role).length;
   show("differ", others ? `${others} of ${roles.length} heads have another role than in the file.` : "All roles are those of the role file.");

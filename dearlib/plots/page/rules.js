@@ -19,10 +19,12 @@ function byThresholds(entry, k, low, high, attributes) {
   return entry.entropy >= high * most - SLACK ? "generalization" : "mixed";
 }
 
-// Against chance: specialised below the 5 % quantile of blind phrases with a leading concept above half.
+// Against chance: specialised below the 5 % quantile of blind phrases with a leading concept above half; a generalist not below it,
+// with no concept above a third.
 function byNull(entry, chance, attributes) {
-  if (entry.entropy < chance.q05 - SLACK && leadingShare(entry) > 0.5 + SLACK) return specialised(entry, attributes);
-  return entry.entropy >= chance.q50 - SLACK ? "generalization" : "mixed";
+  const share = leadingShare(entry), below = entry.entropy < chance.q05 - SLACK;
+  if (below && share > 1 / 2 + SLACK) return specialised(entry, attributes);
+  return !below && share <= 1 / 3 + SLACK ? "generalization" : "mixed";
 }
 
 // Rows are queries, columns keys, true = may look. Groups: [CLS], patches, then each attribute token, owners[i] its attribute's number.
