@@ -48,7 +48,7 @@ def example(factors: bool = True, tokens_per_attribute: int = 1) -> Explorer:
     chance = {n: null_entropy(concept_of_phrase, n, 200, 1) for n in {len(e.phrases) for e in entries}}
     quantiles = {str(n): [float(drawn.quantile(q)) for q in (0.05, 0.5)] for n, drawn in chance.items()}
     blank = HeadRoles(
-        model="Example", weights_sha256="1" * 64, pool_sha256=pool_sha256(phrases), first_layer=9, layers=12, heads=12,
+        model="Example", weights_sha256="1" * 64, identity="e" * 64, pool_sha256=pool_sha256(phrases), first_layer=9, layers=12, heads=12,
         attributes=ATTRIBUTES, concepts=NAMES, entries=tuple(entries),
         settings={"null_quantiles": quantiles, "low": LOW, "high": HIGH, "note": "</script> must not end anything"},
     )  # fmt: skip

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
-from conftest import make_roles
+from role_maps import make_roles
 
 from dearlib.clip.cut import image_prefix, image_suffix, text_prefix
 from dearlib.clip.loading import random_clip

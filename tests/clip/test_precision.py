@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import make_roles
 from public_layout import build
+from role_maps import make_roles
 
 from dearlib.clip.loading import load
 from dearlib.params.reading import load_params

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import make_roles
 from dearlib.datasets.__main__ import main
 from PIL import Image
+from role_maps import make_roles
 
 from dearlib.clip.loading import load
 from dearlib.datasets import SOURCE, TARGETS, classnames, entry, prompts, read_split, split_sha256

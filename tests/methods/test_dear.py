@@ -7,7 +7,7 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ATTRIBUTES, make_roles
+from role_maps import ATTRIBUTES, make_roles
 
 from dearlib.clip.attention import masked_layer, reference
 from dearlib.clip.cut import image_prefix, text_prefix

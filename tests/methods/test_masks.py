@@ -1,7 +1,7 @@
 """Eq. 7–9, read off small masks: True = may look. Two originals (o), then one or two tokens per attribute."""
 
 import torch
-from conftest import ATTRIBUTES, make_roles
+from role_maps import ATTRIBUTES, make_roles
 
 from dearlib.methods.masks import head_mask, layer_mask
 from dearlib.roles.rolefile import HeadRole

@@ -8,9 +8,9 @@ from functools import cache
 import open_clip
 import pytest
 import torch
-from conftest import ATTRIBUTES
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from role_maps import ATTRIBUTES
 
 from dearlib.clip.attention import reference
 from dearlib.clip.cut import TextStates

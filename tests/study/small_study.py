@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-from conftest import make_roles
 from PIL import Image
 from public_layout import build
+from role_maps import make_roles
 
 from dearlib.clip.loading import load
 from dearlib.datasets import read_split

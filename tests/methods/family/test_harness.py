@@ -5,8 +5,8 @@ import sys
 
 import pytest
 import torch
-from conftest import make_roles
 from lightning_fabric import Fabric
+from role_maps import make_roles
 
 from dearlib.clip.cut import image_prefix, text_prefix
 from dearlib.clip.prefix import Prefix, Streamed

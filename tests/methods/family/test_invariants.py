@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import make_roles
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from role_maps import make_roles
 from test_methods import CLASSES, NAMES, batch_of, images, moved  # noqa: F401  (a fixture)
 
 from dearlib.clip.cut import image_prefix

@@ -4,7 +4,7 @@ import open_clip
 import plain
 import pytest
 import torch
-from conftest import make_roles
+from role_maps import make_roles
 
 from dearlib.clip.cut import image_prefix
 from dearlib.clip.loading import FrozenClip
