@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from dearlib.clip.loading import FrozenClip, random_clip
@@ -45,7 +46,7 @@ class Recipe:
     and seen over and over, `batch` at a time. `planted`: factor → how many heads of layers `first_layer` … L speak of it
     (`dearlib.mini.planting`), with the weights of what these heads are asked for. In the end both residual streams are
     scaled to a standard deviation of `stream` where they enter `first_layer`; `token` is that of the tokens which planted heads are
-    asked by, on the same scale.
+    asked by, on the same scale. `bfloat16`: the encoders' products in that precision, weights and losses in single.
     """
 
     seed: int
@@ -65,6 +66,7 @@ class Recipe:
     weight_demands: float
     stream: float
     token: float
+    bfloat16: bool
 
     @property
     def steps(self) -> int:
@@ -125,20 +127,22 @@ def step_losses(
 ) -> dict[str, Float[Tensor, ""]]:
     """The terms of one step's loss, unweighted: both captions' contrast, and what the planted heads still lack."""
     device = model.logit_scale.device
-    unique = sorted(set(made.several))
+    unique, named = sorted(set(made.several)), sorted(set(made.single))
     prompts = [p for own in made.prompts.values() for p in own]
-    short = encode_text(model, tokenizer(prompts).to(device))
+    # attention in plain products: for heads of 12 dimensions the fused kernel's backward pass takes five times as long in bfloat16
+    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        short = encode_text(model, tokenizer(prompts).to(device)).float()
+        long = encode_text(model, tokenizer(unique).to(device)).float()
+        whole, parts = encode_parts(
+            model.visual, made.images.to(device), None if kept is None else kept.to(device), recipe.first_layer, asker.to(device)
+        )
+    whole, heads, asked = whole.float(), *parts.float().unbind(dim=1)
     text = dict(zip(made.prompts, short.split([len(own) for own in made.prompts.values()]), strict=True))
-    named = sorted(set(made.single))
-    whole, parts = encode_parts(
-        model.visual, made.images.to(device), None if kept is None else kept.to(device), recipe.first_layer, asker.to(device)
-    )
-    heads, asked = parts.unbind(dim=1)
     scale = model.logit_scale.exp().clamp(max=100)
     labels = {name: own.to(device) for name, own in made.labels.items()}
     return {
         "single": contrastive_loss(whole, made.single, short[[prompts.index(p) for p in named]], named, scale),
-        "several": contrastive_loss(whole, made.several, encode_text(model, tokenizer(unique).to(device)), unique, scale),
+        "several": contrastive_loss(whole, made.several, long, unique, scale),
         **planting_loss(whole - heads.sum(dim=1), heads, asked, planted, text, labels, recipe.demands),
     }
 

@@ -49,8 +49,8 @@ class PretrainMini(Run):
 
     `masked_steps` on a random `keep` of the patches, then `full_steps` on all. `planted`: heads of layers `first_layer` … L that
     speak of a factor, by factor; the demands are shares in [0, 1] (`dearlib.mini.planting`). `stream`: standard deviation of both
-    residual streams where they enter `first_layer`, `token` that of the tokens that ask planted heads. `train`: pre-train anew, in
-    hours; otherwise the packaged weights are looked at.
+    residual streams where they enter `first_layer`, `token` that of the tokens that ask planted heads. `bfloat16`: the
+    encoders' products in that precision. `train`: pre-train anew, in hours; otherwise the packaged weights are looked at.
     """
 
     clip: Annotated[str, Field(min_length=1)]
@@ -76,6 +76,7 @@ class PretrainMini(Run):
     weight_demands: NonNegative
     stream: Positive
     token: Positive
+    bfloat16: bool
     train: bool
     checkpoint_every: Count
     held_out: Count  # pictures of the zero-shot check

@@ -35,6 +35,7 @@ RECIPE = Recipe(
     weight_demands=2.0,
     stream=0.7,
     token=0.02,
+    bfloat16=False,
 )
 
 
