@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 
 from dearlib.datasets.catalogue import GENERATED, entry
-from dearlib.params.reading import PROFILE as SHARED, merged, profile_layers
+from dearlib.params.reading import PROFILE as SHARED, merged, model_of, profile_layers
 from dearlib.params.schemas import Variant
 from dearlib.study.plan import MADE_OF, RETRIEVAL, SOURCE, read_plan
 from dearlib.workflow.sources import sources
@@ -74,7 +74,8 @@ def reported(files):
 
 
 def run(name):
-    return f"{PYTHON} notebook notebooks/{name}.py {PARAMS}/{name}.yaml --out {RUNS}/{name}{FROM}"
+    given = FROM if "data_root" in model_of(name).model_fields else ""
+    return f"{PYTHON} notebook notebooks/{name}.py {PARAMS}/{name}.yaml --out {RUNS}/{name}{given}"
 
 
 rule all:

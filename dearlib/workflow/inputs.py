@@ -15,7 +15,7 @@ from dearlib.params.schemas import MODELS, HeadRolesParams, OnClip, Run
 from dearlib.study.plan import MADE_OF, Plan, read_plan
 
 ROLES = "02_head_roles"
-ONLY_MINI = ("00_pretrain_mini",)  # a profile need not have it
+ONLY_MINI = ("00_pretrain_mini", "13_performance", "14_cost")  # another profile need not have them
 
 
 @dataclass(frozen=True)
