@@ -13,6 +13,7 @@ from dearlib.datasets.catalogue import GENERATED, entry
 from dearlib.params.reading import PROFILE as SHARED, merged, model_of, profile_layers
 from dearlib.params.schemas import Variant
 from dearlib.study.plan import MADE_OF, RETRIEVAL, SOURCE, read_plan
+from dearlib.workflow.inputs import opened
 from dearlib.workflow.sources import sources
 
 PROFILE = config.get("profile", "mini")
@@ -60,12 +61,6 @@ def records(name):
     """The records that a table or figure is drawn from."""
     there = [group for group in MADE_OF[name].groups if group in GROUPS or (group == RETRIEVAL and SOURCE in GROUPS)]
     return [str(PLAN.record(group, d)) for group in there for d in PLAN.group(group).datasets]
-
-
-def reads(name):
-    """The data sets whose pictures a drawing notebook opens."""
-    home = (SETTINGS["dataset"],)
-    return {"04_dear_model": home, "08_domain_generalization": (*home, *PLAN.shifted), "11_attribute_retrieval": (PLAN.source,)}.get(name, ())
 
 
 def reported(files):
@@ -208,7 +203,7 @@ for name, drawn in DRAWS.items():
             weights=WEIGHTS,
             roles=ROLES,
             records=sorted({record for one in drawn for record in records(one)}),
-            splits=[split(d) for d in reads(name)],
+            splits=[split(d) for d in opened(PLAN, SETTINGS["dataset"], name)],
         output:
             [reported(MADE[one]) for one in drawn],
         log:

@@ -126,6 +126,19 @@ def compare(
 
 
 @app.command()
+def check(
+    profile: Profile = "mini",
+    minutes: Annotated[float, typer.Option(min=0, help="Of work, by the records' own times.")] = 10.0,
+    seed: Annotated[str | None, typer.Option(metavar="TEXT", help="Which records: others for each; the commit if left out.")] = None,
+    cores: Cores = 0,
+) -> None:
+    """Make a sample of the committed records anew and hold it against them."""
+    from dearlib.workflow.check import check as hold
+
+    raise typer.Exit(hold(profile, minutes, seed, cores))
+
+
+@app.command()
 def fetch(profile: Profile = "paper") -> None:
     """Download the weights and phrases that a profile names: the one command that needs a network."""
     from dearlib.workflow.inputs import check_models, load_profile

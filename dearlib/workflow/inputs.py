@@ -43,6 +43,12 @@ class Profile:
         return list(dict.fromkeys([self.roles.dataset, *self.plan.datasets(*groups)]))
 
 
+def opened(plan: Plan, home: str, notebook: str) -> tuple[str, ...]:
+    """The data sets whose pictures a notebook opens; `home` is the one that the roles come from."""
+    shown = {"01_vit_internals": (home,), ROLES: (home,), "04_dear_model": (home,), "11_attribute_retrieval": (plan.source,)}
+    return shown.get(notebook, (plan.source, *plan.shifted) if notebook == "08_domain_generalization" else ())
+
+
 def load_profile(profile: str) -> Profile:
     """A profile's parameters and plan, all checked. Raises `InputError` for the first mistake."""
     folder = Path("params") / profile
