@@ -1,7 +1,7 @@
 """One line for the whole of a run: how many steps are done, and how long the rest will take.
 
 A step that makes a record takes as long as the record beside the tables says, made on another machine perhaps; what has been
-measured in this run corrects that. Steps that have no record are taken as long as the finished ones without.
+measured in this run corrects that.
 """
 
 import re
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-UNKNOWN = 20.0  # seconds of a step that no record tells of, until one is finished [ours]
+UNKNOWN = 20.0  # seconds of a step that no record tells of, [ours]
 COPIES = "the record of "  # how messages of steps begin that take no time
 _RECORD = re.compile(r"^(\w+) on ([\w.-]+)$")
 _JOB = re.compile(r"^Job (\d+): (.*)$")

@@ -85,10 +85,10 @@ def run(command: list[str], plan: Plan, at_once: int) -> int:
     """
     try:
         Path(".snakemake").mkdir(exist_ok=True)
-        lock = open(".snakemake/reproduce.lock", "w")
+        Path(".snakemake/reproduce.lock").touch()
     except OSError as error:
         raise InputError(f"expected a folder that can be written, got '{error.strerror}' for {Path.cwd()}; work in a copy of it") from None
-    with lock:
+    with open(".snakemake/reproduce.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -102,9 +102,8 @@ def run(command: list[str], plan: Plan, at_once: int) -> int:
 
 
 ON = ("--rerun-incomplete", "--keep-going")
-NOISE = re.compile(
-    r"^($|\[[A-Z][a-z]{2} [A-Z][a-z]{2} .*\]$|Select jobs|Execute \d+ jobs|Finished jobid|\d+ of \d+ steps|localrule |rule )"
-)
+# What Snakemake says of every step beside its message.
+NOISE = re.compile(r"$|\[\w{3} \w{3} .*\]$|(Select|Execute|Finished|localrule|rule) |\d+ of \d+ steps|    (input|jobid|reason|resources): ")
 
 
 def followed(command: list[str], plan: Plan, at_once: int, lock: int) -> int:
