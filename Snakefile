@@ -111,8 +111,6 @@ rule vit_internals:
         split=split(SETTINGS["dataset"]),
     output:
         touch(f"{RUNS}/01_vit_internals/done"),
-    log:
-        notebook=f"{RUNS}/01_vit_internals/notebook.ipynb",
     resources:
         gpu=GPUS,
     shell:
@@ -132,8 +130,6 @@ rule head_roles:
         ASKED,
         f"{FIGURES}/roles.csv",
         reported(MADE["table1"]),
-    log:
-        notebook=f"{RUNS}/02_head_roles/notebook.ipynb",
     resources:
         gpu=GPUS,
     shell:
@@ -206,8 +202,6 @@ for name, drawn in DRAWS.items():
             splits=[split(d) for d in opened(PLAN, SETTINGS["dataset"], name)],
         output:
             [reported(MADE[one]) for one in drawn],
-        log:
-            notebook=f"{RUNS}/{name}/notebook.ipynb",
         resources:
             gpu=GPUS if name.startswith(("03", "04", "11")) else 0,
         shell:
