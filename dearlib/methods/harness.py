@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from dearlib.clip.cut import check_layer
-from dearlib.clip.prefix import Prefix, Source, Streamed
+from dearlib.clip.prefix import Prefix, Source, Streamed, together
 from dearlib.errors import InputError
 from dearlib.methods.interface import Batch, Method, Pictures, Split
 from dearlib.methods.loop import Curve, descend
@@ -121,15 +121,15 @@ def _check(runs: Sequence[Run], fabric: Fabric) -> None:
 
 
 @torch.no_grad()
-def answers(method: Method, source: Source, text: Any, split: Split, batch: int = 256) -> Iterator[Float[Tensor, "_ class_"]]:
-    """A trained method's logits for pictures on the verge of its layer, piece by piece."""
+def answers(method: Method, source: Source, text: Any, split: Split, batch: int | None = None) -> Iterator[Float[Tensor, "_ class_"]]:
+    """A trained method's logits for pictures on the verge of its layer, piece by piece; None: as many at once as go fastest."""
     _check_states(method, source)
-    encoded, device = method.encode(text), source.features.device
+    encoded, device, batch = method.encode(text), source.features.device, batch or together(method.clip)
     for chosen in torch.arange(len(source.features), device=device).split(batch):
         yield method.logits(rows(method, source, chosen), encoded, split)
 
 
-def accuracy(method: Method, source: Source, labels: Int[Tensor, "picture"], text: Any, split: Split, batch: int = 256) -> float:
+def accuracy(method: Method, source: Source, labels: Int[Tensor, "picture"], text: Any, split: Split, batch: int | None = None) -> float:
     """Top-1 accuracy in percent."""
     found = torch.cat([logits.argmax(dim=1).cpu() for logits in answers(method, source, text, split, batch)])
     return 100 * int((found == labels).sum()) / len(labels)

@@ -39,8 +39,8 @@ class MethodFile(BaseModel):
     """`params/<profile>/methods/NAME.yaml`.
 
     `recipe`, `settings`: what differs from the method's own `RECIPE` and `Settings`. `views`, `crop_scale`, `flip`: in place of the
-    profile's. `templates`: by data set, prompts of the method's own. `descriptions`: a folder with DATASET.json, a list of sentences
-    for each class. `per_dataset`: recipe and settings of single data sets. `joins`: groups of the study that the method joins under
+    profile's. `templates`: by data set, prompts of the method's own. `descriptions`: by data set, a JSON file with a list of sentences for each
+    class. `per_dataset`: recipe and settings of single data sets. `joins`: groups of the study that the method joins under
     the name `row`, beside those whose runs name it.
     """
 
@@ -52,7 +52,7 @@ class MethodFile(BaseModel):
     crop_scale: tuple[Share, Share] | None = None
     flip: bool | None = None
     templates: dict[Name, str] = {}
-    descriptions: Path | None = None
+    descriptions: dict[Name, Path] = {}
     teacher: Teacher | None = None
     per_dataset: dict[Name, dict[Literal["recipe", "settings"], dict[str, Any]]] = {}
     joins: tuple[Name, ...] = ()
@@ -82,7 +82,7 @@ class MethodRun(OnClip):
     recipe: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
     templates: dict[Name, str] = Field(default_factory=dict)
-    descriptions: Path | None = None
+    descriptions: dict[Name, Path] = Field(default_factory=dict)
     teacher: Teacher | None = None
 
 
@@ -119,7 +119,7 @@ def method_values(folder: Path, name: str, dataset: str) -> dict[str, Any]:
     """What a method's file says of a run on one data set: values for `MethodRun`."""
     told = method_file(folder, name)
     values = told.model_dump(mode="json", exclude_defaults=True, exclude={"per_dataset", "joins", "row"})
-    values = {"method": name, **deep(values, dict(told.per_dataset.get(dataset, {})))}
+    values = {"method": name, **deep(values, {**told.per_dataset.get(dataset, {})})}
     if told.teacher:
         own = method_values(folder, told.teacher.method, dataset)
         values["teacher"] = deep({k: own[k] for k in ("recipe", "settings") if k in own}, values["teacher"])

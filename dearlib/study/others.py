@@ -110,16 +110,15 @@ def classes_of(p: MethodRun, dataset: str, part: Split) -> Classes:
     """The classes of a part of a data set as the method is told of them.
 
     Raises:
-        InputError: the method has a folder of descriptions without a sentence for one of them.
+        InputError: the data set's file of descriptions has no sentence for one of them.
     """
     names = classnames(part)
     template = p.templates.get(dataset, entry(dataset).template)
-    said = _descriptions(p.descriptions, dataset, names) if p.descriptions else None
+    said = _descriptions(p.descriptions[dataset], names) if dataset in p.descriptions else None
     return Classes(names=tuple(name.replace("_", " ") for name in names), template=template, descriptions=said)
 
 
-def _descriptions(folder: Path, dataset: str, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    path = folder / f"{dataset}.json"
+def _descriptions(path: Path, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
