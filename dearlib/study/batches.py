@@ -130,6 +130,7 @@ def _other_batch(ground: Ground, run: str, p: MethodRun, seeds: Sequence[int], p
             cost = RunCost(
                 method=row(run),
                 parameters=trained.parameters,
+                steps=trained.steps,
                 pictures=trained.pictures,
                 seconds_per_step=trained.seconds_per_step,
                 memory_gb=trained.memory_gb,
@@ -149,6 +150,7 @@ def _dear_cost(method: str, model: DeAR, trial: Trial, meter: Meter, runs: int) 
     return RunCost(
         method=method,
         parameters=sum(x.numel() for x in model.parameters() if x.requires_grad),
+        steps=p.epochs * steps,
         pictures=p.epochs * (steps * p.batch if pictures >= p.batch else pictures),
         seconds_per_step=None if epoch is None else epoch / steps / runs,
         memory_gb=meter.peak_gb,

@@ -66,6 +66,7 @@ class Trained:
 
     method: Method
     curve: Curve
+    steps: int
     pictures: int
     seconds_per_step: float | None
     memory_gb: float | None
@@ -188,7 +189,8 @@ def _trained(runs: Sequence[Run], text: Any, fabric: Fabric, checkpoint: Path) -
     seen = first.recipe.epochs * sum(len(b) for b in order) * first.method.needs.views
     step = meter.seconds_per_epoch(len(runs))
     each = step / len(order) / len(runs) if step is not None and order else None
-    return [Trained(r.method, curve, seen, each, meter.peak_gb) for r, curve in zip(runs, curves, strict=True)]
+    steps = first.recipe.epochs * len(order)
+    return [Trained(r.method, curve, steps, seen, each, meter.peak_gb) for r, curve in zip(runs, curves, strict=True)]
 
 
 def finished(checkpoint: Path) -> None:

@@ -45,7 +45,7 @@ class Metric(BaseModel):
 class RunCost(BaseModel):
     """What one run took; stands beside the tables, and no table's accuracy depends on it.
 
-    `parameters`: trained numbers. `pictures`: seen in training, every view counted. `seconds_per_step`: of one run, a batch of runs
+    `parameters`: trained numbers. `steps` of training; `pictures`: seen in them, every view counted. `seconds_per_step`: of one run, a batch of runs
     shared out evenly; `memory_gb`: the process's peak while they were trained; both None where they were not measured. `transductive`: it
     saw the test classes' unlabelled pictures, so it stands apart.
     """
@@ -53,6 +53,7 @@ class RunCost(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     method: str
     parameters: int = Field(ge=0)
+    steps: int = Field(ge=0)
     pictures: int = Field(ge=0)
     seconds_per_step: float | None = Field(default=None, ge=0)
     memory_gb: float | None = Field(default=None, ge=0)
