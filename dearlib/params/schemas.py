@@ -217,10 +217,19 @@ class Training(Tokens):
 class Variant(Training):
     """One variant of a training run: its settings, and the role map it is given in place of the one that was found.
 
-    `thresholds` [low, high] cut the found entropies anew; a shuffled map is dealt anew for each seed.
+    `thresholds` [low, high] cut the found entropies anew; a shuffled map is dealt anew for each seed; `one_attribute` has one token
+    that every attribute head listens to. `trained`: the parts that are; the others stay as they start. `attribute_scores` "mean": in
+    the test each s_a is its mean over the plain training pictures.
     """
 
-    role_map: Literal["found", "all_generalization", "all_mixed", "shuffled"] = "found"
+    role_map: Literal["found", "all_generalization", "all_mixed", "shuffled", "one_attribute"] = "found"
+    trained: Annotated[tuple[Literal["attribute_tokens", "text_tokens", "projection", "fusion"], ...], Field(min_length=1)] = (
+        "attribute_tokens",
+        "text_tokens",
+        "projection",
+        "fusion",
+    )
+    attribute_scores: Literal["pictures", "mean"] = "pictures"
     thresholds: tuple[Fraction, Fraction] | None = None
 
 
