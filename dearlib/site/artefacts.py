@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dearlib.errors import InputError
-from dearlib.params.yaml12 import read_yaml
+from dearlib.params.study import read_study, run_settings
+from dearlib.study.plan import Plan
 
 TITLES = {"audit": "The audit of the paper's tables", "claims": "The claims"}
 
@@ -51,24 +52,16 @@ def command(root: Path, name: str) -> str:
 
 
 def _records(root: Path, profile: str, records: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """The runs behind a table: which notebook, on which data sets, with which seeds."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    """The runs behind a table: of which groups, on which data sets, with which seeds."""
+    groups: dict[str, list[str]] = {}
     for record in records:
-        group = record.get("group") or record["notebook"]
-        groups.setdefault((record["notebook"], group), []).append(record.get("dataset", ""))
-    rows = []
-    for (notebook, group), datasets in groups.items():
-        named = ", ".join(sorted({d for d in datasets if d}))
-        where = f"`runs/{profile}/{group}-…/record.json`" if named else f"`runs/{profile}/{group}/record.json`"
-        seeds = seeds_of(root, profile, notebook, group)
-        rows.append(("records", where + (f" of {named}" if named else "") + (f"; seeds {seeds}" if seeds else "")))
-    return rows
+        groups.setdefault(record["group"], []).append(record["dataset"])
+    return [("records", f"`figures/{profile}/records/{group}-….json` of {', '.join(sorted(datasets))}; seeds {seeds_of(root, profile, group)}")
+            for group, datasets in groups.items()]  # fmt: skip
 
 
-def seeds_of(root: Path, profile: str, notebook: str, group: str) -> str:
-    """The seeds of a group of runs as its parameter file has them; empty where runs have no seeds."""
+def seeds_of(root: Path, profile: str, group: str) -> str:
+    """The seeds of a group of runs as the study has them."""
     folder = root / "params" / profile
-    for name in (f"{notebook}-{group}", notebook):
-        if (folder / f"{name}.yaml").is_file():
-            return ", ".join(map(str, read_yaml(folder / f"{name}.yaml").get("seeds", [])))
-    return ""
+    asked = Plan(read_study(folder), Path()).group(group)
+    return ", ".join(map(str, run_settings(folder, asked, next(iter(asked.runs)), asked.datasets[0]).seeds))

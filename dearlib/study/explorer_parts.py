@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from dearlib.datasets import Item, open_image
 from dearlib.errors import InputError
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study.explorer import Effect, Explorer, Facts, HeadPage, Neighbours, Null, Picture, Routing
@@ -32,6 +33,11 @@ def thumbnail(image: Image.Image, side: int = 64) -> str:
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=70, method=6)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def picture_of(item: Item) -> Picture:
+    """A data set's picture, by its file's and its class's name."""
+    return Picture(name=f"{item.path.parent.name}/{item.path.name}", caption=item.classname, image=thumbnail(open_image(item.path)))
 
 
 def explore(

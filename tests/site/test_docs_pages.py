@@ -36,7 +36,7 @@ def defined(module: Path) -> set[str]:
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.stem)
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     missing = [path for path, _ in named(page) if not list(ROOT.glob(path.rstrip("/")))]
-    optional = {"docs/own-data.md", "docs/teaching.md"}
+    optional = {"params/data_sets.yaml", "notebooks/assignments/0N_name.py"}  # what a user makes, and a pattern of names
     assert set(missing) <= optional, f"{page.name}: has moved"
 
 
