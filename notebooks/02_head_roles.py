@@ -369,6 +369,7 @@ say(f"H = {terms} = **{bits:.2f} bits**, of at most log2 {len(known.names)} = {m
 # would look like, and it knows that some concepts have more phrases than others and that short lists have less entropy. A head is
 # specialised if its entropy lies below the 5 % quantile of these AND one concept holds more than half of its phrases. It is
 # *Generalization* if it does not lie below AND no concept holds more than a third: as diverse as chance may be. The rest is *Mixed*.
+# A list of one or two phrases can never lie below: chance gives 0 bits too often. Such a head stays Mixed, however clear its words are.
 #
 # The null by hand, for a full list:
 
@@ -433,10 +434,11 @@ listed = pd.DataFrame([[getattr(e, c) for c in columns] for e in roles.entries],
 write_text(p.figures_root / "roles.csv", listed.to_csv(index=False, float_format="%.4f"))
 fig, axes = plots.figure(3, 1, size=(8.2, 7.0))
 plots.entropy_map(axes[0], roles)
-plots.role_map(axes[1], by_null)
+plots.role_map(axes[1], by_null, legend=False)
 plots.role_map(axes[2], by_thresholds, legend=False)
 for ax, title in zip(axes, ("Concept Entropy", "roles against chance", f"roles by thresholds {p.low} and {p.high}"), strict=True):
     ax.set_title(title)
+plots.role_legend(axes[0], [r for r in plots.ROLE_NAMES if any(e.role == r for e in (*by_null.entries, *by_thresholds.entries))])
 plots.save(fig, p.figures_root, "02_role_map")
 
 # %%
@@ -743,7 +745,7 @@ made = explore(
     picture=lambda i: picture_of(items[i]),
 )  # fmt: skip
 made.save(p.figures_root / "explorer.json")
-write_page(made, p.figures_root / "explorer.html")
+write_page(made.with_found(p.figures_root / "11_neighbours.json"), p.figures_root / "explorer.html")
 say(f"[Open the head explorer](../{(p.figures_root / 'explorer.html').as_posix()}): {len(made.pictures)} pictures inside. Notebook 11 adds "
     "the tokens' neighbours.")  # fmt: skip
 

@@ -401,7 +401,8 @@ print(", ".join(f"{routing}: mean cosine between tokens {c:.2f}" for routing, c 
 
 # %%
 found = {"shielded": shut, "heads": len(roles.entries),
-         "moved_closed": 100 * moved(closed), "moved_roles": 100 * moved(opened["these roles"]), "leak": 100 * leaks[0.0], "leak_beta": 100 * leaks[0.7], "printed": alike_by["printed"], "exclusive": alike_by["exclusive"],
+         "moved_closed": 100 * moved(closed), "moved_roles": 100 * moved(opened["these roles"]),
+         "leak": 100 * leaks[0.0], "leak_beta": 100 * leaks[0.7], "printed": alike_by["printed"], "exclusive": alike_by["exclusive"],
          "alike": 100 * alike}  # fmt: skip
 file = write_numbers(p.figures_root / "03_numbers.csv", found)
 

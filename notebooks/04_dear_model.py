@@ -176,10 +176,10 @@ print(f"L{p.first_layer}: the loop over {frozen.heads} heads equals the fused la
 # \{\beta\, \mathbf r_a^{\ell} + (1-\beta)\, \tilde{\mathbf r}_a^{\ell}\}]) \end{aligned} \qquad (5)$$
 #
 # **How we read it.** The print gives $\mathbf r_a$ a layer's number, as if there were a raw token for each layer, or as if
-# $\mathbf r_a^\ell$ were the mixture of the layer before. The text speaks of *a static re-injection of the raw token at each layer* for β = 1,
-# and calls $\mathbf r_a$ the foundational prior; a chain of mixtures would have lost it after two layers. So there is one raw token
-# $\mathbf r_a$ for all layers. It goes into
-# layer $J$ as it is, and into each later layer goes $\beta\,\mathbf r_a + (1-\beta)\,\tilde{\mathbf r}_a$ *[ours]*.
+# $\mathbf r_a^\ell$ were the mixture of the layer before. The text says that β = 1 puts the raw token in anew at each layer, and that
+# $\mathbf r_a$ is what keeps a token from drifting; a chain of mixtures would have lost it after two layers. So there is one raw token
+# $\mathbf r_a$ for all layers. It goes into layer $J$ as it is, and into each later layer goes
+# $\beta\,\mathbf r_a + (1-\beta)\,\tilde{\mathbf r}_a$ *[ours]*.
 #
 # β = 1 forgets the picture at every layer, β = 0 lets the token drift wherever the frozen layers take it.
 

@@ -227,7 +227,7 @@ class Variant(Training):
 
 
 class FromRecords(Run):
-    """06 to 10: tables and figures from the records of the profile's study, which says which these are."""
+    """06 to 10 and 15: tables and figures from the records of the profile's study, which says which these are."""
 
 
 class AttributeRetrieval(Run):
@@ -282,6 +282,7 @@ MODELS: dict[str, type[Run]] = {
     "12_paper_audit": PaperAudit,
     "13_performance": Performance,
     "14_cost": Cost,
+    "15_what_carries_the_gain": FromRecords,
 }
 
 

@@ -28,7 +28,7 @@ def _section(root: Path, profile: str, name: str, content: Mapping[str, Any]) ->
     rows = [
         ("command", f"`{command(root, name)}`"),
         ("drawn by", f"[{content['notebook']}](/notebooks/{content['notebook']}.ipynb)"),
-        ("parameters", f"`params/{profile}/{content['notebook']}.yaml`, hash `{content['parameters_sha256']}`"),
+        ("parameters", f"`{_parameters(root, profile, content['notebook'])}`, hash `{content['parameters_sha256']}`"),
         ("commit of the run", f"`{content['commit'][:12]}`"),
         *_records(root, profile, content.get("records") or []),
         *((key, f"`{content[f'{key}_sha256'][:12]}`") for key in ("weights", "roles") if content.get(f"{key}_sha256")),
@@ -45,6 +45,12 @@ def _section(root: Path, profile: str, name: str, content: Mapping[str, Any]) ->
     return "\n".join(lines)
 
 
+def _parameters(root: Path, profile: str, notebook: str) -> str:
+    """A notebook's own file, or the profile's where that says all."""
+    own = f"params/{profile}/{notebook}.yaml"
+    return own if (root / own).is_file() else f"params/{profile}/profile.yaml"
+
+
 def command(root: Path, name: str) -> str:
     """The shortest command that makes one table or figure: a target of its own where the Makefile has one."""
     one = re.search(r"^ONE := (.*)$", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
@@ -52,12 +58,14 @@ def command(root: Path, name: str) -> str:
 
 
 def _records(root: Path, profile: str, records: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """The runs behind a table: of which groups, on which data sets, with which seeds."""
+    """The runs behind a table: of which groups of the study, on which data sets, with which seeds."""
     groups: dict[str, list[str]] = {}
     for record in records:
-        groups.setdefault(record["group"], []).append(record["dataset"])
-    return [("records", f"`figures/{profile}/records/{group}-….json` of {', '.join(sorted(datasets))}; seeds {seeds_of(root, profile, group)}")
-            for group, datasets in groups.items()]  # fmt: skip
+        if "group" in record:
+            groups.setdefault(record["group"], []).append(record["dataset"])
+    folder = f"figures/{profile}/records"
+    return [("records", f"`{folder}/{name}-….json` of {', '.join(sorted(own))}; seeds {seeds_of(root, profile, name)}")
+            for name, own in groups.items()]  # fmt: skip
 
 
 def seeds_of(root: Path, profile: str, group: str) -> str:
