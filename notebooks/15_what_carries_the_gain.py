@@ -221,7 +221,7 @@ if role_rows:
 # %%
 found = {"datasets": len(datasets), **{f"gain_{m}": dear[m] - clip[m] for m in ("base", "novel")}, "absent": ", ".join(absent) or "none"}
 file = write_numbers(p.figures_root / "15_numbers.csv", found)
-display(from_numbers(file, "- DeAR less CLIP, {datasets:.0f} data sets: {gain_base:+.1f} points on base, {gain_novel:+.1f} on novel classes."))
+display(from_numbers(file, "- DeAR less CLIP, {datasets:.0f} data sets: base {gain_base:+.1f} points, novel {gain_novel:+.1f}."))
 for r in steps.itertuples():
     where = {"step": r.step, "measure": r.measure}
     d, low, high = (cited(p.figures_root / "15_steps.csv", column, **where) for column in ("difference", "low", "high"))
