@@ -162,6 +162,12 @@ class Tokens(OnClip):
     lambda_fusion: NonNegative
 
 
+class MethodFamily(OnClip):
+    """16: every method's forward pass. `roles` is the file that 02 wrote; DeAR's masks are built from it."""
+
+    roles: Path
+
+
 class DearModel(Tokens):
     """04: one forward pass, the losses and a few steps of training on `images` pictures."""
 
@@ -283,6 +289,7 @@ MODELS: dict[str, type[Run]] = {
     "13_performance": Performance,
     "14_cost": Cost,
     "15_what_carries_the_gain": FromRecords,
+    "16_the_family": MethodFamily,
 }
 
 
