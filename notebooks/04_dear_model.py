@@ -107,12 +107,11 @@ assert count(5, 1, 5, 768, 512, 512) == 399_622
 print(f"{frozen.name}: predicted {predicted:,}, measured {measured:,}. ViT-B/16 with K = 5: {count(5, 1, 5, 768, 512, 512):,}")
 
 # %% [markdown]
-# The whole of it as a drawing; every number in it is read off the model above (the paper's Figure 2). Blue is frozen, orange is
-# trained.
+# The whole of it as a drawing; every number in it is read off the model above (the paper's Figure 2). The losses are notebook 05's.
 
 # %%
 base = half(read_split(p.data_root, p.dataset), "base")
-fig, ax = plots.figure(size=(9.6, 4.4))
+fig, ax = plots.figure(size=(11.6, 4.6))
 plots.framework(ax, model, classes=len(classnames(base)))
 said = note(p.data_root)  # of a data root whose pictures only stand in for real ones
 plots.save(fig, p.figures_root, "figure2", said)
