@@ -348,6 +348,16 @@ with torch.no_grad():
 print(" · ".join(f"{name} {share:.0%}" for name, share in zip(names, about_picture.tolist(), strict=True)))
 
 # %% [markdown]
+# And the constant itself: with every head shielded each $\mathbf s_a$ is the same row of numbers for every picture.
+
+# %%
+shut = DeAR(frozen, uniform_roles("generalization", head_roles), settings, seed=p.seed).double()
+with torch.no_grad():
+    constant = shut.similarities(shut.image_features(states), f_text)[:, 1:]
+assert (constant - constant[:1]).abs().max() < 1e-6  # logits; s_cls of the same pictures differs by whole ones
+assert (votes[:, 0] - votes[:1, 0]).abs().max() > 1
+
+# %% [markdown]
 # ## 9 Backward: who gets a gradient
 #
 # A blocked pair has weight exactly 0, and a gradient of exactly 0 (asserted in notebook 03). So what an attribute token can learn *from
