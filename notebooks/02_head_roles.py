@@ -669,7 +669,7 @@ say(f"Of {len(table)} heads {int(table['below_null'].sum())} are below the null,
 # against it: a row per planted attribute, a column per role found.
 
 # %%
-planted = truth.planted_heads(truth.planted_file(model.name, p.clip_weights))
+planted = truth.planted_heads(truth.planted_file(model.name, p.clip_weights), model.weights_sha256)
 if planted is None:
     say("No such list lies beside these weights.")
 else:
