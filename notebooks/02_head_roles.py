@@ -746,7 +746,7 @@ made = explore(
 )  # fmt: skip
 made.save(p.figures_root / "explorer.json")
 write_page(made.with_found(p.figures_root / "11_neighbours.json"), p.figures_root / "explorer.html")
-print(f"{p.figures_root}/explorer.html: open it in a browser; {len(made.pictures)} pictures inside. Notebook 11 adds the tokens' neighbours.")
+print(f"{p.figures_root}/explorer.html, for a browser: {len(made.pictures)} pictures inside; notebook 11 adds the tokens' neighbours")
 
 # %% [markdown]
 # ## 7 Reported beside ours
