@@ -160,6 +160,12 @@ class Tokens(OnClip):
     lambda_fusion: NonNegative
 
 
+class MethodFamily(OnClip):
+    """16: every method's forward pass. `roles` is the file that 02 wrote; DeAR's masks are built from it."""
+
+    roles: Path
+
+
 class DearModel(Tokens):
     """04: one forward pass, the losses and a few steps of training on `images` pictures."""
 
@@ -234,7 +240,7 @@ class Variant(Training):
 
 
 class FromRecords(Run):
-    """06, 07, 09, 10: tables and figures from the records of the profile's study, which says which these are."""
+    """06, 07, 09, 10, 15: tables and figures from the records of the profile's study, which says which these are."""
 
 
 class DomainGeneralization(FromRecords):
@@ -295,6 +301,8 @@ MODELS: dict[str, type[Run]] = {
     "12_paper_audit": PaperAudit,
     "13_performance": Performance,
     "14_cost": Cost,
+    "15_what_carries_the_gain": FromRecords,
+    "16_the_family": MethodFamily,
 }
 
 

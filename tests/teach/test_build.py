@@ -94,6 +94,6 @@ def test_the_handouts_own_checks_say_what_is_wrong(built: Path, tmp_path: Path) 
     nbformat.write(node, tmp_path / "small.ipynb")
     node.cells = [c for c in node.cells if "grader.export" not in c.source]
     run = Config({"KernelManager": {"transport": "ipc"}})
-    executed = NotebookClient(node, timeout=120, config=run, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    executed = NotebookClient(node, timeout=120, startup_timeout=300, config=run, resources={"metadata": {"path": str(tmp_path)}}).execute()
     said = [str(o) for c in executed.cells if 'grader.check("q1")' in c.source for o in c.outputs]
     assert "twice 3 is 6, you return 3" in said[0]
