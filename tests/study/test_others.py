@@ -1,19 +1,14 @@
 """Methods beside DeAR in a study: the same pictures and splits, kept batch by batch, one line for what cannot be."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import small_study
-import torch
 from lightning_fabric import Fabric
 
-from dearlib.datasets import splits
-from dearlib.errors import InputError
-from dearlib.methods import catalogue, family, harness
-from dearlib.params.study import check_rows, read_study, run_settings
-from dearlib.study import batches, others
+from dearlib.methods import catalogue
+from dearlib.params.study import read_study
 from dearlib.study.records import RunRecord, tidy
 from dearlib.study.run import run_group
 
