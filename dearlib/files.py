@@ -26,9 +26,14 @@ def _partial(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes beside `path` and renames over it, so that a reader sees the old file or the new one."""
+    """Writes beside `path` and renames over it, so that a reader sees the old file or the new one.
+
+    A file that holds this text already stays, time stamp and all: nothing that was made from it is out of date.
+    """
     partial = _partial(path)
     try:
+        if path.is_file() and path.read_bytes() == text.encode():
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
@@ -43,7 +48,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str,
     held, said = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, json.dumps(notes or {})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(held, partial, {"notes": said, "sha256": _sha256(held, said)})
+        # one key: safetensors writes several in an order of its own, and the same numbers should be the same bytes
+        save_file(held, partial, {"notes": json.dumps({"sha256": _sha256(held, said), "notes": said})})
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         _discard(partial)
@@ -156,11 +162,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and notes of a file made by `write_tensors`, their hash checked."""
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-        tensors, said = load_file(path), metadata.get("notes", "{}")
-    except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(f"{path}: expected a safetensors file, got {error}; delete it to make it anew") from error
-    if metadata.get("sha256") != _sha256(tensors, said):
+            metadata = json.loads((file.metadata() or {})["notes"])
+        tensors, said, digest = load_file(path), metadata["notes"], metadata["sha256"]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: expected a safetensors file of this program, got {error}; delete it to make it anew") from error
+    if digest != _sha256(tensors, said):
         raise InputError(f"{path}: expected numbers and notes with the hash in its header, got others; delete it to make it anew")
     return tensors, json.loads(said)
 

@@ -17,11 +17,13 @@
 #
 # | | |
 # |---|---|
+# | Before this | nothing; for whoever wants to know where the model of all lessons comes from |
 # | Paper | Section 3.1; the recipe is ours, the paper starts from published weights |
 # | You will see | pictures with captions, the loss, what is *planted* and how, the curve, zero-shot accuracy, a table of the premises |
 # | Reads | the packaged weights, the record of their training |
 # | Writes | `00_*.svg` and `.png`; with `train: true` new weights, in hours |
 # | Takes | under a minute and 1 GB of memory; with `train: true` two hours on two CPU cores, 4 GB of memory, 1 GB of disk |
+# | After this | [01 · Inside the image encoder](01_vit_internals.ipynb) |
 
 # %% tags=["parameters"]
 profile: str = "mini"
@@ -66,6 +68,7 @@ import torch.nn.functional as F
 from dearlib import plots
 from dearlib.clip.loading import load
 from dearlib.datasets.world import scene, vocabulary
+from dearlib.errors import InputError
 from dearlib.mini import batches, planting, premises, pretraining
 from dearlib.params.reading import params_hash, validated
 from dearlib.roles.heads import decompose, mean_ablate
@@ -200,6 +203,8 @@ _ = ax.set(xlabel="step (dashed: from here all patches)", ylabel="share of the r
 record = p.figures_root / "records" / "pretraining.json"
 if p.train:
     told = pretraining.make_weights(p.clip, recipe, p.cache_root, p.runs_root / "00_pretrain_mini", where, p.checkpoint_every)
+elif not record.is_file():
+    raise InputError(f"{record}: expected the record of the packaged weights' training, got none; restore the file from the repository")
 else:
     told = json.loads(record.read_text(encoding="utf-8"))
 curve = pd.DataFrame(told["curve"])

@@ -11,7 +11,7 @@
 # %% [markdown]
 # # 02 · What the heads do
 #
-# **Why.** DeAR lets its new tokens into some attention heads and keeps them out of others. Which heads? Those whose job they
+# **Question.** DeAR lets its new tokens into some attention heads and keeps them out of others. Which heads? Those whose job they
 # share. So before anything is trained, every late head has to be asked what its job is, and the answer has to be *right*: a mask
 # built on a wrong answer is a mask drawn at random. Here heads describe themselves in words, the words become a role, and then two
 # sceptics are heard: *would blind words have said the same?* and *does the model lose what the head talks about, when the head falls
@@ -19,11 +19,13 @@
 #
 # | | |
 # |---|---|
+# | Before this | [01 · Inside the image encoder](01_vit_internals.ipynb): a feature is a sum over heads |
 # | Paper | Section 3.2, Eq. 2–4, Table 1; head contributions and TextSpan: Gandelsman et al., ICLR 2024 |
 # | You will see | a head's contribution · TextSpan · concepts · Concept Entropy · roles by chance and by thresholds · mean-ablation |
-# | Reads | a frozen CLIP, training pictures, a pool of phrases |
-# | Writes | `roles.json`, from which all masks are built; `table1.*`, `roles.csv`, `evidence.csv`, `ablation.csv`, `02_*` as figures |
-# | Takes | about a minute on a laptop, no GPU; 2 GB of memory |
+# | Reads | a frozen CLIP, training pictures (rendered if missing), a pool of phrases |
+# | Writes | `roles.json`, from which all masks are built; `explorer.json` and `.html`; `table1.*`, `02_*.csv` and the like beside figures |
+# | Takes | a minute and a half on one laptop core, no GPU; 2 GB of memory; half a minute more where pictures are rendered first |
+# | After this | [03 · Roles become masks](03_role_masks.ipynb) |
 #
 # The paper names no thresholds and no cluster settings. What is chosen here in their place is a parameter, and the notebook shows
 # how much hangs on it.
@@ -91,17 +93,22 @@ from dearlib import plots
 from dearlib.clip.cut import check_cut
 from dearlib.clip.loading import load
 from dearlib.datasets import entry, open_image
+from dearlib.datasets.generated import note
 from dearlib.datasets.world import vocabulary
 from dearlib.files import write_text
 from dearlib.paper.reported import reported_heads
 from dearlib.params.reading import validated
+from dearlib.plots.explorer import write_page
 from dearlib.roles import concepts as concept
 from dearlib.roles import entropy, evidence, grading, rules, textspan, truth, uncertainty
 from dearlib.roles.controls import against_recorded_chance, rethresholded, role_counts, roles_by_loss
 from dearlib.roles.heads import head_contributions, mean_ablate
 from dearlib.roles.phrases import read_pool
 from dearlib.roles.pictures import draw_pictures, write_list
-from dearlib.study import tables
+from dearlib.study import opening, tables
+from dearlib.study.explorer import Facts
+from dearlib.study.explorer_parts import explore, picture_of, towards
+from dearlib.study.takeaways import from_numbers, write_numbers
 
 # %%
 p = validated("02_head_roles", globals())
@@ -124,6 +131,7 @@ def say(text: str) -> None:
 # %%
 phrase_pool = read_pool(p.pool)
 text = torch.cat([normalize(model.encode_text(phrase_pool[i : i + 1024]), dim=-1) for i in range(0, len(phrase_pool), 1024)])
+opening.pictures(p.data_root, p.dataset)
 items = draw_pictures(p.data_root, p.dataset, p.part, p.images, p.seed)
 write_list(runs / "images.json", items, p.data_root, p.dataset, p.part, p.seed)
 pixels = torch.stack([model.preprocess(open_image(item.path)) for item in items])
@@ -200,14 +208,16 @@ span = directions[: min(p.rank, int((power > textspan.ROUNDING * power[0]).sum()
 phrases = phrases @ span.T @ span
 floor = textspan.ROUNDING**2 * points.square().sum() / len(points)  # less than this is rounding
 points = points - points.mean(0)
+whole_variance = points.var(dim=0).sum()
 ranked = []
 for _ in range(p.steps):
     variance = (points @ phrases.T).var(dim=0)
     best = int(variance.argmax())
-    if variance[best] <= floor:
-        break  # nothing left that the head says differently for different pictures
-    ranked.append(best)
     unit = phrases[best] / phrases[best].norm()
+    share = (points @ unit).var() / whole_variance
+    if variance[best] <= floor or share < p.least:
+        break  # (almost) nothing left that the head says differently for different pictures
+    ranked.append(best)
     points = points - (points @ unit)[:, None] * unit
     phrases = phrases - (phrases @ unit)[:, None] * unit
 
@@ -225,9 +235,7 @@ display(
 # %%
 exhausted = int((length < p.steps).sum())
 first, whole = result.variance[:, 0].mean(), result.variance.sum(1).mean()
-say(
-    f"D_h = {d_head}: {exhausted} of {len(name)} heads run out of variation before {p.steps} phrases; the shortest list has {length.min()}."
-)
+say(f"D_h = {d_head}: {exhausted} of {len(name)} lists end before {p.steps} phrases, the shortest after {length.min()}.")
 say(f"The lists account for {whole:.0%} of a head's variance on average, their first phrase alone for {first:.0%}.")
 
 # %% [markdown]
@@ -247,9 +255,10 @@ say(f"The lists account for {whole:.0%} of a head's variance on average, their f
 # A group is named by the concept whose *description* (the parameter `words`) is nearest; a group far from every description has no
 # name. Then every phrase, also one that HDBSCAN left as noise, goes to a concept:
 #
-# $$\text{cat}(d_i) = \arg\max_{c_j \in C} \cos(S(d_i), \bar s_j)$$
+# $$\text{cat}(d_i) = \arg\max_{c_j \in C} \cos(S(d_i), \bar s_j) \qquad (2)$$
 #
-# The paper calls $\bar s_j$ a cluster's centroid and writes $\bar s_j = S(c_j)$, the embedding of its name. Both enter here: a concept
+# **How we read it.** The paper calls $\bar s_j$ a cluster's centroid and writes $\bar s_j = S(c_j)$, the embedding of its name. Both
+# enter here: a concept
 # owns the centroids of its clusters and its description, and the cosine to it is the mean over the `nearest` of these. Below `floor`
 # a phrase has no concept (*none*). "A photo of …" is in many phrases and says nothing, yet a sentence encoder hears it; so the pool
 # is embedded twice, as it is and without such carrier words.
@@ -330,7 +339,9 @@ if len(graded):
 # The phrases of a head spread over the concepts, and the entropy of that spread, in bits, is low for a head that keeps to one
 # subject and at most $\log_2 k$ for one that speaks of everything alike:
 #
-# $$P(c_j) = \frac1N \sum_i \mathbb{1}[\text{cat}(d_i) = c_j], \qquad H = -\sum_j P(c_j)\log_2 P(c_j)$$
+# $$P_{(l,h)}(c_j) = \frac1N \sum_{i=1}^N \mathbb{1}[\text{cat}(d_i) = c_j] \qquad (3)$$
+#
+# $$H(P_{(l,h)}) = -\sum_{j=1}^k P_{(l,h)}(c_j)\log_2 P_{(l,h)}(c_j) \qquad (4)$$
 #
 # By hand, for the loudest head that has more than one concept:
 
@@ -356,8 +367,9 @@ say(f"H = {terms} = **{bits:.2f} bits**, of at most log2 {len(known.names)} = {m
 #
 # **Against chance.** Draw as many phrases blindly from the pool as the head has, many times. That is what a head without any subject
 # would look like, and it knows that some concepts have more phrases than others and that short lists have less entropy. A head is
-# specialised if its entropy lies below the 5 % quantile of these AND one concept holds more than half of its phrases; it is
-# *Generalization* from the null's median upwards, as diverse as chance; the rest is *Mixed*.
+# specialised if its entropy lies below the 5 % quantile of these AND one concept holds more than half of its phrases. It is
+# *Generalization* if it does not lie below AND no concept holds more than a third: as diverse as chance may be. The rest is *Mixed*.
+# A list of one or two phrases can never lie below: chance gives 0 bits too often. Such a head stays Mixed, however clear its words are.
 #
 # The null by hand, for a full list:
 
@@ -372,7 +384,7 @@ torch.testing.assert_close(
     torch.tensor(blind, dtype=torch.float64), uncertainty.null_entropy(known.assignment, length_here, p.null_draws, p.seed)
 )
 chance = uncertainty.against_chance(known.assignment, length.tolist(), p.null_draws, p.seed)
-below, middle = chance.quantiles[length_here]
+below, middle = chance.quantiles[length_here]  # the first decides; the median is recorded beside it
 say(f"{length_here} blind phrases: 5 % quantile {below:.2f} bits, median {middle:.2f}, {len(set(np.round(blind, 9)))} different values.")
 
 # %% [markdown]
@@ -391,6 +403,7 @@ roles = entropy.find_roles(
     rule=chance if p.rule == "null" else by_threshold, intervals=uncertainty.entropy_intervals(resampled),
 )  # fmt: skip
 roles.save(runs / "roles.json")
+roles.save(p.figures_root / "records" / "roles.json")  # beside the records, for whoever has not run this
 
 # %% [markdown]
 # `roles.json` now holds for every head its phrases, distribution, entropy, interval and role, with the rule, the null's quantiles,
@@ -401,19 +414,19 @@ roles.save(runs / "roles.json")
 by_null, by_thresholds = against_recorded_chance(roles), rethresholded(roles, p.low, p.high)
 
 
-def role_by_hand(low_enough: bool, high_enough: bool, concept_name: str) -> str:
+def role_by_hand(special: bool, general: bool, concept_name: str) -> str:
     """The role of a head that is (or is not) specialised, or general, with its leading concept."""
-    if low_enough and concept_name != rules.RESIDUAL:
+    if special and concept_name != rules.RESIDUAL:
         return "attribute" if concept_name in p.attributes else "other"
-    return "generalization" if high_enough and not low_enough else "mixed"
+    return "generalization" if general and not special else "mixed"
 
 
+tiny = 1e-9  # rounding decides nothing
 for e, null_role, threshold_role in zip(roles.entries, by_null.entries, by_thresholds.entries, strict=True):
-    below, middle = roles.settings["null_quantiles"][str(len(e.phrases))]
-    leads = max(e.distribution.values()) > 0.5
-    assert role_by_hand(e.entropy < below - 1e-9 and leads, e.entropy >= middle - 1e-9, e.concept) == null_role.role
+    low_enough, leading = e.entropy < roles.settings["null_quantiles"][str(len(e.phrases))][0] - tiny, max(e.distribution.values())
+    assert role_by_hand(low_enough and leading > 1 / 2 + tiny, not low_enough and leading <= 1 / 3 + tiny, e.concept) == null_role.role
     relative = e.entropy / math.log2(len(roles.concepts))
-    assert role_by_hand(relative <= p.low + 1e-9, relative >= p.high - 1e-9, e.concept) == threshold_role.role
+    assert role_by_hand(relative <= p.low + tiny, relative >= p.high - tiny, e.concept) == threshold_role.role
 
 # %%
 columns = ["layer", "head", "role", "concept", "entropy"]
@@ -421,10 +434,11 @@ listed = pd.DataFrame([[getattr(e, c) for c in columns] for e in roles.entries],
 write_text(p.figures_root / "roles.csv", listed.to_csv(index=False, float_format="%.4f"))
 fig, axes = plots.figure(3, 1, size=(8.2, 7.0))
 plots.entropy_map(axes[0], roles)
-plots.role_map(axes[1], by_null)
+plots.role_map(axes[1], by_null, legend=False)
 plots.role_map(axes[2], by_thresholds, legend=False)
 for ax, title in zip(axes, ("Concept Entropy", "roles against chance", f"roles by thresholds {p.low} and {p.high}"), strict=True):
     ax.set_title(title)
+plots.role_legend(axes[0], [r for r in plots.ROLE_NAMES if any(e.role == r for e in (*by_null.entries, *by_thresholds.entries))])
 plots.save(fig, p.figures_root, "02_role_map")
 
 # %%
@@ -575,6 +589,10 @@ if known_factors:
             xlabel="factor that is read, and its accuracy with all heads", ylabel="heads ablated (how many)" if kind == "accuracy" else ""
         )
     plots.save(fig, p.figures_root, "02_ablation")
+    matrix = pd.DataFrame([{"heads": a, "count": int(groups[a].sum()), "factor": f, "kind": kind, "change": change[kind][i, j],
+                            "low": ends[kind][0, i, j], "high": ends[kind][1, i, j]}
+                           for kind in change for i, a in enumerate(tested) for j, f in enumerate(tested)])  # fmt: skip
+    write_text(p.figures_root / "02_ablation.csv", matrix.to_csv(index=False, float_format="%.4f"))
 
 # %% [markdown]
 # Accuracy near 100 % hardly moves; the margin shows what is at work. A drop alone proves little, though: removing *any* heads hurts
@@ -651,13 +669,21 @@ say(f"Of {len(table)} heads {int(table['below_null'].sum())} are below the null,
 # against it: a row per planted attribute, a column per role found.
 
 # %%
-planted = truth.planted_heads(truth.planted_file(model.name, p.clip_weights))
+planted = truth.planted_heads(truth.planted_file(model.name, p.clip_weights), model.weights_sha256)
 if planted is None:
     say("No such list lies beside these weights.")
 else:
     confusion = evidence.against_planted(roles, planted)
     display(Markdown(confusion.to_markdown()))
     kept = evidence.agreement(*evidence.planted_labels(roles, planted))
+    if known_factors:  # and does silencing the planted heads cost their own factor, whatever their role is?
+        rows = {}
+        for a in [a for a in tested if a in planted]:
+            chosen = torch.zeros(n_layers, model.heads, dtype=torch.bool)
+            chosen[tuple(zip(*[(at - p.first_layer, h) for at, h in planted[a]], strict=True))] = True
+            rows[f"planted {a} ({len(planted[a])})"] = truth.ablated(scenes, answers, model.scale, chosen).margin.nanmean(1).tolist()
+        display(Markdown("Change of margin when all heads planted for an attribute are silenced:\n\n"
+                         + pd.DataFrame(rows, index=tested).T.to_markdown(floatfmt="+.2f")))  # fmt: skip
     say(f"Found as planted: {kept['agree']:.0%} of {len(name)} heads, {kept['expected']:.0%} by counts alone (kappa {kept['kappa']:.2f}).")
 
 # %% [markdown]
@@ -680,6 +706,7 @@ if known_factors:
     needed[:, [p.attributes.index(f) for f in tested]] = rise
     by_loss = roles_by_loss(roles, needed, p.low, p.high)
     by_loss.save(runs / "roles_by_loss.json")
+    by_loss.save(p.figures_root / "records" / "roles_by_loss.json")
     fig, ax = plots.figure(size=(8.2, 2.5))
     plots.role_map(ax, by_loss)
     plots.save(fig, p.figures_root, "02_roles_by_loss")
@@ -694,6 +721,32 @@ if known_factors:
         words_loss = evidence.agreement(*map(list, zip(*pairs, strict=True)))
         say(f"Of {len(pairs)} attribute heads by words {words_loss['agree']:.0%} lose most in what they speak of, "
             f"{words_loss['expected']:.0%} from the counts alone (kappa {words_loss['kappa']:.2f}).")  # fmt: skip
+
+# %% [markdown]
+# ### Ask the heads yourself
+#
+# All of this as one file and one page: every head's phrases, chance, causal effect, the pictures it responds to most; sliders for the
+# two thresholds, a switch for the routing of notebook 03. A head responds to a picture as far as the picture moves its contribution
+# towards its own first phrase.
+
+# %%
+first_phrase = text[torch.tensor([phrase_pool.index(e.phrases[0]) for e in roles.entries])]
+effects = None
+if known_factors:  # what is lost is the fall of the margin
+    falls = each[each["kind"] == "margin"]
+    effects = {f: torch.tensor((-falls[falls["factor"] == f][["change", "high", "low"]]).to_numpy(copy=True)) for f in tested}
+facts = Facts(
+    dataset=p.dataset, sample=f"{len(items)} pictures of {p.dataset}, {p.part}", patches=model.patches, d_head=d_head,
+    loss="fall of the zero-shot margin, logits" if known_factors else None, generated=note(p.data_root),
+)  # fmt: skip
+made = explore(
+    roles, facts, {phrase: known.names[i] for phrase, i in zip(phrase_pool, known.assignment.tolist(), strict=True)},
+    shares=result.variance, effects=effects, response=towards(spoken, first_phrase),
+    picture=lambda i: picture_of(items[i]),
+)  # fmt: skip
+made.save(p.figures_root / "explorer.json")
+write_page(made.with_found(p.figures_root / "11_neighbours.json"), p.figures_root / "explorer.html")
+print(f"{p.figures_root}/explorer.html, for a browser: {len(made.pictures)} pictures inside; notebook 11 adds the tokens' neighbours")
 
 # %% [markdown]
 # ## 7 Reported beside ours
@@ -717,26 +770,120 @@ else:
     say("This pool holds none of the reported phrases, so the reported heads cannot be recognised by them.")
 
 # %% [markdown]
-# ## What to take away
+# ## What is true here
 
 # %%
-say(
-    f"- A head is a cloud of points in CLIP's joint space; TextSpan's {p.steps} phrases account for {whole:.0%} of its variance on average."
-)
+special_by_thresholds = sum(e.role in ("attribute", "other") for e in by_thresholds.entries)
+found_here = {"explained": 100 * whole, "steps": p.steps, "special": len(special), "heads": len(table), "below": low_here,
+              "chance": 0.05 * len(name), "thresholds": special_by_thresholds, "attributes": own_heads, "of": len(p.attributes),
+              "attribute_heads": sum(e.role == "attribute" for e in roles.entries), "unsure": unsure, "agree": 100 * same["agree"],
+              "expected": 100 * same["expected"]}  # fmt: skip
 if len(graded):
-    say(f"- Eq. 2 is right for {right_share:.0%} of the phrases that chose nothing; the rest blurs every entropy.")
-say(f"- Against chance {len(special)} of {len(name)} heads are specialised; the thresholds {p.low} and {p.high} call "
-    f"{sum(e.role in ('attribute', 'other') for e in by_thresholds.entries)} so.")  # fmt: skip
+    found_here |= {"right": 100 * right_share, "graded": graded["phrases"].sum()}
 if known_factors:
-    say(f"- What a head says and what it is needed for may differ: ablation confirms {proven} of {len(confirmed)} attribute heads.")
+    found_here |= {"confirmed": proven, "rows_own": fair["own most"].sum(), "rows": len(fair), "beyond": fair["beyond random"].sum(),
+                   "three": sum(c.sum() >= 3 for c in per.values())}  # fmt: skip
+file = write_numbers(p.figures_root / "02_numbers.csv", found_here)
+
+
+# %%
+display(from_numbers(file, (
+    "- A head is a cloud of points in CLIP's joint space; {steps:.0f} phrases account for {explained:.0f} % of "
+    "its variance."
+)))
+if len(graded):
+    display(from_numbers(file, (
+        "- Eq. 2 is right for {right:.1f} % of the {graded:.0f} phrases that chose nothing; the rest blurs every "
+        "entropy."
+    )))
+display(from_numbers(file, (
+    "- {below:.0f} of {heads:.0f} heads lie below chance's 5 % quantile, {chance:.1f} would blindly. "
+    "{special:.0f} are specialised against chance, {thresholds:.0f} by thresholds; the two rules agree on "
+    "{agree:.0f} % of the heads ({expected:.0f} % by counts alone)."
+)))
+display(from_numbers(file, (
+    "- {attributes:.0f} of {of:.0f} attributes have a head of their own. For {unsure:.0f} heads other pictures "
+    "could have given another role."
+)))
+if known_factors:
+    display(from_numbers(file, (
+        "- What a head says and what it is needed for may differ: ablation confirms {confirmed:.0f} of "
+        "{attribute_heads:.0f} attribute heads one by one, and for {three:.0f} of {of:.0f} attributes at least three. "
+        "As groups, {rows_own:.0f} of {rows:.0f} cost their own factor most, {beyond:.0f} more than random heads do."
+    )))
 
 # %% [markdown]
+# **Misconceptions.** *"Lower entropy means a more important head"*: entropy says how narrow a head's words are, ablation how much
+# hangs on it. *"A low entropy is a finding"*: not before chance was asked. More in the [glossary](../docs/glossary.md#misconceptions).
+#
 # ## Exercises
 #
-# Work on a copy of the results: first set `runs_root = "runs/try"` and `figures_root = "figures/try"` in the parameters, so that the
-# study's role file stays what it is.
+# Each stub is checked by the cell below it. Nothing is written.
 #
-# 1. Run with `concepts: core`. Why does the number of Attribute heads change, and what happens to heads that spoke of numbers?
-# 2. Remove only `points`' direction in the loop of section 2, not `phrases`'. Which phrases come twice, and why?
-# 3. Set `steps` to 6. How many values can an entropy take, and what does that do to the null's 5 % quantile?
-# 4. Silence two confirmed heads of one attribute together. Is the loss the sum of the two, or do they back each other up?
+# **1.** Eq. 3 and 4 as one function: the Concept Entropy, in bits, of a list of concepts.
+
+# %% tags=["exercise"]
+import math
+
+
+def bits_of(concepts: list[str]) -> float:
+    """H of the shares of the concepts in the list."""
+    ...
+
+
+# %% tags=["check"]
+from dearlib.teach.exercises import check
+
+check(bits_of, [
+    ((["color"] * 6,), 0.0, "one concept only is certain: 0 bits; mind 0 · log 0"),
+    ((["color", "shape"] * 3,), 1.0, "two alike: one bit. Did you take log2, not log?"),
+    ((["a", "b", "c", "d"],), 2.0, "four alike: two bits"),
+    ((["a", "a", "b"],), 0.9183, "the shares are 2/3 and 1/3"),
+])  # fmt: skip
+
+# %% [markdown] tags=["solution"]
+# <details><summary>A solution</summary>
+#
+# ```python
+# def bits_of(concepts):
+#     shares = [concepts.count(c) / len(concepts) for c in set(concepts)]
+#     return sum(s * math.log2(1 / s) for s in shares)
+# ```
+#
+# </details>
+
+# %% [markdown]
+# **2.** A role against chance, from five facts. Concepts in `core` make an attribute head; the rest as in section 5.
+
+# %% tags=["exercise"]
+def role_of(entropy: float, quantile: float, share: float, concept: str, core: set[str]) -> str:
+    """'attribute', 'other', 'generalization' or 'mixed'; `share`: of the leading concept; `quantile`: the null's 5 %."""
+    ...
+
+
+# %% tags=["check"]
+core = {"color", "shape"}
+check(role_of, [
+    ((0.5, 1.0, 0.8, "color", core), "attribute", "below chance, led by a core attribute"),
+    ((0.5, 1.0, 0.8, "number", core), "other", "below chance, led by something else"),
+    ((0.5, 1.0, 0.5, "color", core), "mixed", "half is not more than half: nothing leads"),
+    ((1.5, 1.0, 0.8, "color", core), "mixed", "a leading concept alone is no finding: chance does as well"),
+    ((1.5, 1.0, 0.3, "color", core), "generalization", "no lower than chance, and no concept above a third"),
+    ((0.5, 1.0, 0.3, "color", core), "mixed", "below chance, so not as diverse as chance"),
+])  # fmt: skip
+
+# %% [markdown] tags=["solution"]
+# <details><summary>A solution</summary>
+#
+# ```python
+# def role_of(entropy, quantile, share, concept, core):
+#     if entropy < quantile and share > 1 / 2:
+#         return "attribute" if concept in core else "other"
+#     return "generalization" if entropy >= quantile and share <= 1 / 3 else "mixed"
+# ```
+#
+# </details>
+#
+# **To think about.** Remove only `points`' direction in the loop of section 2, not `phrases`': which phrases come twice, and why? Silence
+# two
+# confirmed heads of one attribute together: is the loss the sum of the two, or do they back each other up?

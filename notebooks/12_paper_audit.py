@@ -16,11 +16,13 @@
 #
 # | | |
 # |---|---|
+# | Before this | nothing: arithmetic on printed numbers |
 # | Paper | Sections 4.1 and 4.2, Tables 2–6 |
 # | You will see | every check that fails, which cell is likely the wrong one, and whether it changes a conclusion |
 # | Reads | the transcribed tables and claims in `dearlib/paper/reported/` |
 # | Writes | `audit.csv`, `.md`, `.tex` and `.json`, `12_audit.svg` and `.png` in the figures folder |
 # | Takes | seconds: arithmetic on some six hundred numbers |
+# | After this | [06 · From base to novel classes](06_base_to_novel.ipynb), the same table from runs |
 #
 # Every number of the paper here is *reported*: nothing below was measured by this repository, and nothing below says how well
 # the method works.

@@ -16,11 +16,13 @@
 #
 # | | |
 # |---|---|
+# | Before this | [04 · DeAR](04_dear_model.ipynb), [05 · Training](05_training.ipynb) |
 # | Paper | none of it: the paper gives no cost. Shapes are ViT-B/16's, weights random: they change no operation |
 # | You will see | operations predicted and counted · time beside the machine's ceiling · attention kernels that lost · growth |
 # | Reads | `figures/<hardware>/bench.csv`, which `make bench` measures; run records |
 # | Writes | `13_*.svg` and `.png` beside that file |
 # | Takes | a minute; `make bench` itself a quarter of an hour |
+# | After this | [14 · What will it cost?](14_cost.ipynb) |
 
 # %% tags=["parameters"]
 profile: str = "mini"
@@ -317,22 +319,18 @@ print("DeAR-Mini, milliseconds a step and run: " + ", ".join(f"{n} together {t:.
 # ## 8. Where a reproduction's time goes
 
 # %%
-records = [RunRecord.load(f) for f in sorted(p.runs_root.glob("*/record.json"))]
-trained = [{(m.method, m.seed, m.shots) for m in r.metrics if m.seed is not None and "class feature" not in m.method} for r in records]
-spent = pd.DataFrame(
-    [
-        {"group": str(r.parameters.get("group", r.notebook)), "seconds": r.wall_seconds, "runs": len(t)}
-        for r, t in zip(records, trained, strict=True)
-    ]
-)
+records = [RunRecord.load(f) for f in sorted((p.figures_root / "records").glob("*-*.json"))]
+spent = pd.DataFrame([(r.group, r.wall_seconds, len(r.last)) for r in records], columns=["group", "seconds", "runs"])
 by_group = spent.groupby("group").agg(jobs=("seconds", "size"), runs=("runs", "sum"), seconds=("seconds", "sum"))
 by_group["seconds a run"] = by_group.seconds / by_group.runs
 by_group.round(1)
 
 # %%
-total = by_group.seconds.sum()
-heaviest = by_group.seconds.idxmax()
-print(f"{total / 60:.0f} minutes of one core's work in {len(records)} jobs, {by_group.seconds.max() / total:.0%} of it for {heaviest}.")
+if len(records):
+    total, heaviest = by_group.seconds.sum(), by_group.seconds.idxmax()
+    print(f"{total / 60:.0f} minutes of one core's work in {len(records)} jobs, {by_group.seconds.max() / total:.0%} of it for {heaviest}.")
+else:
+    print("No run records at hand: `make reproduce` makes them.")
 
 # %% [markdown]
 # ## 9. On a GPU

@@ -12,12 +12,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dearlib.clip.cut import image_prefix, text_prefix
-from dearlib.clip.loading import ASSETS, FrozenClip
-from dearlib.errors import InputError
+from dearlib.clip.loading import FrozenClip
 from dearlib.files import write_text
 from dearlib.roles.heads import Parts
-
-PLANTED = ASSETS / "planted.json"
 
 
 @torch.no_grad()
@@ -57,22 +54,8 @@ def late_share(heads: Float[Tensor, "layer head"], first_layer: int) -> float:
 
 
 def write_planted(path: Path, weights_sha256: str, first_layer: int, heads: int, planted: Mapping[str, Sequence[int]]) -> None:
-    """Writes which heads were given which factor, as [layer, head] (layers from 1, heads from 0), beside the weights they belong to."""
+    """Writes which heads were given which factor, as [layer, head] (layers from 1, heads from 0), beside the weights they belong to
+    (`dearlib.roles.truth.planted_heads` reads it).
+    """
     told = {name: [[first_layer + h // heads, h % heads] for h in mine] for name, mine in planted.items()}
     write_text(path, json.dumps({"weights_sha256": weights_sha256, "planted": told}, indent=1) + "\n")
-
-
-def read_planted(weights_sha256: str, path: Path = PLANTED) -> dict[str, list[tuple[int, int]]]:
-    """Factor → the (layer, head) that pre-training gave it; empty for weights of which nothing is known.
-
-    Raises `InputError` if the file is damaged.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        planted = {str(name): [(int(layer), int(head)) for layer, head in mine] for name, mine in told["planted"].items()}
-        belongs = told["weights_sha256"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: expected the planted heads of DeAR-Mini, got something else; take the file of the package") from error
-    return planted if belongs == weights_sha256 else {}

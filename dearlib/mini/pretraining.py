@@ -30,8 +30,9 @@ from dearlib.files import load_optimiser, optimiser_tensors, read_tensors, write
 from dearlib.mini.batches import Batch, askers, batch, kept_patches, render_pool, to_input
 from dearlib.mini.encoders import encode_parts, encode_text
 from dearlib.mini.planting import Demands, plant, planting_loss
-from dearlib.mini.premises import PLANTED, stream_deviations, write_planted
+from dearlib.mini.premises import stream_deviations, write_planted
 from dearlib.params.schemas import PretrainMini
+from dearlib.roles.truth import planted_file
 from dearlib.study.records import provenance
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -224,7 +225,7 @@ def rescale(model: nn.Module, tower: Literal["image", "text"], factor: float) ->
 def make_weights(name: str, recipe: Recipe, cache: Path, out: Path, device: torch.device, every: int) -> dict[str, Any]:
     """Pre-trains, rescales and exports a CLIP into `out`, and says how it went: a dict that JSON can hold, also written to `out`.
 
-    Beside the weights lies which heads were planted, `planted.json`.
+    Beside the weights lies which heads were planted.
     """
     began = time.monotonic()
     clip = random_clip(name, seed=recipe.seed)
@@ -234,7 +235,7 @@ def make_weights(name: str, recipe: Recipe, cache: Path, out: Path, device: torc
     rescale_streams(clip, recipe)
     digest = export(model, out / f"{name}.safetensors")
     heads = model.visual.transformer.resblocks[0].attn.num_heads
-    write_planted(out / PLANTED.name, digest, recipe.first_layer, heads, planted_heads(model, recipe))
+    write_planted(planted_file(name, out / f"{name}.safetensors"), digest, recipe.first_layer, heads, planted_heads(model, recipe))
     thinned = [{k: round(v, 4) for k, v in row.items()} for row in curve[:: max(1, len(curve) // 200)]]
     told = {
         "weights_sha256": digest,

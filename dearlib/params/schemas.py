@@ -5,13 +5,11 @@ value is one line that names file, key, what was expected and what came. A noteb
 exactly the fields of its model; `validated` checks that cell by the same model.
 """
 
-import difflib
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -162,6 +160,12 @@ class Tokens(OnClip):
     lambda_fusion: NonNegative
 
 
+class MethodFamily(OnClip):
+    """16: every method's forward pass. `roles` is the file that 02 wrote; DeAR's masks are built from it."""
+
+    roles: Path
+
+
 class DearModel(Tokens):
     """04: one forward pass, the losses and a few steps of training on `images` pictures."""
 
@@ -236,7 +240,13 @@ class Variant(Training):
 
 
 class FromRecords(Run):
-    """06 to 10: tables and figures from the records of the profile's study, which says which these are."""
+    """06, 07, 09, 10, 15: tables and figures from the records of the profile's study, which says which these are."""
+
+
+class DomainGeneralization(FromRecords):
+    """08: shows pictures of the source and its shifts as well."""
+
+    data_root: Path
 
 
 class AttributeRetrieval(Run):
@@ -284,33 +294,18 @@ MODELS: dict[str, type[Run]] = {
     "05_training": Training,
     "06_base_to_novel": FromRecords,
     "07_cross_dataset": FromRecords,
-    "08_domain_generalization": FromRecords,
+    "08_domain_generalization": DomainGeneralization,
     "09_few_shot": FromRecords,
     "10_ablations": FromRecords,
     "11_attribute_retrieval": AttributeRetrieval,
     "12_paper_audit": PaperAudit,
     "13_performance": Performance,
     "14_cost": Cost,
+    "15_what_carries_the_gain": FromRecords,
+    "16_the_family": MethodFamily,
 }
 
 
 def plain(params: Run) -> dict[str, Any]:
     """Parameters as JSON values: what papermill passes on and what a record keeps."""
     return params.model_dump(mode="json")
-
-
-def line_of(error: ErrorDetails, model: type[BaseModel]) -> str:
-    """`key: expected …, got …` of one pydantic error."""
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(error["loc"][-1]), model.model_fields, n=1)
-        known = near[0] if near else f"one of {', '.join(model.model_fields)}"
-        return f"{key}: expected {known}, got an unknown key"
-    if error["type"] == "missing":
-        return f"{key}: expected a value, got none"
-    if not key:
-        return error["msg"]
-    if error["type"] == "string_pattern_mismatch":
-        return f"{key}: expected a name of letters, digits, '_', '-' and '.', got {error['input']!r}"
-    expected = re.sub(r"^Input should (be )?", "", error["msg"])
-    return f"{key}: expected {expected}, got {error['input']!r}"

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dearlib.errors import InputError
 from dearlib.params.methods import FOLDER, MethodFile, MethodRun, deep, method_files, method_values
+from dearlib.params.mistakes import line_of
 from dearlib.params.reading import PROFILE, merged
-from dearlib.params.schemas import Name, Variant, line_of
+from dearlib.params.schemas import Name, Variant
 from dearlib.params.yaml12 import read_yaml
 
 STUDY = "study.yaml"

@@ -8,6 +8,7 @@ layers downwards (1-based) and heads to the right (0-based).
 
 from dearlib.plots.comparisons import accuracy_cost, difference_map, method_forest, trade_off
 from dearlib.plots.costs import counted_bars, growth_line, predicted_measured, ranked_bars, roofline
+from dearlib.plots.family import family_chart
 from dearlib.plots.framework import framework
 from dearlib.plots.internals import attention_overlay, contribution_map, frame, patch_grid, picture, stacked_parts
 from dearlib.plots.masks import mask_drawing, token_flow
@@ -71,6 +72,7 @@ __all__ = [
     "difference_map",
     "entropy_evidence",
     "entropy_map",
+    "family_chart",
     "figure",
     "frame",
     "framework",

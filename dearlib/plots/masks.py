@@ -41,9 +41,10 @@ def mask_drawing(
 def token_flow(
     ax: Axes, may_attend: Bool[np.ndarray, "query key"], n_original: int, attributes: Sequence[str], color: str, title: str = ""
 ) -> Axes:
-    """Who reads from whom in one head, as arrows from key to query between patches, [CLS] and attribute tokens.
+    """Who reads from whom in one head, as arrows from key to query between patches, [CLS] and attribute tokens; what is cut is not drawn.
 
-    Arrows inside a group are left out. One token stands for each attribute.
+    On the right, arcs between attribute tokens. What original tokens read of each other is left out. One token stands for each
+    attribute.
     """
     places = {"patches": (0.0, 0.0), "[CLS]": (0.0, 1.6)}
     at = {"[CLS]": 0, "patches": 1}
@@ -53,20 +54,26 @@ def token_flow(
         at[name] = n_original + i * per_attribute
     for query, end in places.items():
         for key, start in places.items():
-            if start[0] != end[0]:
-                allowed = bool(may_attend[at[query], at[key]])
-                _arrow(ax, start, end, color if allowed else "#D0D0D0", allowed)
+            if query != key and (start[0] != 0 or end[0] != 0) and may_attend[at[query], at[key]]:
+                (_arrow if start[0] != end[0] else _arc)(ax, start, end, color)
     for name, (x, y) in places.items():
         box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": "black" if x == 0 else LINE_COLORS[1]}
         ax.text(x, y, name, ha="right" if x == 0 else "left", va="center", bbox=box)
-    ax.set(xlim=(-1.1, 4.2), ylim=(-0.6, 2.3))
+    ax.set(xlim=(-1.1, 5.4), ylim=(-0.6, 2.3))
     ax.set_axis_off()
     ax.set_title(title)
     return ax
 
 
-def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str, allowed: bool) -> None:
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
+    """Between originals and attribute tokens; the two directions of a pair side by side."""
     bend = 0.08 if start[0] < end[0] else -0.08
-    style = {"arrowstyle": "-|>", "color": color, "linewidth": 1.1 if allowed else 0.7, "linestyle": "-" if allowed else ":"}
     a, b = ((x + (0.12 if x == 0 else -0.12), y + bend) for x, y in (start, end))
-    ax.annotate("", b, a, arrowprops=style)
+    ax.annotate("", b, a, arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 1.1})
+
+
+def _arc(ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
+    """From one attribute token to another, on the right of their boxes."""
+    rad = 0.45 if start[1] < end[1] else -0.45
+    style = {"arrowstyle": "-|>", "color": color, "linewidth": 0.7, "connectionstyle": f"arc3,rad={rad}"}
+    ax.annotate("", (end[0] + 1.25, end[1]), (start[0] + 1.25, start[1]), arrowprops=style)

@@ -134,7 +134,7 @@ def entropy_evidence(ax: Axes, table: pd.DataFrame, intervals: Mapping[tuple[int
     handles = [Patch(color=ROLE_COLORS[r], label=ROLE_NAMES[r]) for r in ROLE_COLORS if (roles == r).any()]
     handles += [Line2D([], [], marker="s", linestyle="", color=colors[c], label=c) for c in sorted(set(specialised))]
     handles += [Line2D([], [], marker="s", linestyle="", color="black", markerfacecolor="none", label="open: not confirmed")]
-    ax.legend(handles=[*ax.get_legend_handles_labels()[0], *handles], loc="lower right", ncols=3)
+    ax.legend(handles=[*ax.get_legend_handles_labels()[0], *handles], loc="lower left", bbox_to_anchor=(0, 1), ncols=6)
     return ax
 
 

@@ -28,7 +28,7 @@ CONCEPT_COLORS = {
     "size": "#A0522D",
     "light": "#DDCC77",
     "animal": "#44AA99",
-    "general": "#0072B2",
+    "general": "#332288",
     "none": "#D0D0D0",
 }
 OTHER_CONCEPTS = ("#117733", "#AA4499", "#7F7F00", "#5F9EA0", "#BC8F8F", "#4B0082")

@@ -97,7 +97,7 @@ def reported_matches(roles: HeadRoles, reported: pd.DataFrame, pool: Sequence[st
 
 
 def planted_labels(roles: HeadRoles, planted: Mapping[str, Sequence[tuple[int, int]]]) -> tuple[list[str], list[str]]:
-    """For every head the attribute it was planted for and the one it was found to have, '-' for none.
+    """For every head the attribute it was planted for and the one it was found to have, '-' for none (or for no core attribute).
 
     Raises `InputError` for a planted head that `roles` does not have.
     """
@@ -106,7 +106,8 @@ def planted_labels(roles: HeadRoles, planted: Mapping[str, Sequence[tuple[int, i
         layer, head = min(missing)
         raise InputError(f"planted heads: expected heads of the role file, got L{layer} H{head}; restore the file beside the weights")
     found = [e.concept if e.role == "attribute" else "-" for e in roles.entries]
-    return [given.get((e.layer, e.head), "-") for e in roles.entries], found
+    core = {head: attribute for head, attribute in given.items() if attribute in roles.attributes}
+    return [core.get((e.layer, e.head), "-") for e in roles.entries], found
 
 
 def against_planted(roles: HeadRoles, planted: Mapping[str, Sequence[tuple[int, int]]]) -> pd.DataFrame:

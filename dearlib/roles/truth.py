@@ -6,7 +6,7 @@ the true value's logit less the best other value's, which moves where a single h
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,19 +180,24 @@ def planted_file(name: str, weights: Path | None) -> Path:
     return (weights or ASSETS / f"{name}.safetensors").with_suffix(".planted.json")
 
 
-def planted_heads(path: Path) -> dict[str, list[tuple[int, int]]] | None:
-    """Which heads pre-training gave one factor to speak of: attribute → [(layer, head)], from a JSON file; None if there is none.
+def planted_heads(path: Path, weights_sha256: str) -> dict[str, list[tuple[int, int]]] | None:
+    """Which heads pre-training gave one factor to speak of: factor → [(layer, head)], from a JSON file; None if there is none.
 
-    Layers count from 1, heads from 0. Raises `InputError` for a file of another layout or a head that is named twice.
+    Layers count from 1, heads from 0. `general` are heads that were to speak of every factor.
+
+    Raises `InputError` for a file of another layout or of other weights, and for a head that is named twice.
     """
     if not path.is_file():
         return None
     try:
-        found: Mapping[str, list[list[int]]] = json.loads(path.read_text(encoding="utf-8"))
-        heads = {str(a): [(int(layer), int(head)) for layer, head in pairs] for a, pairs in found.items()}
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        belongs = str(told["weights_sha256"])
+        heads = {str(a): [(int(layer), int(head)) for layer, head in pairs] for a, pairs in told["planted"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: expected {{attribute: [[layer, head], …]}}, got another layout ({reason}); restore the file") from error
+        raise InputError(f"{path}: expected weights_sha256 and planted heads, got another layout ({reason}); restore the file") from error
+    if belongs != weights_sha256:
+        raise InputError(f"{path}: expected the heads of weights {weights_sha256[:12]}…, got those of {belongs[:12]}…; restore the file")
     every = [head for pairs in heads.values() for head in pairs]
     if len(set(every)) < len(every):
         raise InputError(f"{path}: expected every head once, got one under two attributes; restore the file")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dearlib.errors import InputError
-from dearlib.params.yaml12 import read_yaml
+from dearlib.params.study import read_study, run_settings
+from dearlib.study.plan import Plan
 
 TITLES = {"audit": "The audit of the paper's tables", "claims": "The claims"}
 
@@ -27,8 +28,8 @@ def _section(root: Path, profile: str, name: str, content: Mapping[str, Any]) ->
     rows = [
         ("command", f"`{command(root, name)}`"),
         ("drawn by", f"[{content['notebook']}](/notebooks/{content['notebook']}.ipynb)"),
-        ("parameters", f"`params/{profile}/{content['notebook']}.yaml`, hash `{content['parameters_sha256']}`"),
-        ("commit of the run", f"`{content['commit'][:12]}`"),
+        ("parameters", f"`{_parameters(root, profile, content['notebook'])}`, hash `{content['parameters_sha256']}`"),
+        *(("commit of the runs", f"`{one[:12]}`") for one in sorted({r["commit"] for r in _of_runs(content)})),
         *_records(root, profile, content.get("records") or []),
         *((key, f"`{content[f'{key}_sha256'][:12]}`") for key in ("weights", "roles") if content.get(f"{key}_sha256")),
     ]
@@ -44,6 +45,17 @@ def _section(root: Path, profile: str, name: str, content: Mapping[str, Any]) ->
     return "\n".join(lines)
 
 
+def _of_runs(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The records that a sidecar names, as far as they are of runs."""
+    return [record for record in content.get("records") or [] if "commit" in record]
+
+
+def _parameters(root: Path, profile: str, notebook: str) -> str:
+    """A notebook's own file, or the profile's where that says all."""
+    own = f"params/{profile}/{notebook}.yaml"
+    return own if (root / own).is_file() else f"params/{profile}/profile.yaml"
+
+
 def command(root: Path, name: str) -> str:
     """The shortest command that makes one table or figure: a target of its own where the Makefile has one."""
     one = re.search(r"^ONE := (.*)$", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
@@ -51,24 +63,18 @@ def command(root: Path, name: str) -> str:
 
 
 def _records(root: Path, profile: str, records: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """The runs behind a table: which notebook, on which data sets, with which seeds."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    """The runs behind a table: of which groups of the study, on which data sets, with which seeds."""
+    groups: dict[str, list[str]] = {}
     for record in records:
-        group = record.get("group") or record["notebook"]
-        groups.setdefault((record["notebook"], group), []).append(record.get("dataset", ""))
-    rows = []
-    for (notebook, group), datasets in groups.items():
-        named = ", ".join(sorted({d for d in datasets if d}))
-        where = f"`runs/{profile}/{group}-…/record.json`" if named else f"`runs/{profile}/{group}/record.json`"
-        seeds = seeds_of(root, profile, notebook, group)
-        rows.append(("records", where + (f" of {named}" if named else "") + (f"; seeds {seeds}" if seeds else "")))
-    return rows
+        if "group" in record:
+            groups.setdefault(record["group"], []).append(record["dataset"])
+    folder = f"figures/{profile}/records"
+    return [("records", f"`{folder}/{name}-….json` of {', '.join(sorted(own))}; seeds {seeds_of(root, profile, name)}")
+            for name, own in groups.items()]  # fmt: skip
 
 
-def seeds_of(root: Path, profile: str, notebook: str, group: str) -> str:
-    """The seeds of a group of runs as its parameter file has them; empty where runs have no seeds."""
+def seeds_of(root: Path, profile: str, group: str) -> str:
+    """The seeds of a group of runs as the study has them."""
     folder = root / "params" / profile
-    for name in (f"{notebook}-{group}", notebook):
-        if (folder / f"{name}.yaml").is_file():
-            return ", ".join(map(str, read_yaml(folder / f"{name}.yaml").get("seeds", [])))
-    return ""
+    asked = Plan(read_study(folder), Path()).group(group)
+    return ", ".join(map(str, run_settings(folder, asked, next(iter(asked.runs)), asked.datasets[0]).seeds))

@@ -31,7 +31,7 @@ def build(root: Path, out: Path, work: Path) -> int:
     shutil.copy(mathjax(), html / "_static" / "mathjax")
     data = root / "figures" / "mini" / "explorer.json"
     if data.is_file():
-        write_page(Explorer.load(data), html / "explorer.html", home="index.html")
+        write_page(Explorer.load(data).with_found(data.with_name("11_neighbours.json")), html / "explorer.html", home="index.html")
     if broken := broken_links(html):
         raise InputError(f"site: expected links that lead somewhere, got {len(broken)} that do not, first: {broken[0]}")
     shutil.rmtree(out, ignore_errors=True)

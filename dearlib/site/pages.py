@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from dearlib.errors import InputError
+from dearlib.paper.reported import reported_heads
 from dearlib.site.artefacts import artefacts
 
 MARK = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
@@ -108,7 +109,10 @@ def reported(root: Path) -> str:
     """The paper's tables as they were transcribed, a row per method; every heading says that they are reported."""
     folder = root / "dearlib" / "paper" / "reported"
     parts = []
-    for path in sorted(folder.glob("table*.csv")):
+    heads = reported_heads(folder)
+    phrases = heads.groupby(["attribute", "layer", "head"], sort=False)["phrase"].apply("; ".join).reset_index()
+    parts.append(f"## Table 1 (reported phrases)\n\n{phrases.to_markdown(index=False)}\n")
+    for path in sorted(folder.glob("table[2-6].csv")):
         table = pd.read_csv(path)
         order = {column: table[column].drop_duplicates() for column in ("method", "dataset")}
         for metric, rows in table.groupby("metric", sort=False):

@@ -15,6 +15,7 @@ from dearlib.errors import InputError
 from dearlib.site.pages import filled, modules, notebooks, reference
 
 LINK = re.compile(r"(?<!!)\[([^\]\n]+)\]\((?!https?://|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")
+FENCED = re.compile(r"(^```python\n.*?^```$)", re.MULTILINE | re.DOTALL)
 SECRET = ("BEGIN SOLUTION", "BEGIN HIDDEN TESTS")  # otter's marks: what students must not see
 PATH = re.compile(r"`(dearlib/[\w/]+\.py)(?:::(\w+))?`")
 
@@ -68,7 +69,12 @@ def folded(cell: NotebookNode) -> bool:
 
 
 def relinked(text: str, page: PurePosixPath, root: Path, pages: set[str]) -> str:
-    """The text of `page` (its path in the repository) with links as the site needs them."""
+    """The text of `page` (its path in the repository) with links as the site needs them; what stands between fences is code."""
+    prose_and_code = FENCED.split(text)
+    return "".join(_relinked(part, page, root, pages) if i % 2 == 0 else part for i, part in enumerate(prose_and_code))
+
+
+def _relinked(text: str, page: PurePosixPath, root: Path, pages: set[str]) -> str:
 
     def one(link: re.Match[str]) -> str:
         label, target, anchor = link[1], link[2], link[3] or ""

@@ -94,6 +94,18 @@ class Facts(Part):
     generated: str | None = None
 
 
+class Found(Part):
+    """The neighbours as a file of their own, which notebook 11 writes: those of models with the roles `roles_sha256`."""
+
+    roles_sha256: str
+    pictures: tuple[Picture, ...]
+    neighbours: tuple[Neighbours, ...]
+
+    def save(self, path: Path) -> None:
+        """Writes the JSON file whole or not at all."""
+        write_text(path, self.model_dump_json(indent=0) + "\n")
+
+
 class Explorer(Part):
     """The whole file. The page starts from `roles.settings`: their `rule`, `low` and `high`."""
 
@@ -129,6 +141,30 @@ class Explorer(Part):
     def save(self, path: Path) -> None:
         """Writes the JSON file whole or not at all."""
         write_text(path, self.model_dump_json(indent=0, exclude_none=True) + "\n")
+
+    def with_found(self, path: Path) -> "Explorer":
+        """A copy with the neighbours in the file at `path`, if it is there and for these very roles; else itself.
+
+        Raises `InputError` where the file is damaged.
+        """
+        if not path.is_file():
+            return self
+        try:
+            found = Found.model_validate_json(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, ValidationError) as error:
+            raise InputError(
+                f"{path}: expected neighbours for the explorer, got something else; run 11_attribute_retrieval anew"
+            ) from error
+        return self.joined(found) if found.roles_sha256 == self.roles.sha256 else self
+
+    def joined(self, found: Found) -> "Explorer":
+        """With the pictures of `found` behind its own, those of one name once, and its neighbours numbered by them."""
+        names = {picture.name: i for i, picture in enumerate(self.pictures)}
+        new = [picture for picture in found.pictures if picture.name not in names]
+        names |= {picture.name: len(self.pictures) + i for i, picture in enumerate(new)}
+        at = [names[picture.name] for picture in found.pictures]
+        rows = [n.model_copy(update={"query": at[n.query], "found": tuple(at[i] for i in n.found)}) for n in found.neighbours]
+        return Explorer.model_validate(self.model_dump() | {"pictures": (*self.pictures, *new), "neighbours": tuple(rows)})
 
     @classmethod
     def load(cls, path: Path) -> "Explorer":

@@ -10,9 +10,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from dearlib.datasets import Item, open_image
 from dearlib.errors import InputError
 from dearlib.roles.rolefile import HeadRoles
-from dearlib.study.explorer import Effect, Explorer, Facts, HeadPage, Neighbours, Null, Picture, Routing
+from dearlib.study.explorer import Effect, Explorer, Facts, Found, HeadPage, Neighbours, Null, Picture, Routing
 
 
 def towards(contributions: Float[Tensor, "head picture d_embed"], phrase: Float[Tensor, "head d_embed"]) -> Float[Tensor, "head picture"]:
@@ -32,6 +33,11 @@ def thumbnail(image: Image.Image, side: int = 64) -> str:
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=70, method=6)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def picture_of(item: Item) -> Picture:
+    """A data set's picture, by its file's and its class's name."""
+    return Picture(name=f"{item.path.parent.name}/{item.path.name}", caption=item.classname, image=thumbnail(open_image(item.path)))
 
 
 def explore(
@@ -79,23 +85,24 @@ def explore(
     return Explorer(facts=facts, roles=roles, heads=tuple(heads), pictures=album.pictures)
 
 
-def with_neighbours(
-    explorer: Explorer,
+def neighbours(
     found: Mapping[tuple[Routing, str], Int[Tensor, "gallery k"]],
     queries: Sequence[int],
     labels: Mapping[str, Int[Tensor, "gallery"]],
     picture: Callable[[int], Picture],
-) -> Explorer:
-    """A copy with the neighbours of some pictures by each token's feature, in place of those it had.
+    roles: HeadRoles,
+) -> Found:
+    """The neighbours of some pictures by each token's feature, of models with these roles.
 
     Args:
-        found: (routing, token) → the neighbours of every picture of the gallery (`dearlib.methods.retrieval.nearest`).
+        found: (routing, token) → the neighbours of every picture of the gallery (`dearlib.methods.retrieval.nearest`); of pictures
+            that are no query the rows are not read.
         queries: the pictures of the gallery that can be asked.
         labels: token → the value of that token's factor for every picture, −1 where a picture has none. Tokens without labels
             get no verdict.
         picture: makes the picture of a number of the gallery.
     """
-    album = _Album(explorer.pictures)
+    album = _Album()
     rows = []
     for (routing, token), near in found.items():
         for query in queries:
@@ -109,14 +116,25 @@ def with_neighbours(
                     shared=_shared(labels.get(token), query, others),
                 )
             )
-    return Explorer.model_validate(explorer.model_dump() | {"pictures": album.pictures, "neighbours": tuple(rows)})
+    return Found(roles_sha256=roles.sha256, pictures=album.pictures, neighbours=tuple(rows))
+
+
+def with_neighbours(
+    explorer: Explorer,
+    found: Mapping[tuple[Routing, str], Int[Tensor, "gallery k"]],
+    queries: Sequence[int],
+    labels: Mapping[str, Int[Tensor, "gallery"]],
+    picture: Callable[[int], Picture],
+) -> Explorer:
+    """A copy with these `neighbours` in place of those it had."""
+    return explorer.joined(neighbours(found, queries, labels, picture, explorer.roles))
 
 
 class _Album:
     """Pictures without repetition, each by its name."""
 
-    def __init__(self, pictures: Sequence[Picture] = ()) -> None:
-        self._by_name = {picture.name: (i, picture) for i, picture in enumerate(pictures)}
+    def __init__(self) -> None:
+        self._by_name: dict[str, tuple[int, Picture]] = {}
         self._made: dict[int, int] = {}
 
     def number(self, picture: Callable[[int], Picture], i: int) -> int:

@@ -45,6 +45,7 @@ MADE_OF: dict[str, Made] = {
     "figure3": Made("11_attribute_retrieval", (RETRIEVAL,)),
     "figure4": Made("09_few_shot", (FEW_SHOT,)),
     "audit": Made("12_paper_audit"),
+    "gain": Made("15_what_carries_the_gain", (ABLATIONS,)),
 }
 
 

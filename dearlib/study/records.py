@@ -164,11 +164,9 @@ def together(records: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def origin(notebook: str, params: Run, records: Sequence[RunRecord]) -> dict[str, Any]:
-    """The sidecar of what was made from records: notebook, parameters' hash, commit, weights, roles, and each record."""
+    """The sidecar of what was made from records: notebook, parameters' hash, weights, roles, and each record with its commit."""
     first = records[0]
-    used = [
-        {"group": r.group, "dataset": r.dataset, "parameters_sha256": r.parameters_sha256, "split_sha256": r.split_sha256} for r in records
-    ]
+    used = [r.model_dump(include={"group", "dataset", "commit", "parameters_sha256", "split_sha256"}) for r in records]
     said = next((r.generated for r in records if r.generated), None)
     return tables.origin(notebook, params, said, weights_sha256=first.weights_sha256, roles_sha256=first.roles_sha256, records=used)
 

@@ -85,7 +85,7 @@ def execute(master: Path) -> None:
     node = read(master)
     transport = Config({"KernelManager": {"transport": "ipc"}})
     try:
-        executed = NotebookClient(node, timeout=SECONDS, kernel_name="python3", config=transport).execute()
+        executed = NotebookClient(node, timeout=SECONDS, startup_timeout=SECONDS, kernel_name="python3", config=transport).execute()
     except CellExecutionError as error:
         raise InputError(f"{master.name}: expected a solution that runs, got {error.ename}: {error.evalue}; correct the master") from None
     write_text(master.with_suffix(".ipynb"), nbformat.writes(paired(read(master), executed)) + "\n")

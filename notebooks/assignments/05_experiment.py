@@ -548,16 +548,16 @@ def accuracy(factor, choice):
     return by_group(correct(ablated(total, heads, choice), words[factor], labels[factor]), group)
 
 
-for factor in ("color", "location"):
+for factor in ("color", "texture", "location"):
     control = torch.stack([accuracy(factor, matched(chosen, s)) for s in range(20)]).mean(dim=0)
     without = accuracy(factor, chosen)
     mean, low, high = paired_interval(control, without)
-    print(f"{factor}: control - ablated {mean:+.1f} [{low:+.1f}, {high:+.1f}], p {sign_flip_p(control - without):.3f}: {verdict(low, high, 2)}")
+    print(f"{factor}: {accuracy(factor, torch.zeros_like(chosen)).mean():.1f} % with all heads; control - ablated {mean:+.1f} [{low:+.1f}, {high:+.1f}], p {sign_flip_p(control - without):.3f}: {verdict(low, high, 2)}")
     if factor == "color":
         fig, ax = plots.figure(1, 1, size=(3.6, 2.8))
         ax.plot([0, 1], torch.stack([control, without]), color="#4477AA", marker="o")
         ax.axhline(100 / len(FACTORS[factor]), color="gray", linestyle=":", label="chance")
-        ax.set(xticks=[0, 1], xticklabels=["control", "without color heads"], ylabel="color read rightly, %", xlim=(-0.3, 1.3), ylim=(0, 100))
+        ax.set(xticks=[0, 1], xticklabels=["control", "without color heads"], ylabel="color read rightly, %", xlim=(-0.3, 1.3), ylim=(0, 105))
         ax.legend()
 # END SOLUTION
 

@@ -1,14 +1,11 @@
 """The premises by hand, and the list of planted heads there and back."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from dearlib.clip.cut import image_prefix
 from dearlib.clip.loading import FrozenClip
-from dearlib.errors import InputError
-from dearlib.mini.premises import late_share, margins, read_planted, stream_deviations, write_planted
+from dearlib.mini.premises import late_share, margins, stream_deviations
 from dearlib.roles.heads import Parts, decompose
 
 
@@ -42,14 +39,3 @@ def test_a_head_without_a_part_adds_nothing() -> None:
     parts = Parts(torch.zeros(2, 2, dtype=torch.float64), heads, torch.zeros(2, 1, 2, dtype=torch.float64))
     found = margins(parts, torch.eye(2, dtype=torch.float64), torch.tensor([0, 1]))
     assert found["heads"].tolist() == [[0.0, 1.0]]
-
-
-def test_planted_heads_belong_to_their_weights(tmp_path: Path) -> None:
-    path = tmp_path / "planted.json"
-    assert read_planted("abc", path) == {}
-    write_planted(path, "abc", 9, 12, {"color": [0, 13], "general": [47]})
-    assert read_planted("abc", path) == {"color": [(9, 0), (10, 1)], "general": [(12, 11)]}
-    assert read_planted("other", path) == {}
-    path.write_text("[]")
-    with pytest.raises(InputError, match="expected the planted heads"):
-        read_planted("abc", path)

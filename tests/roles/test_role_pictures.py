@@ -11,7 +11,7 @@ from dearlib.datasets import entry, open_image
 from dearlib.errors import InputError
 from dearlib.roles.pictures import draw_pictures, write_list
 
-NAME = "objects"
+NAME = "objects_chalk"
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "02_head_roles.py"
 
 

@@ -89,7 +89,15 @@ def test_clusters_of_one_name_count_apart_and_make_one_kind_of_head() -> None:
     names = ("color", "color 2", "number")
     concept = torch.tensor([0, 1, 1, 2, 2, 2, 2, 2])
     found = Concepts(names, torch.eye(3), torch.arange(3), concept, concept, concept)
-    options = {"model": "toy", "weights_sha256": "a" * 64, "first_layer": 2, "heads": 2, "attributes": ("color",), "settings": {}}
+    options = {
+        "model": "toy",
+        "weights_sha256": "a" * 64,
+        "identity": "b" * 64,
+        "first_layer": 2,
+        "heads": 2,
+        "attributes": ("color",),
+        "settings": {},
+    }
     first = find_roles(INDICES, PHRASES, found, **options, rule=AgainstChance({3: (1.0, 1.5)})).entries[0]
     assert (first.role, first.concept) == ("attribute", "color")
     assert first.distribution == pytest.approx({"color": 1 / 3, "color 2": 2 / 3, "number": 0})

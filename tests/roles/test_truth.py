@@ -1,6 +1,5 @@
 """Ablation against known factors: readings by hand, planted effects are confirmed, ties and noise are not."""
 
-import json
 import math
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dearlib.errors import InputError
+from dearlib.mini.premises import write_planted
 from dearlib.roles import truth
 from dearlib.roles.rolefile import HeadRole, HeadRoles
 
@@ -22,8 +22,8 @@ def _roles(*heads: tuple[str, str]) -> HeadRoles:
         HeadRole(layer=3 + i // 2, head=i % 2, role=role, concept=concept, entropy=0.0, interval=(0, 0), distribution={concept: 1.0},
                  phrases=("a",)) for i, (role, concept) in enumerate(heads)
     ]  # fmt: skip
-    return HeadRoles(model="toy", weights_sha256="a" * 64, identity="i" * 64, pool_sha256="b" * 64, first_layer=3, layers=4, heads=2, attributes=FACTORS,
-                     concepts=FACTORS, settings={}, entries=tuple(entries))  # fmt: skip
+    return HeadRoles(model="toy", weights_sha256="a" * 64, identity="i" * 64, pool_sha256="b" * 64, first_layer=3, layers=4, heads=2,
+                     attributes=FACTORS, concepts=FACTORS, settings={}, entries=tuple(entries))  # fmt: skip
 
 
 def _scenes(images: int = 60) -> tuple[truth.Scenes, list[Tensor]]:
@@ -134,14 +134,20 @@ def test_groups_by_attribute_and_random_groups() -> None:
 def test_planted_heads(tmp_path: Path) -> None:
     path = truth.planted_file("toy", tmp_path / "toy.safetensors")
     assert path == tmp_path / "toy.planted.json"
-    assert truth.planted_heads(path) is None
-    path.write_text(json.dumps({"color": [[10, 3], [12, 0]], "shape": []}))
-    assert truth.planted_heads(path) == {"color": [(10, 3), (12, 0)], "shape": []}
-    for content in ("[1, 2]", "{", '{"color": 3}', '{"color": [[1]]}', '{"color": [[1, 2]], "shape": [[1, 2]]}'):
-        path.write_text(content)
+    assert truth.planted_heads(path, "abc") is None
+    write_planted(path, "abc", 9, 12, {"color": [0, 13], "general": [47]})
+    assert truth.planted_heads(path, "abc") == {"color": [(9, 0), (10, 1)], "general": [(12, 11)]}
+    with pytest.raises(InputError, match=r"expected the heads of weights other…, got those of abc"):
+        truth.planted_heads(path, "other")
+    for planted in ('{"color": 3}', '{"color": [[1]]}', '{"color": [[1, 2]], "shape": [[1, 2]]}', "[]"):
+        path.write_text(f'{{"weights_sha256": "abc", "planted": {planted}}}')
         with pytest.raises(InputError, match=r"planted\.json: expected") as caught:
-            truth.planted_heads(path)
+            truth.planted_heads(path, "abc")
         assert "\n" not in str(caught.value)
+    for content in ("[1, 2]", "{", "{}"):
+        path.write_text(content)
+        with pytest.raises(InputError, match=r"planted\.json: expected"):
+            truth.planted_heads(path, "abc")
 
 
 def test_scenes_have_the_factors_they_are_said_to_have(clip) -> None:

@@ -36,7 +36,7 @@ def defined(module: Path) -> set[str]:
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.stem)
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     missing = [path for path, _ in named(page) if not list(ROOT.glob(path.rstrip("/")))]
-    optional = {"docs/own-data.md", "docs/teaching.md"}
+    optional = {"figures/mini/records/", "params/data_sets.yaml", "notebooks/assignments/0N_name.py"}  # what is made, and a pattern
     assert set(missing) <= optional, f"{page.name}: has moved"
 
 
@@ -61,10 +61,6 @@ def test_the_tour_knows_every_equation_of_the_method() -> None:
     for first, joint, last in re.findall(r"Eq\. (\d+)(?: (and|to) (\d+))?", tour):
         told |= set(range(int(first), int(last or first) + 1)) if joint != "and" else {int(first), int(last)}
     assert told == set(range(2, 20))
-
-
-def test_the_snakefile_has_the_rule_that_the_tour_names() -> None:
-    assert re.search(r"^rule base_to_novel:", (ROOT / "Snakefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_the_glossarys_names_of_parameters_are_those_of_the_schema() -> None:

@@ -8,6 +8,8 @@ import nbformat
 import pytest
 
 from dearlib.errors import InputError
+from dearlib.paper.reported import reported_heads
+from dearlib.params.study import read_study
 from dearlib.site import artefacts, pages
 
 ROOT = Path(__file__).parents[2]
@@ -25,14 +27,10 @@ def test_every_committed_table_and_figure_is_listed_with_its_command_and_hash() 
     assert text.count("| command |") == len(made)
 
 
-def test_seeds_are_those_of_the_groups_parameter_file(tmp_path: Path) -> None:
-    folder = tmp_path / "params" / "mini"
-    folder.mkdir(parents=True)
-    (folder / "05_variants.yaml").write_text("seeds: [1, 2]\n")
-    (folder / "05_variants-source.yaml").write_text("seeds: [7]\n")
-    assert artefacts.seeds_of(tmp_path, "mini", "05_variants", "source") == "7"
-    assert artefacts.seeds_of(tmp_path, "mini", "05_variants", "ablations") == "1, 2"
-    assert artefacts.seeds_of(tmp_path, "mini", "11_attribute_retrieval", "x") == ""
+def test_seeds_are_those_of_the_groups_settings() -> None:
+    groups = read_study(ROOT / "params" / "mini").groups
+    assert artefacts.seeds_of(ROOT, "mini", "ablations") == ", ".join(map(str, groups["ablations"].settings["seeds"]))
+    assert artefacts.seeds_of(ROOT, "mini", "retrieval") == artefacts.seeds_of(ROOT, "mini", "source")
 
 
 def test_a_table_from_generated_pictures_says_so(tmp_path: Path) -> None:
@@ -55,7 +53,8 @@ def test_reported_numbers_are_all_there_and_under_headings_that_say_so() -> None
     headings = re.findall(r"^#+ .*$", text, re.MULTILINE)
     assert headings
     assert all("reported" in heading for heading in headings)
-    rows = sum(len((path).read_text().splitlines()) - 1 for path in (ROOT / "dearlib" / "paper" / "reported").glob("table*.csv"))
+    assert all(phrase in text for phrase in reported_heads()["phrase"])
+    rows = sum(len((path).read_text().splitlines()) - 1 for path in (ROOT / "dearlib" / "paper" / "reported").glob("table[2-6].csv"))
     assert len(re.findall(r"\| +-?\d+\.\d\d(?= )", text)) == rows
 
 

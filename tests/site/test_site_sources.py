@@ -23,6 +23,7 @@ def linked(text: str, page: str = "docs/tour.md") -> str:
         ("[a](tour.md)", "docs/glossary.md", "[a](/docs/tour.md)"),
         ("[a](/docs/tour.md#where)", "docs/glossary.md", "[a](/docs/tour.md#where)"),
         ("[a](index.md)", "docs/tour.md", "[a](/index.md)"),
+        ("```python\nf = layers[0](raw)\n```", "docs/tour.md", "```python\nf = layers[0](raw)\n```"),
         ("[a](../docs/tour.md)", "notebooks/02_head_roles.ipynb", "[a](/docs/tour.md)"),
         ("[a](02_head_roles.ipynb)", "notebooks/03_role_masks.ipynb", "[a](/notebooks/02_head_roles.ipynb)"),
         ("[masks](../dearlib/methods/masks.py)", "notebooks/03_role_masks.ipynb", "[masks](/api/dearlib.methods.masks.md)"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dearlib.errors import InputError
-from dearlib.params.schemas import BaseToNovel
+from dearlib.params.schemas import FromRecords
 from dearlib.study import tables
 from dearlib.study.averages import AVERAGE, accuracies, base_to_novel, by_shots, methods_by_datasets, presentable
 from dearlib.study.records import Metric, RunRecord, load_records, origin, provenance, tidy, together
@@ -19,14 +19,17 @@ from dearlib.study.records import Metric, RunRecord, load_records, origin, prove
 def record(dataset: str, metrics: list[tuple[str, str, int | None, float]], **changes: object) -> RunRecord:
     """`metrics`: (split, method, seed, accuracy), all of the test part."""
     values = {
-        "notebook": "05_training",
-        "parameters": {"dataset": dataset},
+        "profile": "x",
+        "group": "halved",
+        "dataset": dataset,
+        "runs": {"DeAR": {}},
         "parameters_sha256": "p",
         "weights_sha256": "w" * 64,
         "identity": "i" * 64,
         "roles_sha256": "r" * 64,
         "split_sha256": {dataset: "s" * 64},
         "wall_seconds": 1.0,
+        "last": {"DeAR, seed 1": {"loss": 0.5}},
         "metrics": tuple(
             Metric(dataset=dataset, split=s, part="test", method=m, seed=seed, accuracy=a)  # type: ignore[arg-type]
             for s, m, seed, a in metrics
@@ -89,7 +92,7 @@ def test_files(records, tmp_path) -> None:
 
 def test_records_round_trip(records, tmp_path) -> None:
     for r in records:
-        r.save(tmp_path / f"{r.parameters['dataset']}.json")
+        r.save(tmp_path / f"{r.dataset}.json")
     assert load_records(sorted(tmp_path.iterdir())) == records
 
 
@@ -102,7 +105,7 @@ def test_records_that_do_not_belong_together(records, tmp_path) -> None:
             load_records([tmp_path / "a.json", tmp_path / "b.json"])
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", '{"notebook": '])
+@pytest.mark.parametrize("content", [None, "", "{}", '{"profile": '])
 def test_a_bad_record_is_one_line(tmp_path, content) -> None:
     path = tmp_path / "record.json"
     if content is not None:
@@ -159,7 +162,7 @@ def test_records_of_different_roles_do_not_stand_together(records) -> None:
 
 
 def test_the_sidecar_names_its_records(records) -> None:
-    told = origin("06_base_to_novel", BaseToNovel(profile="x", runs_root=Path("r"), figures_root=Path("f"), datasets=("cups",)), records)
+    told = origin("06_base_to_novel", FromRecords(profile="x", runs_root=Path("r"), figures_root=Path("f")), records)
     assert [r["dataset"] for r in told["records"]] == ["cups", "keys"]
     assert told["weights_sha256"] == records[0].weights_sha256
 

@@ -7,7 +7,8 @@ import pytest
 import small_study
 from lightning_fabric import Fabric
 
-from dearlib.datasets import splits
+from dearlib.clip import cache
+from dearlib.datasets import half, read_split
 from dearlib.errors import InputError
 from dearlib.params.study import read_study
 from dearlib.study import run, trials
@@ -88,15 +89,14 @@ def test_another_setting_is_not_answered_by_an_old_batch(folder: Path) -> None:
 def test_training_looks_at_no_test_picture_and_at_no_novel_class(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every picture that is opened before the models are tested is a base class's training picture, or a test picture for the test."""
     opened: list[Path] = []
-    real = splits.open_image
-    for module in ("dearlib.clip.cache", "dearlib.datasets.splits"):
-        monkeypatch.setattr(f"{module}.open_image", lambda path: (opened.append(path), real(path))[1])
+    real = cache.open_image
+    monkeypatch.setattr(cache, "open_image", lambda path: (opened.append(path), real(path))[1])
     monkeypatch.setattr(run.Ground, "pictures", {})
     monkeypatch.setattr(run, "_without_training", lambda *_: [])
     monkeypatch.setattr(run, "_tested", lambda _g, models, _s: {key: [] for key in models})
     record = made(folder, "halved")
-    split = splits.read_split(Path(record.runs["DeAR"]["data_root"]), "dtd")
-    base = {item.path for item in splits.half(split, "base").train}
+    split = read_split(Path(record.runs["DeAR"]["data_root"]), "dtd")
+    base = {item.path for item in half(split, "base").train}
     assert opened
     assert set(opened) <= base
 

@@ -1,5 +1,6 @@
 """Many runs on one prefix: what is shared is exact, what a variant asks for is what it gets, the probe is a probe."""
 
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from dearlib.clip.loading import random_clip
 from dearlib.datasets import Item
 from dearlib.errors import InputError
 from dearlib.methods.evaluation import accuracy
-from dearlib.params.reading import load_params, load_values
-from dearlib.params.schemas import Variants, plain
+from dearlib.methods.linear_probe import linear_probe
+from dearlib.params.schemas import Variant
+from dearlib.params.study import Group, run_settings
 from dearlib.roles.controls import rethresholded, role_counts, shuffled_roles
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import trials
@@ -35,16 +37,14 @@ def items(tmp_path_factory) -> list[Item]:
     return made
 
 
-def variants(tmp_path: Path, **changes: object) -> Variants:
-    params = load_params("05_variants", MINI / "05_variants.yaml")
-    made = load_values("05_variants", {**plain(params), "cache_root": str(tmp_path), "views": 2, "epochs": 2, **changes})
-    assert isinstance(made, Variants)
-    return made
+def variant(tmp_path: Path, **changes: object) -> Variant:
+    given = {"cache_root": tmp_path, "views": 2, "epochs": 2}
+    return run_settings(MINI, Group(datasets=("source",), classes="all", runs={"it": changes}), "it", "source", given=given)
 
 
 def test_a_later_layer_starts_from_the_same_kept_states(roles: HeadRoles, items, tmp_path) -> None:
     clip = random_clip()
-    p = variants(tmp_path)
+    p = variant(tmp_path)
     deep = trials.plain(clip, roles, p.model_copy(update={"first_layer": 11}), items)
     direct = cache.of_items(cache.Cache(tmp_path / "direct"), clip, 11, items)
     torch.testing.assert_close(deep.states, direct.states)
@@ -54,57 +54,63 @@ def test_a_later_layer_starts_from_the_same_kept_states(roles: HeadRoles, items,
 
 def test_a_run_is_that_of_its_variant(roles: HeadRoles, items, tmp_path) -> None:
     clip = random_clip()
-    p = variants(tmp_path, variants={"late": {"first_layer": 12, "text_tokens": 2}, "same": {}})
     fabric = Fabric(accelerator="cpu", devices=1)
-    trial = trials.Trial(p.variant("late"), roles, items, 1)
+    trial = trials.Trial(variant(tmp_path, first_layer=12, text_tokens=2), roles, items, 1)
     (late,), (curve,) = trials.train(clip, [trial], ["a", "b"], fabric)
     assert (late.settings.first_layer, len(late.text_tokens), len(curve)) == (12, 2, 2)
     assert trials.train(clip, [trial], ["a", "b"], fabric)[1] == [curve]
-    assert p.variant("same").first_layer == p.first_layer
 
 
 def test_role_maps_by_variant(roles: HeadRoles, tmp_path) -> None:
-    p = variants(
-        tmp_path,
-        variants={
-            "as found": {},
-            "shielded": {"role_map": "all_generalization"},
-            "open": {"role_map": "all_mixed"},
-            "shuffled": {"role_map": "shuffled"},
-            "cut": {"thresholds": [0.1, 0.2], "role_map": "found"},
-        },
-    )
-    maps = {name: trials.role_map(roles, p.variant(name), seed=3) for name in p.variants}
+    asked = {
+        "as found": {},
+        "shielded": {"role_map": "all_generalization"},
+        "open": {"role_map": "all_mixed"},
+        "shuffled": {"role_map": "shuffled"},
+        "cut": {"thresholds": [0.1, 0.2], "role_map": "found"},
+    }
+    maps = {name: trials.role_map(roles, variant(tmp_path, **changes), seed=3) for name, changes in asked.items()}
     assert maps["as found"] == roles
     assert Counter(e.role for e in maps["shielded"].entries) == {"generalization": 48}
     assert Counter(e.role for e in maps["open"].entries) == {"mixed": 48}
-    assert maps["shuffled"] == shuffled_roles(roles, 3)
+    assert maps["shuffled"] == shuffled_roles(roles, zlib.crc32(b"source 3"))
     assert role_counts(maps["cut"]) == role_counts(rethresholded(roles, 0.1, 0.2))
 
 
+def test_a_shuffled_map_is_dealt_anew_for_each_data_set_and_seed(roles: HeadRoles, tmp_path) -> None:
+    shuffled = variant(tmp_path, role_map="shuffled")
+    dealt = [
+        trials.role_map(roles, shuffled.model_copy(update={"dataset": dataset}), seed) for dataset in ("cups", "keys") for seed in (1, 2)
+    ]
+    assert len({m.sha256 for m in dealt}) == 4
+
+
 def test_variants_are_checked_before_anything_runs(tmp_path) -> None:
-    with pytest.raises(InputError, match=r"variants.odd: bet: expected beta, got an unknown key$"):
-        variants(tmp_path, variants={"odd": {"bet": 1}})
-    with pytest.raises(InputError, match=r"variants.odd: role_map: expected .*, got 'none'$"):
-        variants(tmp_path, variants={"odd": {"role_map": "none"}})
+    with pytest.raises(InputError, match=r"runs.it: bet: expected beta, got an unknown key"):
+        variant(tmp_path, bet=1)
+    with pytest.raises(InputError, match=r"runs.it: role_map: expected .*, got 'none'"):
+        variant(tmp_path, role_map="none")
 
 
 def test_a_linear_probe_separates_what_is_separable() -> None:
     draw = torch.Generator().manual_seed(0)
     labels = torch.arange(3).repeat(8)
     features = 4 * torch.eye(3, 16)[labels] + 0.3 * torch.randn(24, 16, generator=draw)
-    logits = trials.linear_probe((features[:12], labels[:12]), (features[12:18], labels[12:18]), features[18:])
+    logits = linear_probe((features[:12], labels[:12]), (features[12:18], labels[12:18]), features[18:])
     assert logits.shape == (6, 3)
     assert accuracy(logits, labels[18:]) == 100
 
 
 def test_a_linear_probe_of_two_classes_has_two_columns() -> None:
     features, labels = torch.tensor([[1.0, 0], [0, 1], [1, 0.1], [0.1, 1]]), torch.tensor([0, 1, 0, 1])
-    assert trials.linear_probe((features, labels), (features, labels), features).argmax(1).tolist() == [0, 1, 0, 1]
+    assert linear_probe((features, labels), (features, labels), features).argmax(1).tolist() == [0, 1, 0, 1]
 
 
 def test_trials_of_one_shape_go_together(roles: HeadRoles, items, tmp_path) -> None:
-    p = variants(tmp_path, variants={"a": {}, "K 0": {"text_tokens": 0}, "b": {"beta": 0.1}, "short": {"shots": 1}})
-    made = {name: trials.Trial(p.variant(name), roles, items[:2] if name == "short" else items, 1) for name in p.variants}
+    asked = {"a": {}, "K 0": {"text_tokens": 0}, "b": {"beta": 0.1}, "short": {"shots": 1}}
+    made = {
+        name: trials.Trial(variant(tmp_path, **changes), roles, items[:2] if name == "short" else items, 1)
+        for name, changes in asked.items()
+    }
     assert trials.of_one_shape(made, most=24) == [["a", "b"], ["K 0"], ["short"]]
     assert trials.of_one_shape(made, most=1) == [["a"], ["b"], ["K 0"], ["short"]]
