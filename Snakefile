@@ -27,6 +27,8 @@ PLAN = read_plan(PROFILE, Path(FIGURES))
 GROUPS = PLAN.study.groups
 # Role files that runs ask for beside the one that was found; 02 makes them as well.
 ASKED = sorted({run["roles"] for group in GROUPS.values() for run in group.runs.values() if "roles" in run} - {ROLES})
+# Rows that are wanted of the other methods, all if not said; a finished run is kept, so asking for more later makes only those.
+METHODS = str(config["methods"]) if "methods" in config else None
 FROM = " -p " + shlex.quote(f"data_root={json.dumps(GIVEN)}") if GIVEN else ""
 PYTHON = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m dearlib.workflow.commands"
 GPUS = SETTINGS["processes"] if SETTINGS["device"] == "cuda" else 0
@@ -45,6 +47,8 @@ def parameters(name):
     """The files that say what a notebook is told: its own and the profiles', as far as they exist."""
     folders = [folder for folder, _ in profile_layers(ROOT / PARAMS)]
     files = [folder / file for folder in folders for file in (SHARED, f"{name}.yaml")]
+    if name == "study":
+        files += [file for folder in folders for file in sorted((folder / "methods").glob("*.yaml"))]
     return [str(f.relative_to(ROOT)) for f in (*files, ROOT / "params/data_sets.yaml") if f.is_file()]
 
 
@@ -61,6 +65,21 @@ def records(name):
     """The records that a table or figure is drawn from."""
     there = [group for group in MADE_OF[name].groups if group in GROUPS or (group == RETRIEVAL and SOURCE in GROUPS)]
     return [str(PLAN.record(group, d)) for group in there for d in PLAN.group(group).datasets]
+
+
+def methods(group):
+    """The files of the methods that a group has beside DeAR."""
+    keys = {run["method"] for run in GROUPS[group].runs.values() if "method" in run}
+    return sorted({file for key in keys for place in ("family", "controls") for file in modules_of(f"dearlib/methods/{place}/{key}.py")})
+
+
+def modules_of(file):
+    return [file, *modules(file)] if (ROOT / file).is_file() else []
+
+
+def wanted(group):
+    """The rows that a group's step is told, where it has other methods and not all are wanted."""
+    return "" if METHODS is None or not GROUPS[group].methods else " --methods " + shlex.quote(METHODS)
 
 
 def reported(files):
@@ -144,16 +163,19 @@ rule run:
     input:
         params=parameters("study"),
         modules=modules("dearlib/study/run.py"),
+        methods=lambda w: methods(w.group),
         weights=WEIGHTS,
         split=lambda w: [split(d) for d in (w.dataset, *GROUPS[w.group].targets)],
         roles=[ROLES, *ASKED],
     output:
         f"{RUNS}/{{group}}-{{dataset}}/record.json",
+    params:
+        wanted=lambda w: wanted(w.group),
     threads: SETTINGS["processes"]
     resources:
         gpu=GPUS,
     shell:
-        f"{PYTHON} run {PROFILE} {{wildcards.group}} {{wildcards.dataset}}{FROM}"
+        f"{PYTHON} run {PROFILE} {{wildcards.group}} {{wildcards.dataset}}{FROM}{{params.wanted}}"
 
 
 rule neighbours:

@@ -65,17 +65,16 @@ clip = pd.DataFrame({"dataset": flat.index, "method": "CLIP", "shots": 0, "mean"
 everything = pd.concat([clip, rows], ignore_index=True)
 
 # %%
-down = max(3, -(-(len(datasets) + 1) // 3))  # rows of three
-fig, axes = plots.figure(down, 3, size=(9.6, 8.2 * down / 3), sharex=True)
+down = -(-(len(datasets) + 1) // 3)  # rows of three
+fig, axes = plots.figure(down, 3, size=(9.6, 0.5 + 2.6 * down), squeeze=False)
 for ax, name in zip(axes.flat, [AVERAGE, *datasets], strict=False):
     plots.shot_curves(ax, rows[rows.dataset == name], flat[name], name)
+    ax.set_xlabel("pictures a class")
 for ax in axes.flat[len(datasets) + 1 :]:
     ax.set_axis_off()
-for ax in axes[-1]:
-    ax.set_xlabel("pictures a class")
 for ax in axes[:, 0]:
     ax.set_ylabel("accuracy (%)")
-axes[0, 0].legend(loc="best")
+fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
 made_from = origin("09_few_shot", p, records)
 plots.save(fig, p.figures_root, "figure4", made_from.get("generated"))
 write_text(p.figures_root / "figure4.csv", everything.to_csv(index=False, float_format="%.4f"))

@@ -40,8 +40,8 @@ class MethodFile(BaseModel):
     """`params/<profile>/methods/NAME.yaml`.
 
     `recipe`, `settings`: what differs from the method's own `RECIPE` and `Settings`. `views`, `crop_scale`, `flip`: in place of the
-    profile's. `templates`: by data set, prompts of the method's own. `descriptions`: by data set, a JSON file with a list of sentences for each
-    class. `per_dataset`: recipe and settings of single data sets. `joins`: groups of the study that the method joins under
+    profile's. `templates`: by data set, prompts of the method's own. `descriptions`: by data set, a JSON file with a list of sentences
+    for each class. `per_dataset`: recipe and settings of single data sets. `joins`: groups of the study that the method joins under
     the name `row`, beside those whose runs name it.
     """
 

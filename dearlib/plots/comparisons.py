@@ -98,13 +98,15 @@ def accuracy_cost(ax: Axes, points: pd.DataFrame, cost: str, label: str, marked:
 
     What is transductive has a hollow point; methods of no cost are left out, and a dashed line may stand for them.
     """
-    drawn = points[points[cost] > 0]
-    for one in drawn.to_dict("records"):
+    drawn = points[points[cost] > 0].sort_values("hm")
+    for i, one in enumerate(drawn.to_dict("records")):
+        side, ha = (5, "left") if i % 2 else (-5, "right")  # neighbours in height have their names on two sides
         color = METHOD_COLORS[1] if one["method"] == marked else "#4D4D4D"
         ax.plot(one[cost], one["hm"], "o", markersize=7 if one["method"] == marked else 5, color=color,
                 markerfacecolor="white" if one["transductive"] else color)  # fmt: skip
         weight = "bold" if one["method"] == marked else "normal"
-        ax.annotate(one["method"], (one[cost], one["hm"]), (5, 2), textcoords="offset points", fontsize=7.5, color=color, weight=weight)
+        at = (one[cost], one["hm"])
+        ax.annotate(one["method"], at, (side, 2), textcoords="offset points", ha=ha, fontsize=7.5, color=color, weight=weight)
     ax.set(xscale="log", xlabel=label, ylabel="HM (%)")
     ax.margins(x=0.18)
     return ax

@@ -80,7 +80,7 @@ def trials_of(path: Path, titles: dict[str, str]) -> pd.Series:
 
 
 def gates_table(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """The gates of every run of DeAR, means over data sets and seeds: run, cosine between tokens, of the class feature with the frozen one, shielded heads."""
+    """The gates of every run of DeAR, means over data sets and seeds, as people read them."""
     rows = []
     for record in records:
         for key, own in record.gates.items():

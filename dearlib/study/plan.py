@@ -33,9 +33,11 @@ _ALL = (TABLE2, ABLATIONS, SWEEPS, FEW_SHOT, SOURCE, RETRIEVAL)
 MADE_OF: dict[str, Made] = {
     "table1": Made("02_head_roles"),
     "table2": Made("06_base_to_novel", (TABLE2,)),
+    "cost_methods": Made("06_base_to_novel", (TABLE2,)),
     "table3": Made("07_cross_dataset", (SOURCE,)),
     "table4": Made("08_domain_generalization", (SOURCE,)),
     "table5": Made("10_ablations", _ALL),
+    "table5_controls": Made("10_ablations", _ALL),
     "table6": Made("10_ablations", _ALL),
     "claims": Made("10_ablations", _ALL),
     "figure1": Made("03_role_masks"),

@@ -45,9 +45,9 @@ class Metric(BaseModel):
 class RunCost(BaseModel):
     """What one run took; stands beside the tables, and no table's accuracy depends on it.
 
-    `parameters`: trained numbers. `steps` of training; `pictures`: seen in them, every view counted. `seconds_per_step`: of one run, a batch of runs
-    shared out evenly; `memory_gb`: the process's peak while they were trained; both None where they were not measured. `transductive`: it
-    saw the test classes' unlabelled pictures, so it stands apart.
+    `parameters`: trained numbers. `steps` of training; `pictures`: seen in them, every view counted. `seconds_per_step`: of one run, a
+    batch of runs shared out evenly; `memory_gb`: the process's peak while they were trained; both None where they were not measured.
+    `transductive`: it saw the test classes' unlabelled pictures, so it stands apart.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

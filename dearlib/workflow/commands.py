@@ -39,6 +39,9 @@ Masters = Annotated[list[Path] | None, typer.Argument(metavar="[MASTER.py]...", 
 Overrides = Annotated[list[str] | None, typer.Option("--set", "-p", metavar="KEY=VALUE", help="Replace one value of the parameters.")]
 
 
+Methods = Annotated[str | None, typer.Option(metavar='"NAME …"', help='Of the methods beside DeAR these rows alone, such as "MMRL CoOp".')]
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns its exit status; the one place where a user error becomes a line and a status."""
     words = sys.argv[1:] if arguments is None else arguments
@@ -68,11 +71,12 @@ def reproduce(
     executor: Annotated[str, typer.Option(help="local, or a folder of profiles/: slurm makes each step a job.")] = "local",
     plan: Annotated[bool, typer.Option("--plan", help="Say what would run and why; run nothing.")] = False,
     report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a report on what has run; run nothing.")] = None,
+    methods: Methods = None,
 ) -> None:
     """Run everything of a profile that is missing or out of date, and draw its tables."""
     from dearlib.workflow.reproduce import reproduce as run
 
-    raise typer.Exit(run(profile, only=only, data=data, cores=cores, executor=executor, plan=plan, report=report))
+    raise typer.Exit(run(profile, only=only, data=data, cores=cores, executor=executor, plan=plan, report=report, methods=methods))
 
 
 @app.command()
@@ -84,11 +88,11 @@ def figures(profile: Profile = "mini", cores: Cores = 0) -> None:
 
 
 @app.command()
-def run(profile: str, group: str, dataset: str, overrides: Overrides = None) -> None:
+def run(profile: str, group: str, dataset: str, overrides: Overrides = None, methods: Methods = None) -> None:
     """Make the record of one group of the study on one data set."""
     from dearlib.workflow.group import make_record
 
-    raise typer.Exit(make_record(profile, group, dataset, overrides or []))
+    raise typer.Exit(make_record(profile, group, dataset, overrides or [], methods))
 
 
 @app.command()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dearlib.params.reading import load_params, repository
 from dearlib.params.schemas import AttributeRetrieval
-from dearlib.params.study import read_study, run_settings
+from dearlib.params.study import read_study, rows_named, run_settings
 from dearlib.params.yaml12 import parse
 from dearlib.study.neighbours import find_neighbours
 from dearlib.study.plan import RETRIEVAL, Plan
@@ -15,8 +15,10 @@ from dearlib.workflow.processes import RANK, fabric, start
 from dearlib.workflow.runner import split_overrides
 
 
-def make_record(profile: str, group: str, dataset: str, overrides: Sequence[str]) -> int:
+def make_record(profile: str, group: str, dataset: str, overrides: Sequence[str], methods: str | None = None) -> int:
     """Makes what is missing of the group's record and says where it lies; exit status 0.
+
+    `methods`: of the methods beside DeAR these alone (`params.study.rows_named`).
 
     With more than one of `processes` it starts these, as torchrun would, and waits for them.
     """
@@ -24,10 +26,12 @@ def make_record(profile: str, group: str, dataset: str, overrides: Sequence[str]
     folder = Path("params") / profile
     plan = Plan(read_study(folder), Path())
     asked = plan.group(group)
+    if methods is not None:
+        asked = asked.only(rows_named(plan.study, methods))
     given = {key: parse(text, f"-p {key}={text}") for key, text in split_overrides(overrides).items()}
     first = run_settings(folder, asked, next(iter(asked.runs)), dataset, given=given)
     if first.processes > 1 and RANK is None:
-        more = [part for pair in overrides for part in ("-p", pair)]
+        more = [part for pair in overrides for part in ("-p", pair)] + (["--methods", methods] if methods is not None else [])
         return start(first.processes, "dearlib.workflow.commands", ["run", profile, group, dataset, *more])
     device = fabric(first.device, first.precision)
     if group == RETRIEVAL:

@@ -10,8 +10,10 @@ from pathlib import Path
 from dearlib.datasets.catalogue import CATALOGUE, entry
 from dearlib.datasets.doctor import examine
 from dearlib.errors import InputError
+from dearlib.params.methods import MethodRun, method_files
 from dearlib.params.reading import load_params, profile_layers
 from dearlib.params.schemas import MODELS, HeadRolesParams, OnClip, Run
+from dearlib.params.study import run_settings
 from dearlib.study.plan import MADE_OF, Plan, read_plan
 
 ROLES = "02_head_roles"
@@ -81,6 +83,18 @@ def check_data(profile: Profile, only: str | None = None, data: Path | None = No
         )
 
 
+def check_methods(profile: Profile) -> None:
+    """Raises `InputError` for a run of another method that cannot be made, before the first step."""
+    from dearlib.study.others import check  # here, because the methods take seconds to import
+
+    folder = Path("params") / profile.roles.profile
+    for name, group in profile.plan.study.groups.items():
+        for run in group.runs:
+            settings = run_settings(folder, group, run, group.datasets[0], f"study: {name}")
+            if isinstance(settings, MethodRun):
+                check(settings, group.classes == "halves", group.targets, f"study: {name}: runs.{run}")
+
+
 def check_models(profile: Profile) -> list[str]:
     """Fetches weights and phrases that are not on this machine, if it may, and says a line on each.
 
@@ -91,6 +105,9 @@ def check_models(profile: Profile) -> list[str]:
     from dearlib.roles.phrases import PUBLISHED, published_pool
 
     said = []
+    files = method_files(Path("params") / profile.roles.profile)
+    teachers = {told.teacher.clip for told in files.values() if told.teacher and told.teacher.clip}
+    said += [f"weights of {clip}, a teacher: {pretrained_file(clip)}" for clip in sorted(teachers) if clip != MINI]
     for clip, weights in dict.fromkeys((p.clip, p.clip_weights) for p in profile.params.values() if isinstance(p, OnClip)):
         if weights is not None and not weights.is_file():
             raise InputError(f"clip: expected a weights file at {weights}, got none there; check clip_weights")

@@ -16,24 +16,38 @@ from pathlib import Path
 
 from dearlib.errors import InputError
 from dearlib.params.reading import repository
+from dearlib.params.study import rows_named
 from dearlib.study.plan import Plan
 from dearlib.study.records import RunRecord
-from dearlib.workflow.inputs import check_data, check_models, load_profile
+from dearlib.workflow.inputs import check_data, check_methods, check_models, load_profile
 from dearlib.workflow.progress import Progress, minutes, steps
 
 
-def reproduce(profile: str, only: str | None, data: Path | None, cores: int, executor: str, plan: bool, report: Path | None) -> int:
+def reproduce(
+    profile: str,
+    only: str | None,
+    data: Path | None,
+    cores: int,
+    executor: str,
+    plan: bool,
+    report: Path | None,
+    methods: str | None = None,
+) -> int:
     """Runs what is missing or out of date of a profile, or of one table or figure; Snakemake's exit status.
 
     Args:
         cores: steps at once on this machine, 0 for as many as it has room for. `executor`: 'local', or a folder of profiles/.
         plan: only say what would run. `report`: only write an HTML report on what has run.
+        methods: of the methods beside DeAR these rows alone.
     """
     root = _from(repository(Path.cwd()), data) if data else None
     os.chdir(repository(Path.cwd()))
     loaded = load_profile(profile)
     wanted = loaded.datasets(only)
-    given = [f"profile={profile}", *([f"data={root}"] if root else [])]
+    check_methods(loaded)
+    if methods is not None:
+        rows_named(loaded.plan.study, methods)
+    given = [f"profile={profile}", *([f"data={root}"] if root else []), *([f"methods={methods}"] if methods is not None else [])]
     at_once = cores or room(MEMORY_GB)
     command = [*where(executor, at_once), *([only] if only else []), "--config", *given]
     if plan:

@@ -1,14 +1,26 @@
 """Methods beside DeAR in a study: the same pictures and splits, kept batch by batch, one line for what cannot be."""
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import small_study
+import torch
 from lightning_fabric import Fabric
 
-from dearlib.methods import catalogue
-from dearlib.params.study import read_study
+from dearlib import plots
+from dearlib.clip.loading import load
+from dearlib.datasets import half, splits
+from dearlib.errors import InputError
+from dearlib.files import read_tensors
+from dearlib.methods import catalogue, family, harness
+from dearlib.methods.dear import DeAR, Settings
+from dearlib.params.study import read_study, rows_named, run_settings
+from dearlib.roles.rolefile import HeadRoles
+from dearlib.study import averages, companion, costs, others, trials
 from dearlib.study.records import RunRecord, tidy
 from dearlib.study.run import run_group
 
@@ -47,13 +59,14 @@ def made(folder: Path, group: str = "halved", dataset: str = "dtd") -> RunRecord
 
 
 KEYS = ("coop", "tac", "promptkd", "mmrl", "skiptuning", "class_bias")  # each its own way of being shown pictures
+TEACHER = {"method": "promptsrc", "recipe": QUICK, "settings": SETTINGS["promptsrc"]}
 
 
 def test_every_method_stands_in_one_record_with_dear(folder: Path) -> None:
     """And each says what it took."""
+    method(folder, "promptsrc")
     for key in KEYS:
-        teacher = {"teacher": {"method": "promptsrc"}} if key == "promptkd" else {}
-        method(folder, key, **teacher)
+        method(folder, key, **({"teacher": {"method": "promptsrc"}} if key == "promptkd" else {}))
     runs = {"DeAR": {}, **{catalogue.module(key).METHOD.title: {"method": key} for key in KEYS}}
     study(folder, json.dumps(runs))
     record = made(folder)
@@ -64,6 +77,277 @@ def test_every_method_stands_in_one_record_with_dear(folder: Path) -> None:
         cost = record.costs[name]
         assert cost.parameters > 0
         assert cost.seconds_per_step is not None
-        assert cost.pictures == (24 if name == "PromptKD" else 8), name
+        assert cost.pictures == (24 if name == "PromptKD" else 8), name  # all classes' pictures, two classes' shots; twice
         assert cost.transductive == (name == "PromptKD")
     assert list(record.runs) == list(runs)
+    assert companion.rows_of([record]) == list(runs)
+    assert companion.others_of([record]) == list(runs)[1:]
+    assert set(companion.marked(pd.Series(["PromptKD", "CoOp"]), [record])) == {"PromptKD, *transductive*", "CoOp"}
+
+
+def test_clip_and_a_method_that_is_clip_agree(folder: Path) -> None:
+    """The road of the harness and zero-shot's: a method that trains nothing has CLIP's accuracies."""
+    method(folder, "clip", recipe={})
+    study(folder, json.dumps({"as it is": {"method": "clip"}}))
+    metrics = tidy([made(folder)])
+    mean = metrics.groupby(["method", "split"]).accuracy.mean()
+    assert mean["as it is"].to_dict() == mean["CLIP"].to_dict()
+
+
+def test_training_sees_what_dear_sees_and_no_test_picture(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pictures of a run are the base half's few-shot sample of its seed; only a transductive method sees more."""
+    method(folder, "coop")
+    study(folder, json.dumps({"DeAR": {}, "CoOp": {"method": "coop"}}))
+    opened: dict[str, set[Path]] = {"DeAR": set(), "CoOp": set()}
+    for place, name in ((trials, "DeAR"), (others, "CoOp")):
+        real = place.training_set
+
+        def watched(*args: object, real: object = real, name: str = name) -> object:
+            items = args[1].items if name == "CoOp" else args[3]  # type: ignore[attr-defined]
+            opened[name] |= {item.path for item in items}  # type: ignore[attr-defined]
+            return real(*args)  # type: ignore[operator]
+
+        monkeypatch.setattr(place, "training_set", watched)
+    record = made(folder)
+    base = half(splits.read_split(Path(record.runs["DeAR"]["data_root"]), "dtd"), "base")
+    assert opened["DeAR"] == opened["CoOp"] <= {item.path for item in base.train}
+    assert opened["CoOp"]
+
+
+def test_a_stopped_training_goes_on_to_the_same_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between two epochs of the second method: the first is not trained again, and all numbers are those of an unbroken run."""
+    method(folder, "class_bias")
+    method(folder, "mmrl", recipe={**QUICK, "epochs": 3})
+    study(folder, json.dumps({"class bias": {"method": "class_bias"}, "MMRL": {"method": "mmrl"}}))
+    whole = made(folder)
+    place = Path(whole.runs["MMRL"]["runs_root"]) / "halved-dtd"
+    names = {p.name for p in place.glob("batch-*")}
+    for path in place.iterdir():
+        path.unlink()
+    real, epochs, trained = costs.Meter.epoch, [], []
+
+    def killed(meter: costs.Meter) -> dict[str, float]:
+        epochs.append(1)
+        if len(epochs) == 2 * 2 + 2 + 1:  # two runs of two epochs, then the second epoch of the first of two runs
+            raise KeyboardInterrupt
+        return real(meter)
+
+    monkeypatch.setattr(costs.Meter, "epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        made(folder)
+    assert len(list(place.glob("batch-*"))) == 1
+    assert list(place.glob("checkpoint-*"))
+    monkeypatch.setattr(costs.Meter, "epoch", real)
+    train = harness.train
+    monkeypatch.setattr(harness, "train", lambda *a: (trained.append(a[0][0].method.title), train(*a))[1])
+    again = made(folder)
+    assert trained == ["MMRL"]
+    assert [m.model_dump_json() for m in again.metrics] == [m.model_dump_json() for m in whole.metrics]
+    assert again.last == whole.last
+    assert {p.name for p in place.glob("batch-*")} == names
+    assert not list(place.glob("checkpoint-*"))
+
+
+MADE_UP = '''
+"""A learned temperature."""
+from dataclasses import dataclass
+import torch
+from dearlib.methods.family.clip import RECIPE, Clip
+from dearlib.methods.family.clip import Settings as Nothing
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    start: float = 0.0
+class Scaled(Clip):
+    title = "Scaled"
+    def __init__(self, clip, classes, settings, seed):
+        super().__init__(clip, classes, Nothing(), seed)
+        self.factor = torch.nn.Parameter(torch.tensor(1.0 + settings.start))
+    def logits(self, pictures, encoded, split):
+        return self.factor * super().logits(pictures, encoded, split)
+METHOD = Scaled
+'''
+
+
+@pytest.fixture
+def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A method of a student's own, in one file."""
+    path = tmp_path / "family" / "scaled.py"
+    path.parent.mkdir()
+    path.write_text(MADE_UP)
+    monkeypatch.setattr(family, "__path__", [*family.__path__, str(path.parent)])
+    yield path
+    sys.modules.pop("dearlib.methods.family.scaled", None)
+
+
+def test_a_method_of_ones_own_is_one_file_and_its_parameters(folder: Path, made_up: Path) -> None:
+    """It joins a group by its parameter file: a row of the table, of the companion, and a point in the chart."""
+    method(folder, "scaled", settings={"start": 0.5}, joins=["halved"], row="Scaled")
+    records = [made(folder, dataset=name) for name in ("dtd", "eurosat")]
+    assert "Scaled" in companion.others_of(records)
+    table = averages.base_to_novel(tidy(records), ["dtd", "eurosat"], ["CLIP", *companion.rows_of(records)])
+    assert set(table[table.method == "Scaled"].dataset) == {"dtd", "eurosat", "average"}
+    taken = companion.cost_table(records, pd.Series({"Scaled": 3}))
+    row = taken.set_index("method").loc["Scaled"]
+    assert (row.parameters, row.trials, row.pictures) == (1, 3, 8)
+    assert "Scaled" in set(companion.presentable_costs(taken, records)["Method"])
+    _, ax = plots.figure()
+    plots.accuracy_cost(ax, taken.merge(table[table.dataset == "average"][["method", "hm"]], on="method"), "parameters", "")
+    assert "Scaled" in {text.get_text() for text in ax.texts}
+
+
+def test_a_method_whose_file_changes_is_trained_anew(folder: Path, made_up: Path) -> None:
+    """And only that one."""
+    method(folder, "scaled")
+    study(folder, json.dumps({"class bias": {"method": "class_bias"}, "Scaled": {"method": "scaled"}}))
+    method(folder, "class_bias")
+    place = Path(made(folder).runs["Scaled"]["runs_root"]) / "halved-dtd"
+    before = {p.name for p in place.glob("batch-*")}
+    made_up.write_text(MADE_UP.replace("1.0 + settings.start", "2.0 + settings.start"))
+    made(folder)
+    assert len({p.name for p in place.glob("batch-*")} - before) == 1
+
+
+HALVES = "classes: halves"
+
+
+@pytest.mark.parametrize(
+    ("runs", "more", "message"),
+    [
+        ({"A": {"method": "copo"}}, HALVES, r"halved: runs.A: method: expected coop, got 'copo'"),
+        (
+            {"A": {"method": "coop", "settings": {"token": 2}}},
+            HALVES,
+            "runs.A: coop: expected tokens, got the unknown key 'token'",
+        ),
+        ({"A": {"method": "coop", "recipe": {"lr": -1}}}, HALVES, "runs.A: coop: lr: .*greater than 0, got -1"),
+        (
+            {"A": {"method": "coop", "recipe": {"warmup_epochs": 9}}},
+            HALVES,
+            "warmup_epochs: expected less than epochs = 2, got 9",
+        ),
+        ({"A": {"method": "promptkd"}}, HALVES, "promptkd: expected a teacher, got none; PromptKD cannot be trained without"),
+        ({"A": {"method": "promptkd", "teacher": TEACHER}}, "classes: all", "expected a table from base to novel classes .* got another"),
+        (
+            {"A": {"method": "promptkd", "teacher": {"method": "coop"}}},
+            HALVES,
+            "expected a teacher with image features, such as promptsrc, got coop",
+        ),
+        (
+            {"A": {"method": "tac", "views": 1, "settings": {"views": 4, "depth": 2}}},
+            HALVES,
+            "expected 4 views a picture for TAC",
+        ),
+        (
+            {"A": {"method": "skiptuning", "shots": 1}},
+            HALVES,
+            "expected a class with 2 pictures for a batch of one class, got none",
+        ),
+        (
+            {"A": {"method": "tac", "descriptions": {"dtd": "nowhere.json"}}},
+            HALVES,
+            "descriptions: expected sentences for every class in nowhere.json",
+        ),
+        ({"A": {"method": "coop", "shot": 1}}, HALVES, "runs.A: shot: expected shots, got an unknown key"),
+        ({"A": {"method": "coop", "seeds": [3]}, "DeAR": {}}, HALVES, "expected one seeds for all runs of a group"),
+    ],
+)
+def test_what_cannot_be_is_one_line(folder: Path, runs: dict[str, object], more: str, message: str) -> None:
+    for key in ("coop", "tac", "skiptuning"):
+        method(folder, key)
+    method(folder, "promptkd")
+    study(folder, json.dumps(runs), more)
+    with pytest.raises(InputError, match=message) as caught:
+        made(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_descriptions_want_a_sentence_for_every_class(folder: Path, tmp_path: Path) -> None:
+    method(folder, "tac")
+    path = tmp_path / "dtd.json"
+    path.write_text(json.dumps({"banded": ["it has bands."], "bubbly": []}))
+    study(folder, json.dumps({"TAC": {"method": "tac", "descriptions": {"dtd": str(path)}}}))
+    with pytest.raises(InputError, match=r"dtd.json: expected a list of sentences for every class, got none for bubbly"):
+        made(folder)
+
+
+def test_records_of_two_methods_from_different_splits_are_refused(folder: Path) -> None:
+    method(folder, "class_bias")
+    study(folder, json.dumps({"class bias": {"method": "class_bias"}}))
+    record = made(folder)
+    with pytest.raises(InputError, match="expected one split file of dtd, got"):
+        tidy([record, record.model_copy(update={"group": "other", "split_sha256": {"dtd": "0" * 64}})])
+
+
+def test_only_the_rows_that_are_named(folder: Path) -> None:
+    """DeAR's own runs stay; a method is named as in tables, by its first word, or as in parameter files."""
+    for key in ("coop", "atprompt", "mmrl"):
+        method(folder, key)
+    runs = {
+        "CoOp": {"method": "coop"},
+        "ATPrompt (CoOp)": {"method": "atprompt"},
+        "MMRL, 1 shot": {"method": "mmrl"},
+        "DeAR": {},
+        "open": {},
+    }
+    study(folder, json.dumps(runs))
+    told = read_study(folder)
+    group = told.groups["halved"]
+    assert group.methods == ["CoOp", "ATPrompt (CoOp)", "MMRL"]
+    assert list(group.only(rows_named(told, "DeAR MMRL coop")).runs) == ["CoOp", "MMRL, 1 shot", "DeAR", "open"]
+    assert rows_named(told, "ATPrompt") == rows_named(told, "atprompt") == ["ATPrompt (CoOp)"]
+    assert list(group.only(rows_named(told, "DeAR")).runs) == ["DeAR", "open"]
+    with pytest.raises(InputError, match="--methods: expected MMRL, got MMLR"):
+        rows_named(told, "DeAR MMLR")
+
+
+def test_what_stands_above_what_in_a_methods_run(folder: Path) -> None:
+    """Profile, file, the group's settings that it knows, what the group says of others, the run's own; recipes key by key."""
+    method(
+        folder, "coop", recipe={"epochs": 7, "lr": 0.7}, settings={"tokens": 3}, views=7, per_dataset={"eurosat": {"recipe": {"lr": 0.9}}}
+    )
+    more = "classes: halves\n    settings: {shots: 1, epochs: 99}\n    others: {recipe: {epochs: 5}}"
+    study(folder, json.dumps({"CoOp": {"method": "coop", "settings": {"init": None}}}), more)
+    group = read_study(folder).groups["halved"]
+    p = run_settings(folder, group, "CoOp", "dtd", given={"cache_gb": 1.0})
+    assert (p.shots, p.views, p.cache_gb) == (1, 7, 1.0)
+    assert (p.recipe, p.settings) == ({"epochs": 5, "lr": 0.7}, {"tokens": 3, "init": None})
+    assert run_settings(folder, group, "CoOp", "eurosat").recipe == {"epochs": 5, "lr": 0.9}
+
+
+def test_a_profile_that_extends_another_has_its_methods(folder: Path) -> None:
+    method(folder, "coop", recipe={"epochs": 7, "lr": 0.7})
+    upper = folder.parent / "upper"
+    upper.mkdir()
+    (upper / "profile.yaml").write_text(f"extends: {folder.name}\nprofile: upper\n")
+    study(upper, json.dumps({"CoOp": {"method": "coop"}}))
+    group = read_study(upper).groups["halved"]
+    assert run_settings(upper, group, "CoOp", "dtd").recipe == {"epochs": 7, "lr": 0.7}
+    method(upper, "coop", recipe={"epochs": 1})
+    assert run_settings(upper, group, "CoOp", "dtd").recipe == {"epochs": 1, "lr": 0.7}
+
+
+def test_controls_are_runs_of_dear(folder: Path) -> None:
+    """One token is one attribute; frozen parts stay as drawn; mean scores change answers, not training; the gates are told of each."""
+    runs = {
+        "role masks": {},
+        "one token": {"role_map": "one_attribute"},
+        "P_attr alone": {"trained": ["projection"]},
+        "mean s_a": {"attribute_scores": "mean"},
+    }
+    study(folder, json.dumps(runs))
+    record = made(folder)
+    place = Path(record.runs["role masks"]["runs_root"]) / "halved-dtd"
+    kept = {name: read_tensors(place / f"tokens-{name.replace(' ', '_')}-seed1.safetensors")[0] for name in runs}
+    assert len(kept["one token"]["attribute_tokens"]) == 1
+    clip = load("DeAR-Mini")
+    fresh = DeAR(clip, HeadRoles.load(Path(record.runs["role masks"]["roles"])), Settings(beta=0.7), 1)
+    assert torch.equal(kept["P_attr alone"]["attribute_tokens"], fresh.attribute_tokens)
+    assert not torch.equal(kept["P_attr alone"]["projection"], fresh.projection)
+    for name in ("attribute_tokens", "projection", "fusion"):
+        torch.testing.assert_close(kept["mean s_a"][name], kept["role masks"][name], rtol=1e-4, atol=1e-6)
+    assert record.costs["P_attr alone"].parameters == fresh.projection.numel()
+    assert set(record.gates) == {f"{name}, seed {s}" for name in runs for s in (1, 2)}
+    assert record.gates["one token, seed 1"].tokens is None
+    shown = companion.gates_table([record]).set_index("Run")
+    assert shown.loc["one token", "Cosine between tokens"] == ""
+    assert shown.loc["role masks", "Shielded heads"] == "L9 6, L10 6, L11 6, L12 6"
