@@ -502,6 +502,8 @@ check(epoch_weights, [
 # <details><summary>A solution</summary>
 #
 # ```python
+# import math
+#
 # def epoch_weights(epochs, mean, std):
 #     w = [math.exp(-0.5 * ((e - mean) / std) ** 2) for e in range(1, epochs + 1)]
 #     return [x / sum(w) for x in w]
