@@ -10,9 +10,10 @@ import shlex
 from pathlib import Path
 
 from dearlib.datasets.catalogue import GENERATED, entry
-from dearlib.params.reading import PROFILE as SHARED, merged, profile_layers
+from dearlib.params.reading import PROFILE as SHARED, merged, model_of, profile_layers
 from dearlib.params.schemas import Variant
 from dearlib.study.plan import MADE_OF, RETRIEVAL, SOURCE, read_plan
+from dearlib.workflow.inputs import opened
 from dearlib.workflow.sources import sources
 
 PROFILE = config.get("profile", "mini")
@@ -62,19 +63,14 @@ def records(name):
     return [str(PLAN.record(group, d)) for group in there for d in PLAN.group(group).datasets]
 
 
-def reads(name):
-    """The data sets whose pictures a drawing notebook opens."""
-    home = (SETTINGS["dataset"],)
-    return {"04_dear_model": home, "08_domain_generalization": (*home, *PLAN.shifted), "11_attribute_retrieval": (PLAN.source,)}.get(name, ())
-
-
 def reported(files):
     """The same outputs; `make report` shows tables as tables and figures as pictures."""
     return [report(f, category="tables" if f.endswith(".csv") else "figures") if f.endswith((".csv", ".svg")) else f for f in files]
 
 
 def run(name):
-    return f"{PYTHON} notebook notebooks/{name}.py {PARAMS}/{name}.yaml --out {RUNS}/{name}{FROM}"
+    given = FROM if "data_root" in model_of(name).model_fields else ""
+    return f"{PYTHON} notebook notebooks/{name}.py {PARAMS}/{name}.yaml --out {RUNS}/{name}{given}"
 
 
 rule all:
@@ -115,8 +111,6 @@ rule vit_internals:
         split=split(SETTINGS["dataset"]),
     output:
         touch(f"{RUNS}/01_vit_internals/done"),
-    log:
-        notebook=f"{RUNS}/01_vit_internals/notebook.ipynb",
     resources:
         gpu=GPUS,
     shell:
@@ -136,8 +130,6 @@ rule head_roles:
         ASKED,
         f"{FIGURES}/roles.csv",
         reported(MADE["table1"]),
-    log:
-        notebook=f"{RUNS}/02_head_roles/notebook.ipynb",
     resources:
         gpu=GPUS,
     shell:
@@ -207,11 +199,9 @@ for name, drawn in DRAWS.items():
             weights=WEIGHTS,
             roles=ROLES,
             records=sorted({record for one in drawn for record in records(one)}),
-            splits=[split(d) for d in reads(name)],
+            splits=[split(d) for d in opened(PLAN, SETTINGS["dataset"], name)],
         output:
             [reported(MADE[one]) for one in drawn],
-        log:
-            notebook=f"{RUNS}/{name}/notebook.ipynb",
         resources:
             gpu=GPUS if name.startswith(("03", "04", "11")) else 0,
         shell:

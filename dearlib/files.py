@@ -26,9 +26,14 @@ def _partial(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes beside `path` and renames over it, so that a reader sees the old file or the new one."""
+    """Writes beside `path` and renames over it, so that a reader sees the old file or the new one.
+
+    A file that holds this text already stays, time stamp and all: nothing that was made from it is out of date.
+    """
     partial = _partial(path)
     try:
+        if path.is_file() and path.read_bytes() == text.encode():
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)

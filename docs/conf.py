@@ -1,4 +1,4 @@
-"""Sphinx's settings. `python -m dearlib.site` lays out the sources beside this file and builds them; nothing is executed or fetched."""
+"""Sphinx's settings. `make site` lays out the sources beside this file and builds them; nothing is executed or fetched."""
 
 project = "dearlib"
 author = "The dearlib authors"

@@ -18,7 +18,7 @@
 # |---|---|
 # | Paper | Section 4.1 (cross-dataset generalization), Table 3 |
 # | You will see | accuracy on the source and on every target, with the class feature alone and with the fused logits |
-# | Reads | the record of the source runs (`params/<profile>/05_variants-source.yaml`) |
+# | Reads | the record of the source runs (the group `source` of `params/<profile>/study.yaml`) |
 # | Writes | `table3.csv`, `.md`, `.tex`, `.json`, `07_transfer.svg` and `.png` |
 # | Takes | seconds: nothing is computed here but means |
 
@@ -29,14 +29,15 @@ figures_root: str = "figures/mini"
 
 # %%
 import pandas as pd
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 
 from dearlib import plots
 from dearlib.paper.reported import beside, reported
 from dearlib.params.reading import validated
-from dearlib.study import tables
+from dearlib.study import companion, tables
 from dearlib.study.averages import AVERAGE, accuracies, methods_by_datasets
-from dearlib.study.contrasts import Contrast, difference, paired
+from dearlib.study.contrasts import Contrast, compared, paired
+from dearlib.study.inference import difference
 from dearlib.study.plan import SOURCE, read_plan
 from dearlib.study.records import origin, tidy
 
@@ -55,13 +56,15 @@ print(f"trained on {source} · weights {records[0].weights_sha256[:8]} · roles 
 # transfer, and that can be measured.
 
 # %%
-methods = ["CLIP", "DeAR (class feature)", "DeAR"]
+others = companion.others_of(records)
+methods = ["CLIP", *others, "DeAR (class feature)", "DeAR"]
 home = accuracies(metrics[metrics.dataset == source], [source], methods)
 home = home[home.dataset == source]
 away = accuracies(metrics, datasets, methods, trained_on=source)
 table = pd.concat([home, away], ignore_index=True)
 table["method"] = table.method.replace({"DeAR": "DeAR (fused)"})
 shown = methods_by_datasets(table, [source, AVERAGE, *datasets])
+shown["Method"] = companion.marked(shown["Method"], records)
 shown = beside(3, shown, [source, *datasets])  # the paper's own rows, where these are its data sets
 tables.write(table, shown, p.figures_root / "table3", origin("07_cross_dataset", p, records))
 Markdown(shown.to_markdown(index=False, disable_numparse=True))
@@ -86,6 +89,12 @@ order = list(theirs.dataset.unique())
 Markdown("*Reported:*\n\n" + theirs.pivot(index="method", columns="dataset", values="value")[order].to_markdown())
 
 # %% [markdown]
+# The gates of DeAR's runs:
+
+# %%
+Markdown(companion.gates_table(records).to_markdown(index=False, disable_numparse=True))
+
+# %% [markdown]
 # ## 2. What transfers
 
 # %%
@@ -104,6 +113,15 @@ _ = plots.save(fig, p.figures_root, "07_transfer")
 # %%
 for name, d in found.items():
     print(f"{name}: {d.mean:+.2f} points [{d.low:+.2f}, {d.high:+.2f}] over {d.datasets} targets, {d.pairs} pairs")
+
+# %% [markdown]
+# DeAR's class feature against every other method on the targets:
+
+# %%
+if others:
+    rows = compared(metrics, "DeAR (class feature)", others, datasets, ("all",), trained_on=source)
+    columns = ["against", "estimand", "difference", "low", "high", "p_holm", "detectable", "verdict"]
+    display(Markdown(rows[columns].to_markdown(index=False, floatfmt="+.2f")))
 
 # %%
 d = found["class feature − fused"]

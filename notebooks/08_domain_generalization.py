@@ -31,15 +31,16 @@ data_root: str = "data/mini"
 # %%
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 
 from dearlib import plots
 from dearlib.datasets import classnames, open_image, read_split
 from dearlib.paper.reported import beside, reported
 from dearlib.params.reading import validated
-from dearlib.study import tables
+from dearlib.study import companion, tables
 from dearlib.study.averages import AVERAGE, accuracies, methods_by_datasets
-from dearlib.study.contrasts import Contrast, difference, paired
+from dearlib.study.contrasts import Contrast, compared, paired
+from dearlib.study.inference import difference
 from dearlib.study.plan import SOURCE, read_plan
 from dearlib.study.records import origin, tidy
 
@@ -80,13 +81,15 @@ _ = plots.save(fig, p.figures_root, "08_pictures")
 # The same trained models as in notebook 07, none of them trained on a shifted picture. As there, both answers are shown.
 
 # %%
-methods = ["CLIP", "DeAR (class feature)", "DeAR"]
+others = companion.others_of(records)
+methods = ["CLIP", *others, "DeAR (class feature)", "DeAR"]
 home = accuracies(metrics[metrics.dataset == source], [source], methods)
 home = home[home.dataset == source]
 away = accuracies(metrics, shifted, methods, trained_on=source)
 table = pd.concat([home, away], ignore_index=True)
 table["method"] = table.method.replace({"DeAR": "DeAR (fused)"})
 shown = methods_by_datasets(table, [source, AVERAGE, *shifted])
+shown["Method"] = companion.marked(shown["Method"], records)
 shown = beside(4, shown, [source, *shifted])  # the paper's own rows, where these are its data sets
 tables.write(table, shown, p.figures_root / "table4", origin("08_domain_generalization", p, records))
 Markdown(shown.to_markdown(index=False, disable_numparse=True))
@@ -124,6 +127,15 @@ _ = plots.save(fig, p.figures_root, "08_shifts")
 for name, values in pairs.items():
     d = difference(values)
     print(f"{name}: {d.mean:+.2f} points [{d.low:+.2f}, {d.high:+.2f}] over {d.datasets} shifts, {d.pairs} pairs")
+
+# %% [markdown]
+# DeAR's class feature against every other method:
+
+# %%
+if others:
+    rows = compared(metrics, "DeAR (class feature)", others, shifted, ("all",), trained_on=source)
+    columns = ["against", "estimand", "difference", "low", "high", "p_holm", "detectable", "verdict"]
+    display(Markdown(rows[columns].to_markdown(index=False, floatfmt="+.2f")))
 
 # %% [markdown]
 # ## What to take away

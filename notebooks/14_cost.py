@@ -53,7 +53,7 @@ from dearlib.datasets.world import sets
 from dearlib.datasets.world.families import CLASSES
 from dearlib.errors import InputError
 from dearlib.params.reading import validated
-from dearlib.params.study import read_study, run_settings
+from dearlib.params.study import dear_settings, read_study
 from dearlib.study import opening
 from dearlib.study.plan import TABLE2
 from dearlib.study.records import RunRecord
@@ -79,7 +79,7 @@ print(f"rates of {hardware}, torch {rates.torch.iloc[0]}, {rates.model.iloc[0]}"
 vit = Shape(layers=12, tokens=197, width=768, text_layers=12, text_width=512)
 path = Path("params") / p.predicted
 study = read_study(path)
-one = run_settings(path, study.groups[TABLE2], "DeAR", "dtd")
+one = dear_settings(path, study.groups[TABLE2], "DeAR", "dtd")
 dtd = Sizes(test=entry("dtd").sizes[2], classes=entry("dtd").sizes[3])
 base = (dtd.classes + 1) // 2
 pictures = len(one.seeds) * one.views * base * one.shots + dtd.test
@@ -125,7 +125,7 @@ def jobs(folder, root, shape):
     found = {}
     for name, group in read_study(folder).groups.items():
         for dataset in group.datasets:
-            settings = {run: run_settings(folder, group, run, dataset) for run in group.runs}
+            settings = {run: dear_settings(folder, group, run, dataset) for run in group.dear}
             targets = {t: sizes_of(t, root) for t in group.targets}
             kept = group.classes == "halves" and name != TABLE2  # their prefixes are those of Table 2's runs
             found[name, dataset] = group_work(shape, settings, group.classes, sizes_of(dataset, root), targets, kept)
@@ -156,7 +156,7 @@ with torch.no_grad():
     timed = meters.interleaved({"encode": lambda: frozen_features(mini.visual, image_prefix(mini.visual, images, 9), 9)}, p.repeats)
 encoding = 64 * small.encode() / median(timed["encode"])
 mini_study = read_study(Path("params/mini"))
-settings = run_settings(Path("params/mini"), mini_study.groups[TABLE2], "DeAR", mini_study.groups[TABLE2].datasets[0])
+settings = dear_settings(Path("params/mini"), mini_study.groups[TABLE2], "DeAR", mini_study.groups[TABLE2].datasets[0])
 training = {}
 for runs in (3, 12):
     made = ways.build(p.clip, settings.batch, 8, runs=runs)

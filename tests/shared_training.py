@@ -1,4 +1,4 @@
-"""A training for test_ranks, run alone and under torchrun: `python shared_training.py FOLDER` writes what each process saw."""
+"""A training for test_processes, run alone and under torchrun: `python shared_training.py FOLDER` writes what each process saw."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ PROMPTS = ["a photo of a cup.", "a photo of a key.", "a photo of a ring."]
 
 
 def main(folder: Path, block: int) -> None:
-    made = fabric("2 x cpu", "32-true")
+    made = fabric("cpu", "32-true")
     clip = random_clip()
     clip.model.double()  # what is exact stays exact: in float32 a step may magnify the rounding of the step before
     pictures = torch.randn(2 * 7, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(7))

@@ -8,18 +8,18 @@ from role_maps import make_roles
 
 from dearlib.clip.loading import load
 from dearlib.datasets import PUBLIC
-from dearlib.workflow import runner
+from dearlib.workflow.commands import main
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_a_truncated_picture_stops_the_training_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_truncated_picture_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """DeAR-Mini on a public data set's layout, one test picture cut short."""
     build(tmp_path / "data", "dtd")
     make_roles(load("DeAR-Mini")).save(tmp_path / "roles.json")
     broken = tmp_path / "data" / "dtd" / PUBLIC["dtd"].images / "zigzagged" / "zigzagged_0006.jpg"
     broken.write_bytes(broken.read_bytes()[:200])
-    small = {"dataset": "dtd", "shots": 2, "seeds": "[1]", "epochs": 2, "views": 1}
+    small = {"shots": 2, "seeds": "[1]", "epochs": 2, "views": 1}
     where = {
         "data_root": tmp_path / "data",
         "roles": tmp_path / "roles.json",
@@ -27,12 +27,11 @@ def test_a_truncated_picture_stops_the_training_step(tmp_path: Path, capsys: pyt
         "runs_root": tmp_path / "runs",
     }
     given = [word for key, value in (small | where).items() for word in ("-p", f"{key}={value}")]
-    step = [str(ROOT / "notebooks" / "05_training.py"), str(ROOT / "params" / "mini" / "05_training.yaml")]
-    assert runner.main([*step, "--out", str(tmp_path / "out"), *given]) == 2
-    told = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("[out]")]
+    monkeypatch.chdir(ROOT)
+    assert main(["run", "mini", "base_to_novel", "dtd", *given]) == 2
+    told = capsys.readouterr().err.splitlines()
     assert len(told) == 1
     assert f"{broken}: expected a whole image, got" in told[0]
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["failed.ipynb"]
     assert list(tmp_path.rglob("record.json")) == []
     kept = list((tmp_path / "cache").iterdir())
     assert all(p.suffix == ".safetensors" and not p.name.startswith(".") for p in kept)

@@ -40,7 +40,7 @@ def examine(root: Path, dataset: str) -> Report:
     where = entry(dataset)
     folder = root / where.folder
     if where.sizes is None and dataset in CATALOGUE:
-        raise InputError(f"data set: expected a public one, got '{dataset}', which is made here; python -m dearlib.datasets.world makes it")
+        raise InputError(f"data set: expected a public one, got '{dataset}', which is made here; `dearlib world` makes it")
     declared = declaration(root)
     sizes = where.sizes or _own_sizes(root, dataset)
     sizes = declared.sizes.get(dataset, sizes) if declared else sizes

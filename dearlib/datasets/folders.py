@@ -12,7 +12,7 @@ from dearlib.errors import InputError
 
 Row = tuple[Path, int, str]
 _SUFFIXES = (".jpg", ".jpeg", ".png")
-_DOCTOR = "see python -m dearlib.datasets doctor"
+_DOCTOR = "see `dearlib doctor`"
 
 
 def class_rows(root: Path, dataset: str) -> dict[str, list[Row]]:

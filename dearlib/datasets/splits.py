@@ -18,7 +18,7 @@ from dearlib.errors import InputError
 PARTS = ("train", "val", "test")
 NONE_PRESENT = "expected the {} images it names, got none of them ({} …); is it the split file of another data set?"
 _LAYOUT = '{"train": [[path, label, classname], …], "val": …, "test": …}'
-_MAKE = "make the data set anew (mini ones: python -m dearlib.datasets.world) or fetch it again (python -m dearlib.datasets doctor)"
+_MAKE = "make the data set anew (mini ones: `dearlib world`) or fetch it again (`dearlib doctor`)"
 
 
 @dataclass(frozen=True)

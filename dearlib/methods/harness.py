@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from dearlib.clip.prefix import Prefix, Source, Streamed
+from dearlib.clip.cut import check_layer
+from dearlib.clip.prefix import Prefix, Source, Streamed, together
 from dearlib.errors import InputError
 from dearlib.methods.interface import Batch, Method, Pictures, Split
 from dearlib.methods.loop import Curve, descend
@@ -21,12 +22,18 @@ from dearlib.methods.training import TrainingSet, shuffled
 
 @dataclass(frozen=True)
 class Run:
-    """One method to be trained: on what, how, and the seed that orders its pictures and its chance."""
+    """One method to be trained: on what, how, and the seed that orders its pictures and its chance.
+
+    Raises `InputError` if the pictures' states enter another layer than the first that the method runs on them.
+    """
 
     method: Method
     data: TrainingSet
     recipe: Recipe
     seed: int
+
+    def __post_init__(self) -> None:
+        _check_states(self.method, self.data.source)
 
     def order(self, epoch: int) -> list[Int[Tensor, "batch"]]:
         """The batches of one epoch, a pure function of (seed, epoch)."""
@@ -96,6 +103,12 @@ def train(
     return descend(cast(list[nn.Module], methods), [r.recipe for r in runs], steps, weights, fabric, checkpoint, report)
 
 
+def _check_states(method: Method, source: Source) -> None:
+    """Refuses states of another layer; a method that runs no layer may be shown any, for it looks at the features alone."""
+    if method.needs.image_from <= method.clip.layers:
+        check_layer(source.first_layer, method.needs.image_from)
+
+
 def _check(runs: Sequence[Run], fabric: Fabric) -> None:
     """Refuses runs that cannot be trained, or not as one."""
     method, data = runs[0].method, runs[0].data
@@ -108,14 +121,15 @@ def _check(runs: Sequence[Run], fabric: Fabric) -> None:
 
 
 @torch.no_grad()
-def answers(method: Method, source: Source, text: Any, split: Split, batch: int = 256) -> Iterator[Float[Tensor, "_ class_"]]:
-    """A trained method's logits for pictures on the verge of its layer, piece by piece."""
-    encoded, device = method.encode(text), source.features.device
+def answers(method: Method, source: Source, text: Any, split: Split, batch: int | None = None) -> Iterator[Float[Tensor, "_ class_"]]:
+    """A trained method's logits for pictures on the verge of its layer, piece by piece; None: as many at once as go fastest."""
+    _check_states(method, source)
+    encoded, device, batch = method.encode(text), source.features.device, batch or together(method.clip)
     for chosen in torch.arange(len(source.features), device=device).split(batch):
         yield method.logits(rows(method, source, chosen), encoded, split)
 
 
-def accuracy(method: Method, source: Source, labels: Int[Tensor, "picture"], text: Any, split: Split, batch: int = 256) -> float:
+def accuracy(method: Method, source: Source, labels: Int[Tensor, "picture"], text: Any, split: Split, batch: int | None = None) -> float:
     """Top-1 accuracy in percent."""
     found = torch.cat([logits.argmax(dim=1).cpu() for logits in answers(method, source, text, split, batch)])
     return 100 * int((found == labels).sum()) / len(labels)

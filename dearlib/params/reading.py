@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from dearlib.errors import InputError
-from dearlib.params.schemas import MODELS, Run, line_of, plain
+from dearlib.params.mistakes import line_of
+from dearlib.params.schemas import MODELS, Run, plain
 from dearlib.params.yaml12 import parse, read_yaml
 
 PROFILE = "profile.yaml"

@@ -5,13 +5,11 @@ value is one line that names file, key, what was expected and what came. A noteb
 exactly the fields of its model; `validated` checks that cell by the same model.
 """
 
-import difflib
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -225,15 +223,30 @@ class Training(Tokens):
 class Variant(Training):
     """One variant of a training run: its settings, and the role map it is given in place of the one that was found.
 
-    `thresholds` [low, high] cut the found entropies anew; a shuffled map is dealt anew for each seed.
+    `thresholds` [low, high] cut the found entropies anew; a shuffled map is dealt anew for each seed; `one_attribute` has one token
+    that every attribute head listens to. `trained`: the parts that are; the others stay as they start. `attribute_scores` "mean": in
+    the test each s_a is its mean over the plain training pictures.
     """
 
-    role_map: Literal["found", "all_generalization", "all_mixed", "shuffled"] = "found"
+    role_map: Literal["found", "all_generalization", "all_mixed", "shuffled", "one_attribute"] = "found"
+    trained: Annotated[tuple[Literal["attribute_tokens", "text_tokens", "projection", "fusion"], ...], Field(min_length=1)] = (
+        "attribute_tokens",
+        "text_tokens",
+        "projection",
+        "fusion",
+    )
+    attribute_scores: Literal["pictures", "mean"] = "pictures"
     thresholds: tuple[Fraction, Fraction] | None = None
 
 
 class FromRecords(Run):
-    """06 to 10 and 15: tables and figures from the records of the profile's study, which says which these are."""
+    """06, 07, 09, 10, 15: tables and figures from the records of the profile's study, which says which these are."""
+
+
+class DomainGeneralization(FromRecords):
+    """08: shows pictures of the source and its shifts as well."""
+
+    data_root: Path
 
 
 class AttributeRetrieval(Run):
@@ -281,7 +294,7 @@ MODELS: dict[str, type[Run]] = {
     "05_training": Training,
     "06_base_to_novel": FromRecords,
     "07_cross_dataset": FromRecords,
-    "08_domain_generalization": FromRecords,
+    "08_domain_generalization": DomainGeneralization,
     "09_few_shot": FromRecords,
     "10_ablations": FromRecords,
     "11_attribute_retrieval": AttributeRetrieval,
@@ -296,20 +309,3 @@ MODELS: dict[str, type[Run]] = {
 def plain(params: Run) -> dict[str, Any]:
     """Parameters as JSON values: what papermill passes on and what a record keeps."""
     return params.model_dump(mode="json")
-
-
-def line_of(error: ErrorDetails, model: type[BaseModel]) -> str:
-    """`key: expected …, got …` of one pydantic error."""
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(error["loc"][-1]), model.model_fields, n=1)
-        known = near[0] if near else f"one of {', '.join(model.model_fields)}"
-        return f"{key}: expected {known}, got an unknown key"
-    if error["type"] == "missing":
-        return f"{key}: expected a value, got none"
-    if not key:
-        return error["msg"]
-    if error["type"] == "string_pattern_mismatch":
-        return f"{key}: expected a name of letters, digits, '_', '-' and '.', got {error['input']!r}"
-    expected = re.sub(r"^Input should (be )?", "", error["msg"])
-    return f"{key}: expected {expected}, got {error['input']!r}"

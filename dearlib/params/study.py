@@ -1,15 +1,18 @@
 """What a study runs, as `params/<profile>/study.yaml` says it: groups of runs, each on some data sets."""
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dearlib.errors import InputError
+from dearlib.params.methods import FOLDER, MethodFile, MethodRun, deep, method_files, method_values
+from dearlib.params.mistakes import line_of
 from dearlib.params.reading import PROFILE, merged
-from dearlib.params.schemas import Name, Variant, line_of
+from dearlib.params.schemas import Name, Variant
 from dearlib.params.yaml12 import read_yaml
 
 STUDY = "study.yaml"
@@ -20,8 +23,10 @@ class Group(BaseModel):
     """Runs that are made together on each of `datasets`: one record a data set.
 
     `classes`: train on the base half and test both halves, or train and test on all. `settings` are what the whole group has in
-    place of the profile's, `runs` a name for each run and what it has in place of these. `targets`: other data sets that the
-    trained models are tested on. `linear_probe`: a logistic regression on the frozen features beside them.
+    place of the profile's, `runs` a name for each run and what it has in place of these. A run that names a `method` is that method's,
+    with the values of its own file (`dearlib.params.methods`), all others are DeAR's; `others` is what those runs have in place of their
+    files' values. `targets`: other data sets that the trained models are tested on. `linear_probe`: a logistic regression on the
+    frozen features beside them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -29,9 +34,30 @@ class Group(BaseModel):
     datasets: Datasets
     classes: Literal["halves", "all"]
     settings: dict[str, Any] = {}
+    others: dict[str, Any] = {}
     runs: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     targets: tuple[Name, ...] = ()
     linear_probe: bool = False
+
+    @property
+    def dear(self) -> list[str]:
+        """The names of DeAR's own runs."""
+        return [name for name, own in self.runs.items() if "method" not in own]
+
+    @property
+    def methods(self) -> list[str]:
+        """The rows of the other methods, each once: their runs' names up to the first comma."""
+        return list(dict.fromkeys(row(name) for name, own in self.runs.items() if "method" in own))
+
+    def only(self, rows: Collection[str]) -> "Group":
+        """Without the other methods that `rows` does not name; DeAR's own runs stay, for all are compared with it."""
+        kept = {name: own for name, own in self.runs.items() if "method" not in own or row(name) in rows}
+        return self.model_copy(update={"runs": kept})
+
+
+def row(run: str) -> str:
+    """The row of a table that a run belongs to: its name up to the first comma."""
+    return run.partition(",")[0]
 
 
 class Study(BaseModel):
@@ -54,10 +80,33 @@ def read_study(folder: Path) -> Study:
         study = Study.model_validate_json(json.dumps(values))
     except ValidationError as error:
         raise InputError(f"{path}: {line_of(error.errors(include_url=False)[0], Group)}; correct the file") from None
+    study = _joined(study, method_files(folder))
     for name, group in study.groups.items():
         for run in group.runs:
             run_settings(folder, group, run, group.datasets[0], where=f"{path}: {name}")
     return study
+
+
+def _joined(study: Study, files: Mapping[str, MethodFile]) -> Study:
+    """With a run of every method that joins a group by its own file, after the group's own runs."""
+    groups = dict(study.groups)
+    for method, told in files.items():
+        for name in told.joins:
+            if name not in groups:
+                expected = ", ".join(groups)
+                raise InputError(f"{FOLDER}/{method}.yaml: joins: expected groups among {expected}, got {name}; correct the file")
+            if (new := told.row or method) in groups[name].runs:
+                raise InputError(f"{FOLDER}/{method}.yaml: row: expected a name that {name} does not have, got {new}; choose another")
+            groups[name] = groups[name].model_copy(update={"runs": {**groups[name].runs, new: {"method": method}}})
+    return study.model_copy(update={"groups": groups})
+
+
+def check_rows(study: Study, rows: Collection[str]) -> None:
+    """Raises `InputError` for a row that no group has."""
+    known = list(dict.fromkeys(["DeAR", *(name for group in study.groups.values() for name in group.methods)]))
+    if unknown := [name for name in rows if name not in known]:
+        near = difflib.get_close_matches(unknown[0], known, n=1) or [f"some of {', '.join(known)}"]
+        raise InputError(f"--methods: expected {near[0]}, got {unknown[0]}; correct the name")
 
 
 def _with_sets(values: dict[str, Any]) -> dict[str, Any]:
@@ -73,16 +122,49 @@ def _with_sets(values: dict[str, Any]) -> dict[str, Any]:
 
 def run_settings(
     folder: Path, group: Group, run: str, dataset: str, where: str = "study", given: Mapping[str, Any] | None = None
-) -> Variant:
+) -> Variant | MethodRun:
     """All settings of one run on one data set.
 
-    Over the profile's values stand the group's, then the profile's own for this data set, the run's, those `given` by hand.
+    Of DeAR: over the profile's values stand the group's, then the profile's own for this data set, the run's, those `given` by hand.
+    Of another method its file stands above the profile, both with what they say of this data set; of the group's settings those
+    count that it knows, and above them what the group says of others.
     """
-    values = merged(folder / PROFILE, Variant.model_fields)
-    special = values.pop("per_dataset", {})
-    values |= group.settings | special.get(dataset, {}) | group.runs[run] | dict(given or {}) | {"dataset": dataset}
+    own, given = group.runs[run], dict(given or {}) | {"dataset": dataset}
+    if "method" in own:
+        model: type[Variant] | type[MethodRun] = MethodRun
+        values = _of_method(folder, group, own, dataset, f"{where}: runs.{run}") | given
+    else:
+        model = Variant
+        values = merged(folder / PROFILE, Variant.model_fields)
+        special = values.pop("per_dataset", {})
+        values |= group.settings | special.get(dataset, {}) | own | given
     try:
-        return Variant.model_validate_json(json.dumps(values, default=str))
+        return model.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         first = next(iter(sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")))
-        raise InputError(f"{where}: runs.{run}: {line_of(first, Variant)}; correct the file") from None
+        raise InputError(f"{where}: runs.{run}: {line_of(first, model)}; correct the file") from None
+
+
+def _of_method(folder: Path, group: Group, own: Mapping[str, Any], dataset: str, where: str) -> dict[str, Any]:
+    """A method's values, see `run_settings`."""
+    shared = merged(folder / PROFILE, {*MethodRun.model_fields, "per_dataset"})
+    special = shared.pop("per_dataset", {}).get(dataset, {})
+    try:
+        values = shared | _known(special) | method_values(folder, str(own["method"]), dataset)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    return deep(deep(values | _known(group.settings), group.others), own)
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key in MethodRun.model_fields}
+
+
+def dear_settings(
+    folder: Path, group: Group, run: str, dataset: str, where: str = "study", given: Mapping[str, Any] | None = None
+) -> Variant:
+    """`run_settings` of one of DeAR's own runs. Raises `InputError` if it is another method's."""
+    settings = run_settings(folder, group, run, dataset, where, given)
+    if not isinstance(settings, Variant):
+        raise InputError(f"{where}: runs.{run}: expected a run of DeAR, got one of {settings.method}; correct the file")
+    return settings

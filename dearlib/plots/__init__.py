@@ -6,7 +6,7 @@ readers); entropies and weights have a sequential map, differences a diverging o
 layers downwards (1-based) and heads to the right (0-based).
 """
 
-from dearlib.plots.comparisons import difference_map, method_forest, trade_off
+from dearlib.plots.comparisons import accuracy_cost, difference_map, method_forest, trade_off
 from dearlib.plots.costs import counted_bars, growth_line, predicted_measured, ranked_bars, roofline
 from dearlib.plots.family import family_chart
 from dearlib.plots.framework import framework
@@ -58,6 +58,7 @@ __all__ = [
     "SEQUENTIAL",
     "STYLE",
     "ablation_matrix",
+    "accuracy_cost",
     "attention_overlay",
     "base_novel_chart",
     "cluster_scatter",

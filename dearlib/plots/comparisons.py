@@ -91,3 +91,20 @@ def method_forest(ax: Axes, rows: pd.DataFrame, points: pd.DataFrame, label: str
     ax.axvline(0, color="black", linestyle="--", linewidth=0.8, zorder=1)
     ax.set(xlabel=label, ylabel="", ylim=(len(order) - 0.5, -0.5))
     return ax
+
+
+def accuracy_cost(ax: Axes, points: pd.DataFrame, cost: str, label: str, marked: str = "DeAR") -> Axes:
+    """HM against a cost, a point and a name for each method (columns method, hm, `cost`, transductive), costs logarithmic.
+
+    What is transductive has a hollow point; methods of no cost are left out, and a dashed line may stand for them.
+    """
+    drawn = points[points[cost] > 0]
+    for one in drawn.to_dict("records"):
+        color = METHOD_COLORS[1] if one["method"] == marked else "#4D4D4D"
+        ax.plot(one[cost], one["hm"], "o", markersize=7 if one["method"] == marked else 5, color=color,
+                markerfacecolor="white" if one["transductive"] else color)  # fmt: skip
+        weight = "bold" if one["method"] == marked else "normal"
+        ax.annotate(one["method"], (one[cost], one["hm"]), (5, 2), textcoords="offset points", fontsize=7.5, color=color, weight=weight)
+    ax.set(xscale="log", xlabel=label, ylabel="HM (%)")
+    ax.margins(x=0.18)
+    return ax

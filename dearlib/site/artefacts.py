@@ -29,7 +29,7 @@ def _section(root: Path, profile: str, name: str, content: Mapping[str, Any]) ->
         ("command", f"`{command(root, name)}`"),
         ("drawn by", f"[{content['notebook']}](/notebooks/{content['notebook']}.ipynb)"),
         ("parameters", f"`{_parameters(root, profile, content['notebook'])}`, hash `{content['parameters_sha256']}`"),
-        ("commit of the run", f"`{content['commit'][:12]}`"),
+        *(("commit of the runs", f"`{one[:12]}`") for one in sorted({r["commit"] for r in _of_runs(content)})),
         *_records(root, profile, content.get("records") or []),
         *((key, f"`{content[f'{key}_sha256'][:12]}`") for key in ("weights", "roles") if content.get(f"{key}_sha256")),
     ]
@@ -43,6 +43,11 @@ def _section(root: Path, profile: str, name: str, content: Mapping[str, Any]) ->
         lines += [(root / folder / f"{name}.md").read_text(encoding="utf-8").strip(), ""]
     lines += ["| made from | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows), ""]
     return "\n".join(lines)
+
+
+def _of_runs(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The records that a sidecar names, as far as they are of runs."""
+    return [record for record in content.get("records") or [] if "commit" in record]
 
 
 def _parameters(root: Path, profile: str, notebook: str) -> str:

@@ -43,6 +43,28 @@ def claims_table(metrics: pd.DataFrame, claims: Sequence[Claim], not_run: Exclud
     return _judged(pd.DataFrame(rows).reindex(columns=COLUMNS))
 
 
+def absent(metrics: pd.DataFrame, claims: Sequence[Claim]) -> set[str | tuple[str, str]]:
+    """What `claims_table` is to be told as not run: methods without any row, and (place, method) without one where the claim asks.
+
+    A method that is there on some of a claim's data sets alone is not absent but incomplete, and `claims_table` refuses it.
+    """
+    found: set[str | tuple[str, str]] = set()
+    for claim in claims:
+        for expected in claim.expected:
+            what = expected.contrast if isinstance(expected, Expected) else expected
+            splits = ["all"] if what.measure == "all" else ["base", "novel"]
+            trained_on = what.trained_on if isinstance(what, Contrast) else None
+            for method in expected.methods:
+                rows = metrics[metrics["method"] == method]
+                asked = rows[rows["dataset"].isin(what.datasets) & rows["split"].isin(splits)]
+                where = asked["trained_on"].isna() if trained_on is None else asked["trained_on"] == trained_on
+                if rows.empty:
+                    found.add(method)
+                elif not (where | asked["seed"].isna()).any():
+                    found.add((claim.place, method))
+    return found
+
+
 def _named(expected: Expected | Best) -> dict[str, str | float]:
     what = expected.contrast if isinstance(expected, Expected) else expected
     return {"contrast": str(what), "on": " ".join(what.datasets), "effect": expected.effect, "source": expected.source}

@@ -26,7 +26,7 @@ from dearlib.methods import retrieval
 from dearlib.methods.dear import DeAR
 from dearlib.params.reading import params_hash
 from dearlib.params.schemas import AttributeRetrieval, plain
-from dearlib.params.study import Group, run_settings
+from dearlib.params.study import Group, dear_settings
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import trials
 from dearlib.study.records import Metric, RunRecord, provenance
@@ -73,7 +73,7 @@ def find_neighbours(
     """
     began = time.monotonic()
     source = group.datasets[0]
-    settings = {run: run_settings(folder, group, run, source, "study: source", given) for run in group.runs}
+    settings = {run: dear_settings(folder, group, run, source, "study: source", given) for run in group.dear}
     first = next(iter(settings.values()))
     clip = load(first.clip, first.clip_weights)
     clip.model.to(fabric.device)

@@ -4,12 +4,14 @@
 workflow, the notebooks and the data doctor all ask here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dearlib.datasets.catalogue import entry
 from dearlib.errors import InputError
 from dearlib.params.study import Group, Study, read_study
+from dearlib.study.family import Design
 from dearlib.study.records import RunRecord, together
 
 TABLE2, ABLATIONS, SWEEPS, FEW_SHOT, SOURCE = "base_to_novel", "ablations", "sweeps", "few_shot", "source"
@@ -23,6 +25,9 @@ class Made:
     notebook: str
     groups: tuple[str, ...] = ()
 
+
+# A source → which of its shifts stand for ImageNet-A and ImageNet-R.
+HARDEST = {"imagenet": ("imagenet_a", "imagenet_r"), "source": ("source_adversarial", "source_renditions")}
 
 _ALL = (TABLE2, ABLATIONS, SWEEPS, FEW_SHOT, SOURCE, RETRIEVAL)
 MADE_OF: dict[str, Made] = {
@@ -79,6 +84,21 @@ class Plan:
     def targets(self) -> tuple[str, ...]:
         """The source's other targets (Table 3)."""
         return tuple(t for t in self.group(SOURCE).targets if t not in self.shifted)
+
+    def design(self, also: Sequence[str] = ()) -> Design:
+        """The data sets behind each claim. `also`: methods of Table 2 here that the paper's does not have."""
+        hardest = HARDEST.get(self.source, ())
+        return Design(
+            halves=self.group(TABLE2).datasets,
+            ablations=self.group(ABLATIONS).datasets,
+            source=self.source,
+            targets=self.targets,
+            shifted=self.shifted,
+            few_shot=self.group(FEW_SHOT).datasets,
+            shots=tuple(sorted({int(run["shots"]) for run in self.group(FEW_SHOT).runs.values()})),
+            hardest=hardest if set(hardest) <= set(self.shifted) else (),
+            also=tuple(also),
+        )
 
     def datasets(self, *groups: str) -> list[str]:
         """Every data set that some groups train or test on, each once."""

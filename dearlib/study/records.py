@@ -42,11 +42,43 @@ class Metric(BaseModel):
     trained_on: str | None = None
 
 
+class RunCost(BaseModel):
+    """What one run took; stands beside the tables, and no table's accuracy depends on it.
+
+    `parameters`: trained numbers. `steps` of training; `pictures`: seen in them, every view counted. `seconds_per_step`: of one run, a batch of runs
+    shared out evenly; `memory_gb`: the process's peak while they were trained; both None where they were not measured. `transductive`: it
+    saw the test classes' unlabelled pictures, so it stands apart.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    method: str
+    parameters: int = Field(ge=0)
+    steps: int = Field(ge=0)
+    pictures: int = Field(ge=0)
+    seconds_per_step: float | None = Field(default=None, ge=0)
+    memory_gb: float | None = Field(default=None, ge=0)
+    transductive: bool = False
+
+
+class RunGates(BaseModel):
+    """What must be so before a run of DeAR says anything about tokens and masks (`dearlib.methods.gates`), means over pictures.
+
+    `tokens`: cosine between attribute tokens' features, None where there is one; `class_feature`: of it with the frozen model's;
+    `shielded`: heads, by layer.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    tokens: float | None
+    class_feature: float
+    shielded: dict[str, int]
+
+
 class RunRecord(BaseModel):
     """Everything needed to find and to repeat the runs of one group on one data set. Times are in seconds.
 
     `identity` is the frozen model's (`FrozenClip.identity`). `runs` holds every run's settings as validated, `last` what its last epoch
-    reported, by run and seed. `generated` is the data root's note where its pictures only stand in for a public data set, else None.
+    reported, and `gates`, of DeAR's own, by run and seed; `costs` what a run took. `generated` is the data root's note where its pictures
+    only stand in for a public data set, else None.
     `neighbours` and `flat` belong to Figure 3: numbers of the gallery's pictures, and features in two dimensions.
     """
 
@@ -66,6 +98,8 @@ class RunRecord(BaseModel):
     wall_seconds: float
     metrics: tuple[Metric, ...]
     last: dict[str, dict[str, float]]
+    costs: dict[str, RunCost] = {}
+    gates: dict[str, RunGates] = {}
     neighbours: dict[str, tuple[int, ...]] = {}
     flat: dict[str, list[list[float]]] = {}
     generated: str | None = None
@@ -130,11 +164,9 @@ def together(records: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def origin(notebook: str, params: Run, records: Sequence[RunRecord]) -> dict[str, Any]:
-    """The sidecar of what was made from records: notebook, parameters' hash, commit, weights, roles, and each record."""
+    """The sidecar of what was made from records: notebook, parameters' hash, weights, roles, and each record with its commit."""
     first = records[0]
-    used = [
-        {"group": r.group, "dataset": r.dataset, "parameters_sha256": r.parameters_sha256, "split_sha256": r.split_sha256} for r in records
-    ]
+    used = [r.model_dump(include={"group", "dataset", "commit", "parameters_sha256", "split_sha256"}) for r in records]
     said = next((r.generated for r in records if r.generated), None)
     return tables.origin(notebook, params, said, weights_sha256=first.weights_sha256, roles_sha256=first.roles_sha256, records=used)
 

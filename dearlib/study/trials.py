@@ -23,8 +23,9 @@ from dearlib.datasets import Item
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.loop import Curve
 from dearlib.methods.training import Schedule, TrainingRun, TrainingSet, fit
+from dearlib.params.methods import MethodRun
 from dearlib.params.schemas import Training, Variant
-from dearlib.roles.controls import rethresholded, shuffled_roles, uniform_roles
+from dearlib.roles.controls import one_attribute, rethresholded, shuffled_roles, uniform_roles
 from dearlib.roles.rolefile import HeadRoles
 
 K = TypeVar("K", bound=Hashable)
@@ -33,7 +34,7 @@ K = TypeVar("K", bound=Hashable)
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def cache(p: Training) -> Cache:
+def cache(p: Training | MethodRun) -> Cache:
     """Where the parameters keep what is frozen."""
     return Cache(p.cache_root, DTYPES[p.cache_dtype], p.cache_gb)
 
@@ -78,7 +79,7 @@ class Trial:
     def shape(self) -> tuple[int, ...]:
         """Trials of one shape can be trained as one batch (`training.fit`)."""
         p = self.p
-        return p.first_layer, p.text_tokens, p.tokens_per_attribute, p.epochs, p.batch, len(self.items)
+        return p.first_layer, p.text_tokens, p.tokens_per_attribute, len(self.roles.attributes), p.epochs, p.batch, len(self.items)
 
 
 def train(
@@ -116,4 +117,6 @@ def role_map(found: HeadRoles, v: Variant, seed: int) -> HeadRoles:
         return uniform_roles("generalization", found)
     if v.role_map == "all_mixed":
         return uniform_roles("mixed", found)
+    if v.role_map == "one_attribute":
+        return one_attribute(found)
     return shuffled_roles(found, zlib.crc32(f"{v.dataset} {seed}".encode())) if v.role_map == "shuffled" else found

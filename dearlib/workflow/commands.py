@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from dearlib.errors import InputError
 
@@ -33,22 +34,29 @@ class Classes(StrEnum):
 Profile = Annotated[str, typer.Option(help="Folder of params/.")]
 Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Data root, in place of the profile's.")]
 Cores = Annotated[int, typer.Option(min=0, help="Steps at once; each computes with one thread. 0: as many as this machine has room for.")]
+BUILT = Path("build/assignments")
+Masters = Annotated[list[Path] | None, typer.Argument(metavar="[MASTER.py]...", help="All of notebooks/assignments if left out.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", "-p", metavar="KEY=VALUE", help="Replace one value of the parameters.")]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns its exit status; the one place where a user error becomes a line and a status."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        app(args=arguments)
-    except SystemExit as left:  # how Typer ends, also after a mistyped option
-        return left.code if isinstance(left.code, int) else int(left.code is not None)
+        status = app(args=words or ["--help"], prog_name="dearlib", standalone_mode=False)
+    except TyperException as error:  # a mistyped command or option
+        where = getattr(getattr(error, "ctx", None), "command_path", "dearlib")
+        print(f"dearlib: {error.format_message().rstrip('.')}; see `{where} --help`", file=sys.stderr)
+        return 2
     except InputError as error:
         print(f"dearlib: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    return int(status or 0)
 
 
 @app.command()
@@ -118,6 +126,19 @@ def compare(
 
 
 @app.command()
+def check(
+    profile: Profile = "mini",
+    minutes: Annotated[float, typer.Option(min=0, help="Of work, by the records' own times.")] = 10.0,
+    seed: Annotated[str | None, typer.Option(metavar="TEXT", help="Which records: others for each; the commit if left out.")] = None,
+    cores: Cores = 0,
+) -> None:
+    """Make a sample of the committed records anew and hold it against them."""
+    from dearlib.workflow.check import check as hold
+
+    raise typer.Exit(hold(profile, minutes, seed, cores))
+
+
+@app.command()
 def fetch(profile: Profile = "paper") -> None:
     """Download the weights and phrases that a profile names: the one command that needs a network."""
     from dearlib.workflow.inputs import check_models, load_profile
@@ -129,7 +150,7 @@ def fetch(profile: Profile = "paper") -> None:
 @app.command()
 def doctor(
     data: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the public data sets.")],
-    needs: Annotated[str | None, typer.Option(metavar="NAME", help="Only what one table or figure needs.")] = None,
+    needs: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only what one table or figure needs.")] = None,
     open_all: Annotated[bool, typer.Option("--open", help="Open every picture, to find corrupt ones.")] = False,
     fetch: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Download what torchvision can.")] = None,
 ) -> None:
@@ -185,6 +206,52 @@ def bench(
     from dearlib.bench.command import bench as measure
 
     raise typer.Exit(measure(model, repeats, figures))
+
+
+@app.command()
+def site(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The site's folder; an older site in it is replaced.")] = Path("site"),
+) -> None:
+    """Build the site from the committed notebooks, docs and figures; nothing is executed."""
+    from dearlib.params.reading import repository
+    from dearlib.site.build import build
+
+    root = repository(Path.cwd())
+    size = build(root, out, root / "cache" / "site")
+    print(f"{out / 'index.html'}: {size / 1e6:.1f} MB")
+
+
+@app.command()
+def assignments(masters: Masters = None, out: Annotated[Path, typer.Option(metavar="DIR")] = BUILT) -> None:
+    """Build the students' and the grader's versions of the course's masters."""
+    from dearlib.teach.commands import make_assignments
+
+    raise typer.Exit(make_assignments(masters or [], out))
+
+
+@app.command()
+def masters(masters: Masters = None) -> None:
+    """Run the course's masters with their solutions and keep the outputs in their .ipynb."""
+    from dearlib.teach.commands import keep_masters
+
+    raise typer.Exit(keep_masters(masters or []))
+
+
+@app.command()
+def grade(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="One .ipynb, .zip or folder a student.")],
+    out: Annotated[Path, typer.Option(metavar="GRADES.csv")],
+    built: Annotated[Path, typer.Option(metavar="DIR", help="What `assignments` built.")] = BUILT,
+    assignment: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Such as 01_vit_heads; what the submissions say if left out.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="For each submission.")] = 45.0,
+    without_sandbox: Annotated[bool, typer.Option("--without-sandbox", help="As you, with limits alone: only what you have read.")] = False,
+) -> None:
+    """Grade a folder of submissions."""
+    from dearlib.teach.commands import grade_folder
+
+    raise typer.Exit(grade_folder(folder, built, out, assignment, seconds, not without_sandbox))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from dearlib.params.schemas import MODELS, HeadRolesParams, OnClip, Run
 from dearlib.study.plan import MADE_OF, Plan, read_plan
 
 ROLES = "02_head_roles"
-ONLY_MINI = ("00_pretrain_mini",)  # a profile need not have it
+ONLY_MINI = ("00_pretrain_mini", "13_performance", "14_cost")  # another profile need not have them
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,12 @@ class Profile:
             return []
         groups = {name: None for one in made for name in one.groups if name in (*self.plan.study.groups, "retrieval")}
         return list(dict.fromkeys([self.roles.dataset, *self.plan.datasets(*groups)]))
+
+
+def opened(plan: Plan, home: str, notebook: str) -> tuple[str, ...]:
+    """The data sets whose pictures a notebook opens; `home` is the one that the roles come from."""
+    shown = {"01_vit_internals": (home,), ROLES: (home,), "04_dear_model": (home,), "11_attribute_retrieval": (plan.source,)}
+    return shown.get(notebook, (plan.source, *plan.shifted) if notebook == "08_domain_generalization" else ())
 
 
 def load_profile(profile: str) -> Profile:

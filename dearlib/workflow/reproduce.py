@@ -7,14 +7,19 @@ SLURM jobs that a killed run left behind.
 import fcntl
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from dearlib.errors import InputError
 from dearlib.params.reading import repository
+from dearlib.study.plan import Plan
+from dearlib.study.records import RunRecord
 from dearlib.workflow.inputs import check_data, check_models, load_profile
+from dearlib.workflow.progress import Progress, minutes, steps
 
 
 def reproduce(profile: str, only: str | None, data: Path | None, cores: int, executor: str, plan: bool, report: Path | None) -> int:
@@ -38,8 +43,7 @@ def reproduce(profile: str, only: str | None, data: Path | None, cores: int, exe
     check_data(loaded, only, root)
     if wanted:  # the audit needs neither
         check_models(loaded)
-    print(f"{profile}: {at_once} steps at once", file=sys.stderr)
-    status = run(command)
+    status = run(command, loaded.plan, at_once)
     print(summary(profile, status == 0, only))
     return status
 
@@ -74,12 +78,16 @@ def where(executor: str, cores: int) -> list[str]:
     return ["--profile", str(folder)]
 
 
-def run(command: list[str]) -> int:
+def run(command: list[str], plan: Plan, at_once: int) -> int:
     """Runs what is missing or out of date; Snakemake's exit status.
 
     Clears the lock that a killed run left; our own lock says whether one is still running.
     """
-    Path(".snakemake").mkdir(exist_ok=True)
+    try:
+        Path(".snakemake").mkdir(exist_ok=True)
+        Path(".snakemake/reproduce.lock").touch()
+    except OSError as error:
+        raise InputError(f"expected a folder that can be written, got '{error.strerror}' for {Path.cwd()}; work in a copy of it") from None
     with open(".snakemake/reproduce.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,15 +98,58 @@ def run(command: list[str]) -> int:
         # Snakemake inherits our lock, so it is held as long as either lives.
         if any(Path(".snakemake/locks").glob("*.lock")):
             snakemake(command, "--unlock", "--quiet", "all", keep_open=lock.fileno())
-        return snakemake(command, "--rerun-incomplete", "--keep-going", "--quiet", "host", "reason", keep_open=lock.fileno())
+        return followed([*command, *ON, "--quiet", "host", "reason"], plan, at_once, lock.fileno())
+
+
+ON = ("--rerun-incomplete", "--keep-going")
+# What Snakemake says of every step beside its message.
+NOISE = re.compile(r"$|\[\w{3} \w{3} .*\]$|(Select|Execute|Finished|localrule|rule) |\d+ of \d+ steps|    (input|jobid|reason|resources): ")
+
+
+def followed(command: list[str], plan: Plan, at_once: int, lock: int) -> int:
+    """Runs Snakemake and says before, and after every step, how far it is."""
+    planned = subprocess.run([*_program(command), "--dry-run"], env=_environment(), capture_output=True, text=True, check=False)
+    if planned.returncode:
+        print(planned.stdout + planned.stderr, file=sys.stderr)
+        return planned.returncode
+    ahead = Progress(_times(plan), steps(planned.stdout + planned.stderr), at_once)
+    if ahead.messages:
+        print(f"{len(ahead.messages)} steps, {at_once} at once: about {minutes(ahead.expected())}", file=sys.stderr, flush=True)
+    with subprocess.Popen(_program(command), env=_environment(), pass_fds=(lock,), stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        for line in running.stderr:
+            if not NOISE.match(line):
+                print(line, end="", file=sys.stderr, flush=True)
+            if said := ahead.heard(line):
+                print(f"== {said}", file=sys.stderr, flush=True)
+    return running.returncode
+
+
+def _times(plan: Plan) -> dict[tuple[str, str], float]:
+    """Seconds of each group on each data set, from records that lie beside the tables: this profile's, else those of mini."""
+    found: dict[tuple[str, str], float] = {}
+    for path in (p for folder in (Path("figures/mini/records"), plan.records_root) for p in sorted(folder.glob("*.json"))):
+        with suppress(InputError):  # one that cannot be read is made anew by this very run
+            record = RunRecord.load(path)
+            found[record.group, record.dataset] = record.wall_seconds
+    return found
 
 
 def snakemake(command: list[str], *options: str, keep_open: int | None = None) -> int:
     """Snakemake's exit status; its jobs find this environment's python first."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = os.environ | {"PATH": path, "HF_HUB_OFFLINE": "1"}
     files = () if keep_open is None else (keep_open,)
-    return subprocess.run([sys.executable, "-m", "snakemake", *command, *options], env=environment, pass_fds=files, check=False).returncode
+    return subprocess.run(_program([*command, *options]), env=_environment(), pass_fds=files, check=False).returncode
+
+
+def _program(options: list[str]) -> list[str]:
+    """Snakemake, choosing jobs by a rule of its own: the solver that it would ask stumbles over a blank in TMPDIR."""
+    return [sys.executable, "-m", "snakemake", "--scheduler", "greedy", *options]
+
+
+def _environment() -> dict[str, str]:
+    """This environment's programs first; no bars of progress, of which several at once are nothing to read."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return os.environ | {"PATH": path, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
 
 
 def left_jobs(folder: Path) -> list[str]:

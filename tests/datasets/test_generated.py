@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from dearlib.datasets.__main__ import main
 from public_layout import build
 
 from dearlib import plots
@@ -14,9 +13,10 @@ from dearlib.datasets.doctor import examine
 from dearlib.datasets.generated import FILE, Declaration, declaration, note
 from dearlib.errors import InputError
 from dearlib.paper.reported import beside, reported
-from dearlib.params.schemas import BaseToNovel
+from dearlib.params.schemas import FromRecords
 from dearlib.study import tables
 from dearlib.study.records import RunRecord, origin, provenance
+from dearlib.workflow.commands import main
 
 ELEVEN = ["imagenet", *TARGETS]
 
@@ -49,8 +49,10 @@ def test_a_damaged_declaration_is_one_line(tmp_path: Path, content: str) -> None
 
 def test_records_tables_and_figures_carry_the_note(root: Path) -> None:
     record = RunRecord(
-        notebook="05_training",
-        parameters={},
+        profile="x",
+        group="base_to_novel",
+        dataset="dtd",
+        runs={},
         parameters_sha256="p",
         weights_sha256="w",
         identity="i",
@@ -58,11 +60,12 @@ def test_records_tables_and_figures_carry_the_note(root: Path) -> None:
         split_sha256={},
         wall_seconds=1.0,
         metrics=(),
+        last={},
         **provenance(root),
     )
     record.save(root / "record.json")
     assert RunRecord.load(root / "record.json").generated == "8 pixels & no more"
-    params = BaseToNovel(profile="x", runs_root=Path("r"), figures_root=Path("f"), datasets=("dtd",))
+    params = FromRecords(profile="x", runs_root=Path("r"), figures_root=Path("f"))
     made_from = origin("06_base_to_novel", params, [record])
     shown = pd.DataFrame({"Method": ["DeAR"], "Base": ["50.00"]})
     tables.write(shown, shown, root / "t", made_from)

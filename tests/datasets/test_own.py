@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from dearlib.datasets.__main__ import main
 from PIL import Image
 from role_maps import make_roles
 
@@ -17,7 +16,7 @@ from dearlib.errors import InputError
 from dearlib.paper.reported import beside
 from dearlib.study.averages import base_to_novel, presentable
 from dearlib.study.records import RunRecord, tidy
-from dearlib.workflow import runner
+from dearlib.workflow.commands import main
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("tulip", "rose_red", "daisy", "poppy")
@@ -27,12 +26,11 @@ SAID = {"my_flowers": {"template": "a photo of a {}, a type of flower.", **WHERE
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with one notebook, its parameters, and a data set of four classes of coloured squares."""
-    for name in ("notebooks", "params", "data/flowers/pictures"):
+    """A repository with the mini profile's study, and a data set of four classes of coloured squares."""
+    for name in ("notebooks", "params/mini", "data/flowers/pictures"):
         (tmp_path / name).mkdir(parents=True)
-    for name in ("notebooks/05_training.py", "params/mini/05_training.yaml"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
+    for name in ("profile.yaml", "study.yaml"):
+        shutil.copy(ROOT / "params" / "mini" / name, tmp_path / "params" / "mini")
     split: dict[str, list[tuple[str, int, str]]] = {"train": [], "val": [], "test": []}
     for part, count in (("train", 2), ("val", 1), ("test", 2)):
         for label, name in enumerate(NAMES):
@@ -97,15 +95,14 @@ def test_an_unknown_name_lists_like_ones_alone(repository: Path) -> None:
 
 
 def test_it_is_trained_on_and_has_a_row_beside_public_ones(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Notebook 05 by the runner, then the rows of Table 2; its split file was saved with a byte-order mark."""
+    """A group of the study by hand, then the rows of Table 2; its split file was saved with a byte-order mark."""
     parts = repository / "data/flowers/parts.json"
     parts.write_bytes(b"\xef\xbb\xbf" + parts.read_bytes())
     make_roles(load("DeAR-Mini")).save(Path("roles.json"))
-    given = {"dataset": "my_flowers", "shots": 2, "seeds": "[1]", "epochs": 2, "views": 1, "data_root": "data", "roles": "roles.json"}
+    given = {"shots": 2, "seeds": "[1]", "epochs": 2, "views": 1, "data_root": "data", "roles": "roles.json"}
     words = [word for key, value in given.items() for word in ("-p", f"{key}={value}")]
-    step = ["notebooks/05_training.py", "params/mini/05_training.yaml", "--out", "out"]
-    assert runner.main([*step, *words]) == 0, capsys.readouterr().err
-    record = RunRecord.load(Path("runs/mini/05_training-my_flowers/record.json"))
+    assert main(["run", "mini", "base_to_novel", "my_flowers", *words]) == 0, capsys.readouterr().err
+    record = RunRecord.load(Path("runs/mini/base_to_novel-my_flowers/record.json"))
     assert record.split_sha256 == {"my_flowers": split_sha256("data", "my_flowers")}
     table = base_to_novel(tidy([record]), ["my_flowers"], ["CLIP", "DeAR"])
     shown = beside(2, presentable(table), ["my_flowers"])

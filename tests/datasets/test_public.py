@@ -8,7 +8,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from dearlib.datasets.__main__ import main
 from open_clip import IMAGENET_CLASSNAMES
 from public_layout import CLASSES, NOT_SORTED, SUBSETS, VARIANTS, WORDNET_IDS, Layout, build
 
@@ -30,6 +29,7 @@ from dearlib.datasets import (
 from dearlib.datasets.catalogue import TABLES
 from dearlib.datasets.folders import imagenet_classnames
 from dearlib.errors import InputError
+from dearlib.workflow.commands import main
 
 SPLITS = Path(__file__).parents[3] / "shared" / "data" / "splits"
 SAMPLES = Path(__file__).parents[1] / "published_samples.csv"
@@ -283,7 +283,7 @@ def test_wrong_input_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_importing_the_data_sets_does_not_import_torch() -> None:
-    code = "import sys, dearlib.datasets, dearlib.datasets.__main__; sys.exit('torch' in sys.modules)"
+    code = "import sys, dearlib.datasets, dearlib.datasets.commands; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dearlib.datasets.world.__main__ import main
 
 from dearlib.datasets import CATALOGUE, PUBLIC, SHIFTED_MINI, SOURCE_MINI, TARGETS_MINI, classnames, open_image, read_split
-from dearlib.datasets.splits import PARTS, Item, Split, half
+from dearlib.datasets.samples import half
+from dearlib.datasets.splits import PARTS, Item, Split
 from dearlib.datasets.world import sets, vocabulary, writing
 from dearlib.datasets.world.families import CLASSES, FAMILIES, about
 from dearlib.datasets.world.finishes import Finish
@@ -19,6 +19,7 @@ from dearlib.datasets.world.scene import _RGB, generator, scene
 from dearlib.datasets.world.styles import STYLES
 from dearlib.datasets.world.targets import LEAST, LOST, STYLES_EACH, TARGETS, deal, measured, strongest
 from dearlib.datasets.world.textures import PATTERNS
+from dearlib.workflow.commands import main
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(out: Path, *names: str, processes: int = 1) -> int:
-    return main(["--out", str(out), "--processes", str(processes), "--only", *names])
+    return main(["world", "--out", str(out), "--processes", str(processes), *(word for name in names for word in ("--only", name))])
 
 
 def test_a_scene_is_a_pure_function_of_split_seed_and_index() -> None:
@@ -249,7 +250,7 @@ def test_several_processes_write_the_same_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [["--only", "shapes"], ["--processes", "0"]])
 def test_what_makes_no_sense_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: list[str]) -> None:
-    assert main(["--out", str(tmp_path / "mini"), *wrong]) == 2
+    assert main(["world", "--out", str(tmp_path / "mini"), *wrong]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "mini").exists()
 

@@ -25,7 +25,7 @@ LABELS = torch.tensor([0, 1, 2, 0, 1])
 @pytest.fixture(scope="module")
 def source(clip) -> Prefix:
     images = torch.randn(5, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-    return Prefix(image_prefix(clip.visual, images, 11), clip.encode_image(images))
+    return Prefix(image_prefix(clip.visual, images, 11), clip.encode_image(images), 11)
 
 
 def build(clip, roles, **settings) -> DeAR:
@@ -108,7 +108,7 @@ def test_controls_start_as_clip_and_learn(clip, key) -> None:
     text, new = method.prepare(CLASSES), method.prepare(Classes(names=("lamp", "shoe")))
     frozen = {split: reference.logits(batch, t, split) for split, t in (("base", text), ("novel", new))}
     torch.testing.assert_close(method.logits(batch, text, "base"), frozen["base"])
-    data = TrainingSet(Prefix(batch.states, features), batch.labels)
+    data = TrainingSet(Prefix(batch.states, features, 12), batch.labels)
     (curve,) = train([Run(method, data, Recipe(epochs=4, batch=2, lr=0.1, warmup_epochs=0), 1)], text, Fabric(accelerator="cpu", devices=1))
     assert curve[-1]["cross_entropy"] < curve[0]["cross_entropy"]
     same = torch.allclose(method.logits(batch, new, "novel"), frozen["novel"])

@@ -298,7 +298,7 @@ def test_a_checkpoint_of_something_else_is_one_line(clip, roles, data, tmp_path)
         ({k: v for k, v in tensors.items() if "fusion" not in k}, notes),
         (tensors | {"model0.fusion": torch.zeros(2)}, notes),
         ({k: v for k, v in tensors.items() if not k.startswith("model0")}, notes),
-        (tensors | {"adamw.zero.step": torch.zeros(1)}, notes),
+        (tensors | {"optimiser.zero.step": torch.zeros(1)}, notes),
         (tensors, {}),
         (tensors, {"curves": 3}),
         (tensors, {"curves": [[], []]}),

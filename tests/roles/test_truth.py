@@ -22,8 +22,8 @@ def _roles(*heads: tuple[str, str]) -> HeadRoles:
         HeadRole(layer=3 + i // 2, head=i % 2, role=role, concept=concept, entropy=0.0, interval=(0, 0), distribution={concept: 1.0},
                  phrases=("a",)) for i, (role, concept) in enumerate(heads)
     ]  # fmt: skip
-    return HeadRoles(model="toy", weights_sha256="a" * 64, identity="i" * 64, pool_sha256="b" * 64, first_layer=3, layers=4, heads=2, attributes=FACTORS,
-                     concepts=FACTORS, settings={}, entries=tuple(entries))  # fmt: skip
+    return HeadRoles(model="toy", weights_sha256="a" * 64, identity="i" * 64, pool_sha256="b" * 64, first_layer=3, layers=4, heads=2,
+                     attributes=FACTORS, concepts=FACTORS, settings={}, entries=tuple(entries))  # fmt: skip
 
 
 def _scenes(images: int = 60) -> tuple[truth.Scenes, list[Tensor]]:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from dearlib.errors import InputError
-from dearlib.site import __main__ as command
 from dearlib.site import build
+from dearlib.workflow.commands import main
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
@@ -29,5 +29,5 @@ def test_without_the_package_the_command_says_what_to_install(monkeypatch: pytes
 
 def test_a_users_mistake_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "other").write_text("x")
-    assert command.main(["--out", str(tmp_path)]) == 2
+    assert main(["site", "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -10,9 +10,9 @@ from small_course import SMALL
 from traitlets.config import Config
 
 from dearlib.errors import InputError
-from dearlib.teach import __main__ as command
 from dearlib.teach import masters
 from dearlib.teach.build import build
+from dearlib.workflow.commands import main
 
 pytest_plugins = ["course"]
 
@@ -72,7 +72,7 @@ def test_what_stops_a_build(tmp_path: Path, change: tuple[str, str], said: str) 
 
 
 def test_the_command_says_one_line_and_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["assignments", str(tmp_path / "none.py"), "--out", str(tmp_path / "out")]) == 2
+    assert main(["assignments", str(tmp_path / "none.py"), "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

@@ -9,10 +9,10 @@ import pytest
 from small_course import write_notebook
 
 from dearlib.errors import InputError
-from dearlib.teach import __main__ as command
 from dearlib.teach.grading import Assignment, Score, grade
 from dearlib.teach.session import Limits
 from dearlib.teach.submissions import collect
+from dearlib.workflow.commands import main
 
 pytest_plugins = ["course"]
 
@@ -179,7 +179,7 @@ def test_a_users_mistake_is_one_line(
     (tmp_path / "full").mkdir()
     write_notebook(tmp_path / "full" / "a.ipynb", [])
     where = [] if "--built" in arguments else ["--built", str(built)]
-    assert command.main(["grade", *arguments, *where, "--out", "grades.csv"]) == 2
+    assert main(["grade", *arguments, *where, "--out", "grades.csv"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -189,9 +189,9 @@ def test_without_a_sandbox_there_is_no_grading_by_default(
     monkeypatch.setattr("dearlib.teach.grading.can_keep_apart", lambda: False)
     write_notebook(tmp_path / "a.ipynb", [DOUBLED])
     arguments = ["grade", str(tmp_path), "--built", str(built), "--out", str(tmp_path.parent / "grades.csv")]
-    assert command.main(arguments) == 2
+    assert main(arguments) == 2
     assert "--without-sandbox" in capsys.readouterr().err
-    assert command.main([*arguments, "--without-sandbox"]) == 0
+    assert main([*arguments, "--without-sandbox"]) == 0
     assert "a: 4" in capsys.readouterr().out
 
 

@@ -27,7 +27,7 @@ def test_there_are_five() -> None:
 
 def test_the_pair_is_in_step(master: Path) -> None:
     committed = nbformat.read(master.with_suffix(".ipynb"), as_version=4)
-    assert pairs.inputs(committed) == pairs.inputs(jupytext.read(master)), "run `python -m dearlib.teach pairs`"
+    assert pairs.inputs(committed) == pairs.inputs(jupytext.read(master)), "run `dearlib masters`"
     outputs = [o for c in committed.cells if c.cell_type == "code" for o in c.outputs]
     assert outputs
     assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import shared_training
 import torch
-from dearlib.workflow.resources import gpus, workers
 
 from dearlib.params import reading
 from dearlib.params import schemas as params
 from dearlib.workflow import runner
+from dearlib.workflow.commands import main
 from dearlib.workflow.processes import fabric
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def test_two_processes_train_like_one(tmp_path: Path, environment: dict[str, str
 
 
 def test_one_process_joins_nobody() -> None:
-    assert fabric("2 x cpu", "32-true").world_size == 1  # as in Jupyter
+    assert fabric("cpu", "32-true").world_size == 1  # as in Jupyter
 
 
 @pytest.mark.parametrize("name", ["train", "bash", "interactive"])
@@ -70,17 +70,6 @@ def test_an_allocation_of_several_tasks_does_not_stop_one_process(monkeypatch: p
     assert (made.world_size, made.global_rank, made.is_global_zero) == (1, 0, True)
 
 
-@pytest.mark.parametrize(
-    ("device", "processes", "cards"), [("auto", 1, 0), ("cpu", 1, 0), ("cuda", 1, 1), ("2 x cpu", 2, 0), ("4 x cuda", 4, 4)]
-)
-def test_devices(tmp_path: Path, device: str, processes: int, cards: int) -> None:
-    path = tmp_path / "p.yaml"
-    path.write_text((ROOT / "params/quick/05_training.yaml").read_text().replace("device: cpu", f"device: {device}"))
-    loaded = reading.load_params("05_training", path)
-    assert reading.processes(loaded.device) == workers(path) == processes  # type: ignore[attr-defined]
-    assert gpus(path) == cards
-
-
 def test_the_runner_starts_a_notebook_per_process_and_keeps_one(tmp_path: Path, environment: dict[str, str]) -> None:
     """A notebook that only counts who takes part."""
     (tmp_path / "notebooks").mkdir()
@@ -88,8 +77,8 @@ def test_the_runner_starts_a_notebook_per_process_and_keeps_one(tmp_path: Path, 
     values = params.plain(reading.load_params("05_training", ROOT / "params/quick/05_training.yaml"))
     text = '# %% tags=["parameters"]\n' + "".join(f"{key} = {value!r}\n" for key, value in values.items())
     notebook = tmp_path / "notebooks" / "05_training.py"
-    arguments = [str(notebook), str(ROOT / "params/quick/05_training.yaml"), "--out", str(tmp_path / "run"), "-p", "device=2 x cpu"]
-    command = [sys.executable, "-m", "dearlib.workflow.runner", *arguments]
+    arguments = [str(notebook), str(ROOT / "params/quick/05_training.yaml"), "--out", str(tmp_path / "run"), "-p", "processes=2"]
+    command = [sys.executable, "-m", "dearlib.workflow.commands", "notebook", *arguments]
 
     count = "import torch\nprint('sum', int(made.all_reduce(torch.ones(1), reduce_op='sum')), 'rank', made.global_rank)"
     notebook.write_text(f"{text}\n# %%\nfrom dearlib.workflow.processes import fabric\nmade = fabric(device, precision)\n{count}\n")
@@ -111,5 +100,5 @@ def test_only_the_first_process_updates_the_pair(monkeypatch: pytest.MonkeyPatch
     arguments = ["notebooks/05_training.py", str(ROOT / "params/quick/05_training.yaml"), "--out", "x", "--update-pair"]
     for rank in ("0", "1"):
         monkeypatch.setattr(runner, "RANK", rank)
-        assert runner.main(arguments) == 0
+        assert main(["notebook", *arguments]) == 0
     assert len(updated) == 1

@@ -35,7 +35,7 @@ def sets(clip, pictures) -> dict[int, TrainingSet]:
     """The same pictures on the verge of every layer that a method here asks for."""
     images = pictures.flatten(0, 1)
     features = clip.encode_image(images)
-    return {j: TrainingSet(Prefix(image_prefix(clip.visual, images, j), features), LABELS) for j in (6, 7, 9, 12)}
+    return {j: TrainingSet(Prefix(image_prefix(clip.visual, images, j), features, j), LABELS) for j in (6, 7, 9, 12)}
 
 
 def run(clip, sets, key, *, seed=1, settings=None, checkpoint=None, each_epoch=None, **changes):
@@ -106,7 +106,7 @@ def test_runs_trained_as_one_batch_are_the_runs_trained_apart(clip, sets, pictur
             method = catalogue.build(key, clip, CLASSES, SMALL.get(key, {}), seed, roles=make_roles(clip)).double()
             at = min(method.needs.image_from, 12)
             states = sets[at].source.states if at in sets else image_prefix(clip.visual, pictures.flatten(0, 1), at)
-            source = Prefix(states.roll(seed, 0), sets[12].source.features.roll(seed, 0))
+            source = Prefix(states.roll(seed, 0), sets[12].source.features.roll(seed, 0), at)
             made.append(Run(method, TrainingSet(source, LABELS), catalogue.recipe(key, {"epochs": 2, "batch": 3, "eps": 1e-3}), seed))
         return made
 
@@ -257,6 +257,16 @@ def test_what_cannot_be_built_is_one_line(clip, key, settings, message) -> None:
     with pytest.raises(InputError, match=message) as caught:
         catalogue.build(key, clip, CLASSES, settings, 0)
     assert "\n" not in str(caught.value)
+
+
+def test_states_of_another_layer_are_refused(clip, sets) -> None:
+    """In training and in answering; a method that looks at features alone may be shown any."""
+    method = catalogue.build("mmrl", clip, CLASSES, CHEAP["mmrl"], 0)
+    with pytest.raises(InputError, match="enter layer 12, the model's J, got those of layer 9"):
+        Run(method, sets[9], Recipe(), 0)
+    with pytest.raises(InputError, match="got those of layer 9"):
+        next(answers(method, sets[9].source, None, "base"))
+    Run(catalogue.build("coop", clip, CLASSES, {}, 0), sets[9], Recipe(), 0)
 
 
 def test_recipes_are_the_authors_with_changes() -> None:

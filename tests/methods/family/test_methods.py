@@ -9,6 +9,7 @@ from role_maps import make_roles
 from dearlib.clip.cut import image_prefix
 from dearlib.clip.loading import FrozenClip
 from dearlib.clip.prefix import Prefix
+from dearlib.datasets.transforms import Preprocessing
 from dearlib.methods import catalogue
 from dearlib.methods.family.promptkd import teacher_features
 from dearlib.methods.family.promptsrc import PromptSRC
@@ -127,7 +128,8 @@ def test_trained_numbers_at_the_papers_size(key: str, monkeypatch: pytest.Monkey
 def on_meta(name: str) -> FrozenClip:
     with torch.device("meta"):
         model = open_clip.create_model(name, device="meta").requires_grad_(False)
-    return FrozenClip(name, model, torch.nn.Identity(), open_clip.get_tokenizer(name), "0" * 64)
+    preprocess = Preprocessing.of_config(open_clip.get_model_preprocess_cfg(model))
+    return FrozenClip(name, model, preprocess, open_clip.get_tokenizer(name), "0" * 64)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -147,5 +149,5 @@ def test_answers_of_every_split(key: str, clip: FrozenClip, images: torch.Tensor
 
 def test_teacher_features_are_the_teachers(clip: FrozenClip, images: torch.Tensor) -> None:
     method = built("promptkd", clip)
-    source = Prefix(image_prefix(clip.visual, images, 1), clip.encode_image(images))
+    source = Prefix(image_prefix(clip.visual, images, 1), clip.encode_image(images), 1)
     torch.testing.assert_close(teacher_features(method.teacher, source, 3), batch_of(method, clip, images).features)
