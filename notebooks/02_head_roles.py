@@ -47,7 +47,7 @@ attributes: tuple = ("color", "shape", "texture", "object", "location")  # the c
 pool = None  # type: str|None  a file, one phrase a line; "published"; None: the Attribute World's phrases
 rank: int = 15  # singular vectors kept of a head's contributions: d_head + 3, all it has
 steps: int = 12  # phrases per head, N
-least: float = 0.03  # share of a head's variance that a phrase must explain; with the first that explains less the list ends
+least: float = 0.1  # as a share of the first phrase's variance; with the first phrase that has less a head's list ends
 rule: str = "null"  # specialised against chance; or by "thresholds", low and high
 low: float = 0.6  # at or below this fraction of log2 k: specialised
 high: float = 0.7  # at or above this fraction of log2 k: Generalization
@@ -208,16 +208,15 @@ span = directions[: min(p.rank, int((power > textspan.ROUNDING * power[0]).sum()
 phrases = phrases @ span.T @ span
 floor = textspan.ROUNDING**2 * points.square().sum() / len(points)  # less than this is rounding
 points = points - points.mean(0)
-whole_variance = points.var(dim=0).sum()
-ranked = []
+ranked, first = [], 0.0
 for _ in range(p.steps):
     variance = (points @ phrases.T).var(dim=0)
     best = int(variance.argmax())
-    unit = phrases[best] / phrases[best].norm()
-    share = (points @ unit).var() / whole_variance
-    if variance[best] <= floor or share < p.least:
+    first = first or variance[best]
+    if variance[best] <= floor or variance[best] < p.least * first:
         break  # (almost) nothing left that the head says differently for different pictures
     ranked.append(best)
+    unit = phrases[best] / phrases[best].norm()
     points = points - (points @ unit)[:, None] * unit
     phrases = phrases - (phrases @ unit)[:, None] * unit
 

@@ -49,8 +49,8 @@ def textspan(
     """Ranks up to `steps` phrases for every head; a single head's [image, d_embed] is a batch of one.
 
     `text` holds the pool's normalised text features, `rank` how many singular directions of the (uncentred)
-    contributions are kept (paper: 80 of 512), `least` what share of a head's variance a phrase must explain: with the first one
-    that explains less the list ends [ours]; 0 is the published algorithm. Computed in double precision.
+    contributions are kept (paper: 80 of 512), `least` how well a phrase must tell the pictures apart, as a share of
+    the variance along the first: with the first phrase that falls short the list ends [ours]; 0 is the published algorithm. Computed in double precision.
     Raises `InputError` for a rank, a number of steps or a number of images that cannot be, for contributions and texts of
     unequal dimension, and for what is no number.
     """
@@ -97,14 +97,16 @@ def rank_phrases(
     floor = (ROUNDING**2 * power.sum(dim=1) / n_image)[:, None]
     total = covariance.diagonal(dim1=1, dim2=2).sum(dim=1)
     head = torch.arange(n_head, device=text.device)
+    first = torch.zeros(n_head, dtype=text.dtype, device=text.device)
     indices, shares, ended = [], [], torch.zeros(n_head, dtype=torch.bool, device=text.device)
-    for _ in range(steps):
+    for step in range(steps):
         variance = (spread * text).sum(dim=-1)
         best, at = variance.max(dim=1)
+        first = best if step == 0 else first
         chosen = text[head, at]
         unit = chosen / chosen.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(chosen.dtype).tiny)
         share = torch.einsum("hs,hst,ht->h", unit, covariance, unit) / total.clamp(min=torch.finfo(total.dtype).tiny)
-        ended = ended | (best <= floor[:, 0]) | (share < least)
+        ended = ended | (best <= floor[:, 0]) | (best < least * first)
         unit = unit.masked_fill(ended[:, None], 0)
         along = text @ unit[:, :, None]
         into = torch.einsum("hst,ht->hs", covariance, unit)

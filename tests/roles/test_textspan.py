@@ -63,6 +63,14 @@ def test_by_hand() -> None:
     torch.testing.assert_close(result.variance, torch.tensor([[0.9, 0.1, 0.0]], dtype=torch.float64))
 
 
+def test_the_list_ends_where_a_phrase_falls_short_of_the_first() -> None:
+    """Variances 4, 1 and 0.25 along three phrases: shares 1, 1/4 and 1/16 of the first."""
+    axes = torch.eye(3, dtype=torch.float64)
+    points = torch.cat([sign * scale * axes[i : i + 1] for i, scale in enumerate((2.0, 1.0, 0.5)) for sign in (1, -1)])
+    for least, said in ((0.0, [0, 1, 2]), (1 / 16, [0, 1, 2]), (0.07, [0, 1, -1]), (0.26, [0, -1, -1]), (1.0, [0, -1, -1])):
+        assert textspan(points, axes, rank=3, steps=3, least=least).indices[0].tolist() == said
+
+
 def test_a_head_of_few_dimensions_has_a_short_list() -> None:
     """Contributions of 4 dimensions in float32: rounding must not be ranked, whatever `rank` says."""
     data, text = _random(1)
