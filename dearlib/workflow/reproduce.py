@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def reproduce(
     executor: str,
     plan: bool,
     report: Path | None,
-    methods: str | None = None,
+    methods: Sequence[str] = (),
 ) -> int:
     """Runs what is missing or out of date of a profile, or of one table or figure; Snakemake's exit status.
 
@@ -45,9 +46,8 @@ def reproduce(
     loaded = load_profile(profile)
     wanted = loaded.datasets(only)
     check_methods(loaded)
-    if methods is not None:
-        rows_named(loaded.plan.study, methods)
-    given = [f"profile={profile}", *([f"data={root}"] if root else []), *([f"methods={methods}"] if methods is not None else [])]
+    rows_named(loaded.plan.study, methods)
+    given = [f"profile={profile}", *([f"data={root}"] if root else []), *([f"methods={','.join(methods)}"] if methods else [])]
     at_once = cores or room(MEMORY_GB)
     command = [*where(executor, at_once), *([only] if only else []), "--config", *given]
     if plan:
