@@ -193,11 +193,15 @@ def world(
 
 
 @app.command()
-def tune(profile: Profile = "mini", cores: Cores = 0) -> None:
+def tune(
+    profile: Profile = "mini",
+    cores: Cores = 0,
+    all_methods: Annotated[bool, typer.Option("--all-methods", help="As many trials for every method, into tuning_methods.csv.")] = False,
+) -> None:
     """Choose hyper-parameters on validation pictures, into params/PROFILE/tuning.csv."""
-    from dearlib.study.tuning import tune as search
+    from dearlib.study import fair, tuning
 
-    raise typer.Exit(search(profile, cores))
+    raise typer.Exit((fair if all_methods else tuning).tune(profile, cores))
 
 
 @app.command()
