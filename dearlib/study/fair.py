@@ -19,7 +19,7 @@ from lightning_fabric import Fabric
 from tqdm.auto import tqdm
 
 from dearlib.clip.loading import FrozenClip, load
-from dearlib.datasets import few_shot, half, read_split
+from dearlib.datasets import Split, few_shot, half, read_split
 from dearlib.files import write_text
 from dearlib.methods import catalogue
 from dearlib.params.methods import MethodRun, deep, method_files
@@ -28,7 +28,7 @@ from dearlib.params.schemas import Training
 from dearlib.params.study import Group, run_settings
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import others, tuning
-from dearlib.study.ground import Ground, Part
+from dearlib.study.ground import Ground, Half, Part
 from dearlib.study.others import Other
 
 FILE = "tuning_methods.csv"
@@ -76,7 +76,10 @@ def changed_dear(p: Training, change: Change) -> Training:
     """The same of DeAR's own parameters."""
     what, factor = change
     epochs = max(1, round(factor * p.epochs))
-    told = {"lr": {"lr": factor * p.lr}, "epochs": {"epochs": epochs, "warmup_epochs": min(p.warmup_epochs, epochs - 1)}}
+    told: dict[str, dict[str, Any]] = {
+        "lr": {"lr": factor * p.lr},
+        "epochs": {"epochs": epochs, "warmup_epochs": min(p.warmup_epochs, epochs - 1)},
+    }
     told |= {"weight": {"lambda_reg": factor * p.lambda_reg}}
     return p.model_copy(update=told.get(what, {}))
 
@@ -85,8 +88,9 @@ def trial(clip: FrozenClip, roles: HeadRoles, p: MethodRun, seed: int, fabric: F
     """Percent correct on the validation pictures of the first (base) and second (novel) quarter of the classes."""
     split = read_split(p.data_root, p.dataset)
     known = half(split, "base")
-    quarters = {name: half(known, name) for name in ("base", "novel")}
-    tests: Mapping[Part, Any] = {(p.dataset, name): replace(q, test=q.val) for name, q in quarters.items()}
+    names: tuple[Half, ...] = ("base", "novel")
+    quarters = {name: half(known, name) for name in names}
+    tests: Mapping[Part, Split] = {(p.dataset, name): replace(q, test=q.val) for name, q in quarters.items()}
     ground = Ground(clip, roles, p, known, "base", tests)
     few = half(half(few_shot(split, p.shots, seed), "base"), "base").train
     home: Part = (p.dataset, "base")
