@@ -455,6 +455,7 @@ assert set(order) - set(by_hand) <= set(order[15:])  # but for methods of your o
 records, missing = opening.there(read_plan(p.profile, p.figures_root), [TABLE2])
 if records:
     measured = tidy(records)
+    measured = measured.replace({"method": {"ATPrompt (CoOp)": "ATPrompt"}})  # as the paper's table has it
     measured = measured[(measured.part == "test") & measured.method.isin(family)]
     means = measured.groupby(["method", "split"]).accuracy.mean().unstack("split").reindex([t for t in order if t in set(measured.method)])
     display(Markdown(means.to_markdown(floatfmt=".2f")))
@@ -502,6 +503,8 @@ check(epoch_weights, [
 # <details><summary>A solution</summary>
 #
 # ```python
+# import math
+#
 # def epoch_weights(epochs, mean, std):
 #     w = [math.exp(-0.5 * ((e - mean) / std) ** 2) for e in range(1, epochs + 1)]
 #     return [x / sum(w) for x in w]

@@ -26,7 +26,7 @@ from dearlib.errors import InputError
 
 ASSETS = Path(str(files("dearlib") / "mini" / "assets"))
 MINI = "DeAR-Mini"
-MINI_SHA256 = "8aa6394da33cd7c283b0466e5ec23a2ae3a88e082995e6c17396b8450e31819b"  # of the weights in the package
+MINI_SHA256 = "4799924e21ba9c5685f68f626a6588cfcb46eb2b6cb261a3bc94ab8696c72a34"  # of the weights in the package
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Preprocessing:
 
     @property
     def mean_and_std(self) -> tuple[Float[Tensor, "3 1 1"], Float[Tensor, "3 1 1"]]:
-        """As tensors that go with [3, height, width]: x · std + mean gives colours in [0, 1] again."""
+        """As tensors that go with [3, height, width]; x · std + mean gives colours in [0, 1] again."""
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
         return mean, std
 

@@ -1,6 +1,6 @@
 """Where methods put what they learn: notebook 16."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
@@ -14,13 +14,14 @@ MARKS = {"parameter": "", "per class": "c", "per picture": "p", "projected": "m"
 MEANS = "c: made for each class, p: for each picture, m: by a map from another, g: for groups of classes"
 
 
-def family_chart(axes: Sequence[Axes], methods: Mapping[str, Sequence[Entry]], layers: int) -> Sequence[Axes]:
+def family_chart(axes: Iterable[Axes], methods: Mapping[str, Sequence[Entry]], layers: int) -> list[Axes]:
     """Layer × modality × rule: a row per method, a panel per modality, a bar where something learned enters.
 
     0 is the words at the input, `layers` + 1 what comes behind the last layer. The colour is the rule, a letter the source where it
-    is not a plain parameter.
+    is not a plain parameter. `axes`: the image encoder's and the text encoder's.
     """
-    for ax, modality in zip(axes, ("image", "text"), strict=True):
+    both = list(axes)
+    for ax, modality in zip(both, ("image", "text"), strict=True):
         for row, entries in enumerate(methods.values()):
             own = [e for e in entries if e.modality == modality]
             for e in own:
@@ -41,5 +42,5 @@ def family_chart(axes: Sequence[Axes], methods: Mapping[str, Sequence[Entry]], l
         ax.grid(axis="y", color="#E6E6E6", linewidth=0.6)
         ax.set_axisbelow(True)
     handles = [Patch(color=color, label=rule) for rule, color in RULES.items()]
-    axes[0].get_figure().legend(handles=handles, loc="outside upper center", ncols=len(handles))  # type: ignore[union-attr]
-    return axes
+    both[0].get_figure().legend(handles=handles, loc="outside upper center", ncols=len(handles))  # type: ignore[union-attr]
+    return both

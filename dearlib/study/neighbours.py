@@ -86,7 +86,8 @@ def find_neighbours(
     query = _query(searched)
     for run, v in settings.items():
         for seed in v.seeds:
-            path = p.runs_root / f"source-{source}" / f"tokens-{run}-seed{seed}.safetensors"
+            named = run.replace(" ", "_").replace("/", "_")  # as `run.run_group` names them
+            path = p.runs_root / f"source-{source}" / f"tokens-{named}-seed{seed}.safetensors"
             if not path.is_file():
                 raise InputError(f"{path}: expected the trained tokens of {run}, got none; run the group `source` first")
             features = retrieval.features_by_token(DeAR.load(path, clip, roles).to(fabric.device), states)

@@ -11,7 +11,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,19 +51,31 @@ def reproduce(
     given = [f"profile={profile}", *([f"data={root}"] if root else []), *([f"methods={','.join(methods)}"] if methods else [])]
     at_once = cores or room(MEMORY_GB)
     command = [*where(executor, at_once), *([only] if only else []), "--config", *given]
+    if not (plan or report):
+        check_data(loaded, only, root)
+        if wanted:  # the audit needs neither
+            check_models(loaded)
+    _writable()
     if plan:
         return snakemake(command, "--dry-run", "--quiet", "host")
     if report:
         return snakemake(command, "--report", str(report), "--quiet", "host")
-    check_data(loaded, only, root)
-    if wanted:  # the audit needs neither
-        check_models(loaded)
     status = run(command, loaded.plan, at_once)
     print(summary(profile, status == 0, only))
     return status
 
 
+LOCK = ".snakemake/reproduce.lock"
 MEMORY_GB = 3.0  # what a step takes at most, with room to spare: the largest measured is 2.0
+
+
+def _writable() -> None:
+    """Raises `InputError` in a checkout that nothing can be written to: Snakemake keeps its notes there, even to say a plan."""
+    try:
+        Path(".snakemake").mkdir(exist_ok=True)
+        Path(LOCK).touch()
+    except OSError as error:
+        raise InputError(f"expected a folder that can be written, got '{error.strerror}' for {Path.cwd()}; work in a copy of it") from None
 
 
 def room(each: float) -> int:
@@ -97,12 +110,7 @@ def run(command: list[str], plan: Plan, at_once: int) -> int:
 
     Clears the lock that a killed run left; our own lock says whether one is still running.
     """
-    try:
-        Path(".snakemake").mkdir(exist_ok=True)
-        Path(".snakemake/reproduce.lock").touch()
-    except OSError as error:
-        raise InputError(f"expected a folder that can be written, got '{error.strerror}' for {Path.cwd()}; work in a copy of it") from None
-    with open(".snakemake/reproduce.lock", "w") as lock:
+    with open(LOCK, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -129,14 +137,31 @@ def followed(command: list[str], plan: Plan, at_once: int, lock: int) -> int:
     ahead = Progress(_times(plan), steps(planned.stdout + planned.stderr), at_once)
     if ahead.messages:
         print(f"{len(ahead.messages)} steps, {at_once} at once: about {minutes(ahead.expected())}", file=sys.stderr, flush=True)
-    with subprocess.Popen(_program(command), env=_environment(), pass_fds=(lock,), stderr=subprocess.PIPE, text=True) as running:
-        assert running.stderr is not None
-        for line in running.stderr:
+    # By a file: at the end of a pipe Snakemake would stay for ever, and with it the lock, once this process is killed.
+    said = Path(".snakemake/reproduce.log")
+    with said.open("w") as to, subprocess.Popen(_program(command), env=_environment(), pass_fds=(lock,), stderr=to) as running:
+        for line in _written(said, running):
             if not NOISE.match(line):
                 print(line, end="", file=sys.stderr, flush=True)
-            if said := ahead.heard(line):
-                print(f"== {said}", file=sys.stderr, flush=True)
+            if now := ahead.heard(line):
+                print(f"== {now}", file=sys.stderr, flush=True)
     return running.returncode
+
+
+def _written(path: Path, running: subprocess.Popen[bytes]) -> Iterator[str]:
+    """The lines of a file as they are written, until the process that writes them has ended."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        line = ""
+        while True:
+            ended = running.poll() is not None  # asked first: what was written before the end is read after it
+            while part := file.readline():
+                line += part
+                if line.endswith("\n"):
+                    yield line
+                    line = ""
+            if ended:
+                return
+            time.sleep(0.2)
 
 
 def _times(plan: Plan) -> dict[tuple[str, str], float]:

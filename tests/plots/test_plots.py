@@ -13,6 +13,7 @@ import pytest
 
 from dearlib import plots
 from dearlib.methods import masks
+from dearlib.methods.interface import Entry
 from dearlib.roles.rolefile import HeadRoles
 
 
@@ -183,3 +184,14 @@ def test_method_forest_draws_means_both_intervals_and_what_can_be_seen() -> None
     assert sorted((p.get_x(), p.get_width()) for p in ax.patches) == [(-2.8, 5.6), (-1.4, 2.8)]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["x", "y"]
     assert sum(len(c.get_offsets()) for c in ax.collections) == 3
+
+
+def test_the_chart_of_methods_has_a_bar_for_every_entry() -> None:
+    words = Entry(modality="text", layers=(0, 0), rule="words", source="per picture", count=4)
+    deep = Entry(modality="text", layers=(2, 9), rule="replace", source="parameter", count=4)
+    _, axes = plots.figure(1, 2)
+    plots.family_chart(axes, {"CLIP": (), "CoCoOp": (words,), "both": (words, deep)}, layers=12)
+    assert [len(ax.patches) for ax in axes] == [0, 3]
+    assert [t.get_text() for t in axes[1].texts] == ["p", "p"]
+    ends = [(p.get_x() + 0.46, p.get_x() + p.get_width() - 0.46) for p in axes[1].patches]
+    assert np.allclose(ends, [(0, 0), (0, 0), (2, 9)])

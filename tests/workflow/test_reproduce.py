@@ -102,6 +102,16 @@ def test_the_slurm_profile_says_what_a_job_takes_and_how_it_is_named() -> None:
     assert {"mem_mb", "runtime"} <= set(profile["default-resources"])
 
 
+@pytest.mark.parametrize(("device", "processes", "cards"), [("auto", 1, 0), ("cpu", 2, 0), ("cuda", 1, 1), ("cuda", 4, 4)])
+def test_a_step_asks_for_the_gpus_that_the_profile_names(device: str, processes: int, cards: int) -> None:
+    """A dry run does not tell what a step asks for, so the Snakefile's own line is evaluated."""
+    text = (ROOT / "Snakefile").read_text()
+    line = re.search(r"^GPUS = (.+)$", text, re.MULTILINE)
+    assert line is not None
+    assert eval(line[1], {"SETTINGS": {"device": device, "processes": processes}}) == cards
+    assert text.count("gpu=GPUS") == 5, "01, 02, runs, neighbours, and of those that draw the ones that look into CLIP"
+
+
 def test_as_many_steps_at_once_as_cores_and_memory_have_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     told = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": int(13e9 / 4096)}
