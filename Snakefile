@@ -28,7 +28,7 @@ GROUPS = PLAN.study.groups
 # Role files that runs ask for beside the one that was found; 02 makes them as well.
 ASKED = sorted({run["roles"] for group in GROUPS.values() for run in group.runs.values() if "roles" in run} - {ROLES})
 # Rows that are wanted of the other methods, all if not said; a finished run is kept, so asking for more later makes only those.
-METHODS = str(config["methods"]) if "methods" in config else None
+METHODS = str(config["methods"]).split(",") if "methods" in config else []
 FROM = " -p " + shlex.quote(f"data_root={json.dumps(GIVEN)}") if GIVEN else ""
 PYTHON = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m dearlib.workflow.commands"
 GPUS = SETTINGS["processes"] if SETTINGS["device"] == "cuda" else 0
@@ -79,7 +79,7 @@ def modules_of(file):
 
 def wanted(group):
     """The rows that a group's step is told, where it has other methods and not all are wanted."""
-    return "" if METHODS is None or not GROUPS[group].methods else " --methods " + shlex.quote(METHODS)
+    return "".join(f" --methods {shlex.quote(name)}" for name in METHODS) if GROUPS[group].methods else ""
 
 
 def reported(files):

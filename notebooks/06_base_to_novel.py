@@ -170,7 +170,8 @@ if others:
 # share a batch and its time. Trials are those of hyper-parameters on validation pictures.
 
 # %%
-trials = companion.trials_of(Path("params") / p.profile / "tuning.csv", {"dear": "DeAR"})
+titles = {"dear": "DeAR"} | {run["method"]: name.partition(",")[0] for name, run in first.runs.items() if "method" in run}
+trials = companion.trials_of(Path("params") / p.profile / "tuning_methods.csv", titles)
 costs = companion.cost_table(records, trials)
 text = companion.presentable_costs(costs, records)
 tables.write(costs, text, p.figures_root / "cost_methods", origin("06_base_to_novel", p, records))

@@ -120,7 +120,7 @@ def method_values(folder: Path, name: str, dataset: str) -> dict[str, Any]:
     """What a method's file says of a run on one data set: values for `MethodRun`."""
     told = method_file(folder, name)
     values = told.model_dump(mode="json", exclude_defaults=True, exclude={"per_dataset", "joins", "row"})
-    values = {"method": name, **deep(values, {**told.per_dataset.get(dataset, {})})}
+    values = {"method": name, **deep(values, {str(k): v for k, v in told.per_dataset.get(dataset, {}).items()})}
     if told.teacher:
         own = method_values(folder, told.teacher.method, dataset)
         values["teacher"] = deep({k: own[k] for k in ("recipe", "settings") if k in own}, values["teacher"])

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -101,19 +101,18 @@ def _joined(study: Study, files: Mapping[str, MethodFile]) -> Study:
     return study.model_copy(update={"groups": groups})
 
 
-def rows_named(study: Study, names: str) -> list[str]:
-    """The rows that a user names, separated by blanks or commas: as tables do, up to a row's first blank, or by the method's own name.
+def rows_named(study: Study, names: Sequence[str]) -> list[str]:
+    """The rows that a user names: as tables do, up to a row's first blank, or by the method's own name.
 
     Raises `InputError` for a name that no group has.
     """
     rows = {name: str(own["method"]) for group in study.groups.values() for name, own in group.runs.items() if "method" in own}
     known = {key: row(name) for name, method in rows.items() for key in (method, row(name).partition(" ")[0], row(name))}
     known["DeAR"] = "DeAR"
-    asked = names.replace(",", " ").split()
-    if unknown := [name for name in asked if name not in known]:
+    if unknown := [name for name in names if name not in known]:
         near = difflib.get_close_matches(unknown[0], known, n=1) or [f"some of {', '.join(dict.fromkeys(known.values()))}"]
         raise InputError(f"--methods: expected {near[0]}, got {unknown[0]}; correct the name")
-    return list(dict.fromkeys(known[name] for name in asked))
+    return list(dict.fromkeys(known[name] for name in names))
 
 
 def _with_sets(values: dict[str, Any]) -> dict[str, Any]:

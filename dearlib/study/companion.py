@@ -1,6 +1,6 @@
 """What stands beside a table: its rows as its records have them, what each method took, and the gates of DeAR's runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -68,15 +68,12 @@ def presentable_costs(table: pd.DataFrame, records: Sequence[RunRecord]) -> pd.D
     return pd.DataFrame(shown)
 
 
-def trials_of(path: Path, titles: dict[str, str]) -> pd.Series:
-    """Trials of hyper-parameters by method, from a file of `dearlib.study.tuning`; `titles`: a row's name for each method in it."""
+def trials_of(path: Path, titles: Mapping[str, str]) -> pd.Series:
+    """Trials of hyper-parameters by method, from the file of `dearlib.study.fair`; `titles`: a row's name for each method in it."""
     if not path.is_file():
         return pd.Series(dtype=int)
     found = pd.read_csv(path)
-    settings = [c for c in found if c not in ("dataset", "seed") and not c.startswith(("base", "novel"))]
-    methods = found["method"] if "method" in found else pd.Series("dear", index=found.index)
-    each = found[settings].assign(method=methods).drop_duplicates().groupby("method").size()
-    return each.rename(titles)
+    return found[["method", "change", "factor"]].drop_duplicates().groupby("method").size().rename(titles)
 
 
 def gates_table(records: Sequence[RunRecord]) -> pd.DataFrame:

@@ -39,7 +39,7 @@ Masters = Annotated[list[Path] | None, typer.Argument(metavar="[MASTER.py]...", 
 Overrides = Annotated[list[str] | None, typer.Option("--set", "-p", metavar="KEY=VALUE", help="Replace one value of the parameters.")]
 
 
-Methods = Annotated[str | None, typer.Option(metavar='"NAME …"', help='Of the methods beside DeAR these rows alone, such as "MMRL CoOp".')]
+Methods = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Beside DeAR these methods alone; may be given several times.")]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -76,7 +76,7 @@ def reproduce(
     """Run everything of a profile that is missing or out of date, and draw its tables."""
     from dearlib.workflow.reproduce import reproduce as run
 
-    raise typer.Exit(run(profile, only=only, data=data, cores=cores, executor=executor, plan=plan, report=report, methods=methods))
+    raise typer.Exit(run(profile, only=only, data=data, cores=cores, executor=executor, plan=plan, report=report, methods=methods or []))
 
 
 @app.command()
@@ -92,7 +92,7 @@ def run(profile: str, group: str, dataset: str, overrides: Overrides = None, met
     """Make the record of one group of the study on one data set."""
     from dearlib.workflow.group import make_record
 
-    raise typer.Exit(make_record(profile, group, dataset, overrides or [], methods))
+    raise typer.Exit(make_record(profile, group, dataset, overrides or [], methods or []))
 
 
 @app.command()
@@ -193,11 +193,15 @@ def world(
 
 
 @app.command()
-def tune(profile: Profile = "mini", cores: Cores = 0) -> None:
+def tune(
+    profile: Profile = "mini",
+    cores: Cores = 0,
+    all_methods: Annotated[bool, typer.Option("--all-methods", help="As many trials for every method, into tuning_methods.csv.")] = False,
+) -> None:
     """Choose hyper-parameters on validation pictures, into params/PROFILE/tuning.csv."""
-    from dearlib.study.tuning import tune as search
+    from dearlib.study import fair, tuning
 
-    raise typer.Exit(search(profile, cores))
+    raise typer.Exit((fair if all_methods else tuning).tune(profile, cores))
 
 
 @app.command()

@@ -15,7 +15,7 @@ from dearlib.workflow.processes import RANK, fabric, start
 from dearlib.workflow.runner import split_overrides
 
 
-def make_record(profile: str, group: str, dataset: str, overrides: Sequence[str], methods: str | None = None) -> int:
+def make_record(profile: str, group: str, dataset: str, overrides: Sequence[str], methods: Sequence[str] = ()) -> int:
     """Makes what is missing of the group's record and says where it lies; exit status 0.
 
     `methods`: of the methods beside DeAR these alone (`params.study.rows_named`).
@@ -26,12 +26,12 @@ def make_record(profile: str, group: str, dataset: str, overrides: Sequence[str]
     folder = Path("params") / profile
     plan = Plan(read_study(folder), Path())
     asked = plan.group(group)
-    if methods is not None:
+    if methods:
         asked = asked.only(rows_named(plan.study, methods))
     given = {key: parse(text, f"-p {key}={text}") for key, text in split_overrides(overrides).items()}
     first = run_settings(folder, asked, next(iter(asked.runs)), dataset, given=given)
     if first.processes > 1 and RANK is None:
-        more = [part for pair in overrides for part in ("-p", pair)] + (["--methods", methods] if methods is not None else [])
+        more = [part for pair in overrides for part in ("-p", pair)] + [part for name in methods for part in ("--methods", name)]
         return start(first.processes, "dearlib.workflow.commands", ["run", profile, group, dataset, *more])
     device = fabric(first.device, first.precision)
     if group == RETRIEVAL:

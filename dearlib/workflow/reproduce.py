@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def reproduce(
     executor: str,
     plan: bool,
     report: Path | None,
-    methods: str | None = None,
+    methods: Sequence[str] = (),
 ) -> int:
     """Runs what is missing or out of date of a profile, or of one table or figure; Snakemake's exit status.
 
@@ -47,9 +47,8 @@ def reproduce(
     loaded = load_profile(profile)
     wanted = loaded.datasets(only)
     check_methods(loaded)
-    if methods is not None:
-        rows_named(loaded.plan.study, methods)
-    given = [f"profile={profile}", *([f"data={root}"] if root else []), *([f"methods={methods}"] if methods is not None else [])]
+    rows_named(loaded.plan.study, methods)
+    given = [f"profile={profile}", *([f"data={root}"] if root else []), *([f"methods={','.join(methods)}"] if methods else [])]
     at_once = cores or room(MEMORY_GB)
     command = [*where(executor, at_once), *([only] if only else []), "--config", *given]
     if not (plan or report):

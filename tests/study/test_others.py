@@ -293,11 +293,11 @@ def test_only_the_rows_that_are_named(folder: Path) -> None:
     told = read_study(folder)
     group = told.groups["halved"]
     assert group.methods == ["CoOp", "ATPrompt (CoOp)", "MMRL"]
-    assert list(group.only(rows_named(told, "DeAR MMRL coop")).runs) == ["CoOp", "MMRL, 1 shot", "DeAR", "open"]
-    assert rows_named(told, "ATPrompt") == rows_named(told, "atprompt") == ["ATPrompt (CoOp)"]
-    assert list(group.only(rows_named(told, "DeAR")).runs) == ["DeAR", "open"]
+    assert list(group.only(rows_named(told, ["DeAR", "MMRL", "coop"])).runs) == ["CoOp", "MMRL, 1 shot", "DeAR", "open"]
+    assert rows_named(told, ["ATPrompt"]) == rows_named(told, ["atprompt"]) == ["ATPrompt (CoOp)"]
+    assert list(group.only(rows_named(told, ["DeAR"])).runs) == ["DeAR", "open"]
     with pytest.raises(InputError, match="--methods: expected MMRL, got MMLR"):
-        rows_named(told, "DeAR MMLR")
+        rows_named(told, ["DeAR", "MMLR"])
 
 
 def test_what_stands_above_what_in_a_methods_run(folder: Path) -> None:
