@@ -27,6 +27,8 @@ myst_links_external_new_tab = False
 mathjax_path = "mathjax/tex-svg.js"
 mathjax3_config = {"options": {"enableMenu": False}, "svg": {"fontCache": "local"}}
 
+viewcode_follow_imported_members = False  # a field whose default is a function of the standard library has no page of its own
+
 # Docstrings: a word in `quotes` is code; the order is that of the file, which is written to be read.
 default_role = "code"
 autodoc_member_order = "bysource"

@@ -16,8 +16,7 @@ _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 class Meter:
     """Around a training: `with Meter(device) as meter`, and `meter.epoch()` after every epoch.
 
-    Attributes:
-        peak_gb: of the device's memory on a GPU; else of this process since the training began, None where the system does not tell.
+    `peak_gb`: of the device's memory on a GPU; else of this process since the training began, None where the system does not tell.
     """
 
     peak_gb: float | None = None

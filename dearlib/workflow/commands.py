@@ -111,7 +111,7 @@ def notebook(
 
 @app.command()
 def pairs(profile: Profile = "mini") -> None:
-    """Keep the outputs of the last runs in notebooks/*.ipynb."""
+    """Keep the outputs of the last runs in the notebooks' .ipynb files."""
     from dearlib.workflow.pairs import keep_outputs
 
     raise typer.Exit(keep_outputs(profile))

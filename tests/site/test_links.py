@@ -40,3 +40,10 @@ def test_every_kind_of_fault_is_told(tmp_path: Path, fault: str, told: str) -> N
     found = broken_links(site(tmp_path, GOOD + fault))
     assert len(found) == 1
     assert told in found[0]
+
+
+def test_a_themes_templates_are_no_pages(tmp_path: Path) -> None:
+    made = site(tmp_path, GOOD)
+    (made / "_static").mkdir()
+    (made / "_static" / "macros.html").write_text('<link href="{{ pathto(\'x.css\') }}" rel="stylesheet">')
+    assert broken_links(made) == []
