@@ -49,8 +49,9 @@ def textspan(
     """Ranks up to `steps` phrases for every head; a single head's [image, d_embed] is a batch of one.
 
     `text` holds the pool's normalised text features, `rank` how many singular directions of the (uncentred)
-    contributions are kept (paper: 80 of 512), `least` how well a phrase must tell the pictures apart, as a share of
-    the variance along the first: with the first phrase that falls short the list ends [ours]; 0 is the published algorithm. Computed in double precision.
+    contributions are kept (paper: 80 of 512), `least` how well a phrase must tell the pictures apart, as a share of the variance
+    along the first: with the first phrase that falls short the list ends [ours]; 0 is the published algorithm. Computed in double
+    precision.
     Raises `InputError` for a rank, a number of steps or a number of images that cannot be, for contributions and texts of
     unequal dimension, and for what is no number.
     """

@@ -23,13 +23,13 @@ from dearlib.datasets import Split, few_shot, half, read_split
 from dearlib.files import write_text
 from dearlib.methods import catalogue
 from dearlib.params.methods import MethodRun, deep, method_files
-from dearlib.params.reading import load_params
 from dearlib.params.schemas import Training
-from dearlib.params.study import Group, run_settings
+from dearlib.params.study import Group, read_study, run_settings
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import others, tuning
 from dearlib.study.ground import Ground, Half, Part
 from dearlib.study.others import Other
+from dearlib.study.plan import TABLE2
 
 FILE = "tuning_methods.csv"
 # A method → the settings that weigh its regularisation.
@@ -103,11 +103,10 @@ def tune(profile: str, cores: int) -> int:
     """Runs every method's trials into `params/<profile>/tuning_methods.csv`; rows that it has of these weights are kept. Exit status 0."""
     folder = Path("params") / profile
     plan = tuning.read_plan(folder / "tuning.yaml")
-    start = load_params("05_training", folder / "05_training.yaml", {})
-    assert isinstance(start, Training)
+    start = tuning.starting_point(folder)
     clip = load(start.clip, start.clip_weights)
     belongs = {"weights": clip.weights_sha256[:12], "roles": HeadRoles.load(start.roles).for_weights(clip.weights_sha256).sha256[:12]}
-    frame = _run(list(_cases(folder, plan, start)), belongs, start, folder / FILE, cores or os.cpu_count() or 1)
+    frame = _run(list(_cases(folder, plan)), belongs, start, folder / FILE, cores or os.cpu_count() or 1)
     print(best(frame).round(2).to_string())
     return 0
 
@@ -115,17 +114,20 @@ def tune(profile: str, cores: int) -> int:
 Case = tuple[dict[str, Any], Training | MethodRun, int]
 
 
-def _cases(folder: Path, plan: tuning.Plan, start: Training) -> Iterator[Case]:
-    for method in ["dear", *(m for m in method_files(folder) if m not in ("class_bias", "clip"))]:
-        for change in changes(method):
+def _cases(folder: Path, plan: tuning.Plan) -> Iterator[Case]:
+    """Every trial: what names it, its parameters and its seed. Each of DeAR's runs in Table 2 counts as a method."""
+    group = read_study(folder).groups[TABLE2]
+    starts = {run: tuning.starting_point(folder, run) for run in group.dear}
+    for method in [*starts, *(m for m in method_files(folder) if m not in ("class_bias", "clip"))]:
+        for change in changes("dear" if method in starts else method):
             for dataset in plan.datasets:
                 for seed in plan.seeds:
                     name = {"method": method, "change": change[0], "factor": change[1], "dataset": dataset, "seed": seed}
-                    if method == "dear":
-                        yield name, changed_dear(start.model_copy(update={"dataset": dataset}), change), seed
+                    if method in starts:
+                        yield name, changed_dear(starts[method].model_copy(update={"dataset": dataset}), change), seed
                     else:
-                        group = Group(datasets=(dataset,), classes="halves", runs={method: {"method": method}})
-                        p = run_settings(folder, group, method, dataset)
+                        alone = Group(datasets=(dataset,), classes="halves", runs={method: {"method": method}})
+                        p = run_settings(folder, alone, method, dataset)
                         assert isinstance(p, MethodRun)
                         yield name, changed(p, change), seed
 

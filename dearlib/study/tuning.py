@@ -27,10 +27,11 @@ from dearlib.errors import InputError
 from dearlib.files import write_text
 from dearlib.methods.evaluation import evaluate_together, harmonic_mean, zero_shot
 from dearlib.params import yaml12
-from dearlib.params.reading import load_params
-from dearlib.params.schemas import Training
+from dearlib.params.schemas import Training, Variant
+from dearlib.params.study import dear_settings, read_study
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import trials
+from dearlib.study.plan import TABLE2
 
 _shared: tuple[FrozenClip, HeadRoles, Fabric]
 
@@ -51,10 +52,16 @@ def read_plan(path: Path) -> Plan:
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}; correct the file") from error
-    unknown = set(plan.alternatives) - set(Training.model_fields)
+    unknown = set(plan.alternatives) - set(Variant.model_fields)
     if unknown:
         raise InputError(f"{path}: alternatives: expected keys of the training's parameters, got {sorted(unknown)}; correct the file")
     return plan
+
+
+def starting_point(folder: Path, run: str | None = None) -> Variant:
+    """DeAR as Table 2 has it, or another of its runs there: what trials change."""
+    group = read_study(folder).groups[TABLE2]
+    return dear_settings(folder, group, run or group.dear[0], group.datasets[0])
 
 
 def settings_of(start: Training, plan: Plan) -> Iterator[Training]:
@@ -63,7 +70,7 @@ def settings_of(start: Training, plan: Plan) -> Iterator[Training]:
     for key, values in plan.alternatives.items():
         for value in values:
             if value != getattr(start, key):
-                yield Training.model_validate({**start.model_dump(), key: value})
+                yield type(start).model_validate({**start.model_dump(), key: value})
 
 
 def trial(clip: FrozenClip, roles: HeadRoles, p: Training, seed: int, fabric: Fabric) -> dict[str, float]:
@@ -112,8 +119,7 @@ def tune(profile: str, cores: int) -> int:
     interrupted goes on. `cores`: trials at once, each with one thread. Exit status 0."""
     folder = Path("params") / profile
     plan = read_plan(folder / "tuning.yaml")
-    start = load_params("05_training", folder / "05_training.yaml", {})
-    assert isinstance(start, Training)
+    start = starting_point(folder)
     clip = load(start.clip, start.clip_weights)
     roles = HeadRoles.load(start.roles).for_weights(clip.weights_sha256)
     belongs = {"weights": clip.weights_sha256[:12], "roles": roles.sha256[:12]}
