@@ -36,6 +36,7 @@ autodoc_typehints = "signature"
 autodoc_default_options = {"exclude-members": "model_config, model_fields, model_computed_fields"}
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # an `Attributes:` section describes fields, which stand among the members already
 maximum_signature_line_length = 100
 add_module_names = False
 python_use_unqualified_type_names = True
