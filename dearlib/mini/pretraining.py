@@ -137,7 +137,8 @@ def step_losses(
         whole, parts = encode_parts(
             model.visual, made.images.to(device), None if kept is None else kept.to(device), recipe.first_layer, asker.to(device)
         )
-    whole, heads, asked = whole.float(), *parts.float().unbind(dim=1)
+    whole = whole.float()
+    heads, asked = parts.float().unbind(dim=1)
     text = dict(zip(made.prompts, short.split([len(own) for own in made.prompts.values()]), strict=True))
     scale = model.logit_scale.exp().clamp(max=100)
     labels = {name: own.to(device) for name, own in made.labels.items()}
