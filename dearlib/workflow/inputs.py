@@ -105,9 +105,6 @@ def check_models(profile: Profile) -> list[str]:
     from dearlib.roles.phrases import PUBLISHED, published_pool
 
     said = []
-    files = method_files(Path("params") / profile.roles.profile)
-    teachers = {told.teacher.clip for told in files.values() if told.teacher and told.teacher.clip}
-    said += [f"weights of {clip}, a teacher: {pretrained_file(clip)}" for clip in sorted(teachers) if clip != MINI]
     for clip, weights in dict.fromkeys((p.clip, p.clip_weights) for p in profile.params.values() if isinstance(p, OnClip)):
         if weights is not None and not weights.is_file():
             raise InputError(f"clip: expected a weights file at {weights}, got none there; check clip_weights")
@@ -115,4 +112,7 @@ def check_models(profile: Profile) -> list[str]:
             said.append(f"weights of {clip}: {pretrained_file(clip)}")
     if profile.roles.pool == PUBLISHED:
         said.append(f"phrases: {published_pool()}")
+    files = method_files(Path("params") / profile.roles.profile)
+    teachers = {told.teacher.clip for told in files.values() if told.teacher and told.teacher.clip}
+    said += [f"weights of {clip}, a teacher: {pretrained_file(clip)}" for clip in sorted(teachers) if clip != MINI]
     return said or ["nothing to fetch: weights and phrases are part of this package or of your files"]

@@ -132,7 +132,8 @@ def test_fetch_says_what_it_has(repository: Path, capsys: pytest.CaptureFixture[
     monkeypatch.setattr("dearlib.clip.weights.pretrained_file", lambda source: Path("there"))
     monkeypatch.setattr("dearlib.roles.phrases.published_pool", lambda: Path("here"))
     assert main(["fetch", "--profile", "paper"]) == 0
-    assert capsys.readouterr().out == "weights of ViT-B-16-quickgelu/openai: there\nphrases: here\n"
+    lines = ["weights of ViT-B-16-quickgelu/openai: there", "phrases: here", "weights of ViT-L-14-quickgelu/openai, a teacher: there"]
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 def test_the_paper_profile_plans_every_step_and_hands_the_data_root_on(repository: Path, data: Path) -> None:
