@@ -47,6 +47,7 @@ html_title = "dearlib"
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
+html_show_search_summary = False  # a summary is fetched, which a browser refuses where pages come from the file system
 html_last_updated_fmt = None
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
