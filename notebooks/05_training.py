@@ -88,8 +88,8 @@ from dearlib.methods.dear import DeAR
 from dearlib.methods.evaluation import evaluate_together, harmonic_mean, zero_shot
 from dearlib.methods.losses import losses
 from dearlib.params.reading import params_hash, validated
-from dearlib.params.schemas import plain
 from dearlib.params.study import Group
+from dearlib.params.types import plain
 from dearlib.study import opening, run, trials
 from dearlib.study.takeaways import from_numbers, write_numbers
 from dearlib.workflow import processes as ranks

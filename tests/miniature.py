@@ -20,8 +20,8 @@ from public_layout import build
 from dearlib.datasets import PUBLIC, SOURCE, entry
 from dearlib.datasets.generated import FILE, Declaration
 from dearlib.params.reading import load_params
-from dearlib.params.schemas import plain
 from dearlib.params.study import read_study
+from dearlib.params.types import plain
 from dearlib.params.yaml12 import read_yaml
 
 ROOT = Path(__file__).parents[1]

@@ -10,7 +10,7 @@ import pytest
 from nbformat import NotebookNode
 
 from dearlib.params import reading
-from dearlib.params import schemas as params
+from dearlib.params.types import plain
 from dearlib.workflow import pairs, runner
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +52,7 @@ def test_committed_notebooks_do_not_churn(notebook: Path, committed: NotebookNod
 def test_the_parameters_cell_is_the_mini_profile(notebook: Path) -> None:
     """Its keys are the model's, and its values those of params/mini: what a reader sees is what was run."""
     cell = json.loads(json.dumps(runner.parameters_cell(runner.read(notebook))))
-    mini = params.plain(reading.load_params(notebook.stem, ROOT / "params" / "mini" / f"{notebook.stem}.yaml"))
+    mini = plain(reading.load_params(notebook.stem, ROOT / "params" / "mini" / f"{notebook.stem}.yaml"))
     assert list(cell) == list(mini)
     assert cell == mini
 

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from dearlib.params.schemas import Count, Fraction, NonNegative, Positive
+from dearlib.params.types import Count, Fraction, NonNegative, Positive
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dearlib.errors import InputError
 from dearlib.params.mistakes import line_of
 from dearlib.params.reading import profile_layers
-from dearlib.params.schemas import Count, Name, NonNegative, OnClip, Seed
+from dearlib.params.types import Count, Name, NonNegative, OnClip, Seed
 from dearlib.params.yaml12 import read_yaml
 
 FOLDER = "methods"

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from dearlib.errors import InputError
 from dearlib.params.mistakes import line_of
-from dearlib.params.schemas import MODELS, Run, plain
+from dearlib.params.schemas import MODELS
+from dearlib.params.types import Run, plain
 from dearlib.params.yaml12 import parse, read_yaml
 
 PROFILE = "profile.yaml"

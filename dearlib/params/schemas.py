@@ -8,38 +8,10 @@ exactly the fields of its model; `validated` checks that cell by the same model.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-Count = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Layer = Annotated[int, Field(ge=1, description="1-based")]
-Head = Annotated[int, Field(ge=0, description="0-based")]
-Device = Literal["auto", "cpu", "mps", "cuda"]
-
-
-class Run(BaseModel):
-    """What every notebook is told: the profile it belongs to and where it writes. Relative paths start at the repository's root."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    profile: Name
-    runs_root: Path
-    figures_root: Path
-
-
-class OnClip(Run):
-    """A notebook that looks into a frozen CLIP. `clip` is "DeAR-Mini" or "<open_clip model>/<tag>"; `clip_weights` a file, or null."""
-
-    clip: Annotated[str, Field(min_length=1)]
-    clip_weights: Path | None
-    data_root: Path
-    seed: Seed
-    device: Device
+from dearlib.params.types import Count, Device, Fraction, Head, Layer, Name, NonNegative, OnClip, Positive, Run, Seed
 
 
 class PretrainMini(Run):
@@ -204,7 +176,7 @@ class Training(Tokens):
     crop_scale: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]]
     flip: bool
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
-    per_dataset: dict[Name, dict[str, Any]] = {}
+    per_dataset: dict[Name, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def consistent(self) -> "Training":
@@ -304,8 +276,3 @@ MODELS: dict[str, type[Run]] = {
     "15_what_carries_the_gain": FromRecords,
     "16_the_family": MethodFamily,
 }
-
-
-def plain(params: Run) -> dict[str, Any]:
-    """Parameters as JSON values: what papermill passes on and what a record keeps."""
-    return params.model_dump(mode="json")

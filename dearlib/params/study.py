@@ -12,7 +12,8 @@ from dearlib.errors import InputError
 from dearlib.params.methods import FOLDER, MethodFile, MethodRun, deep, method_files, method_values
 from dearlib.params.mistakes import line_of
 from dearlib.params.reading import PROFILE, merged
-from dearlib.params.schemas import Name, Variant
+from dearlib.params.schemas import Variant
+from dearlib.params.types import Name
 from dearlib.params.yaml12 import read_yaml
 
 STUDY = "study.yaml"

@@ -45,7 +45,7 @@ WEIGHTS = {
     "linear_map": ("weight",),
     "dear": ("lambda_reg",),
 }
-RATES, EPOCHS, WEIGHT, INSTEAD = (0.3, 3.0), (0.5, 2.0), (0.3, 3.0), (0.1, 10.0)
+RATES, EPOCHS, WEIGHT, INSTEAD = (0.1, 0.3, 3.0), (0.5, 2.0), (0.3, 3.0), (0.03, 10.0)
 Change = tuple[str, float]  # what is multiplied, by what
 
 

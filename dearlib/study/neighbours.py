@@ -25,8 +25,9 @@ from dearlib.errors import InputError
 from dearlib.methods import retrieval
 from dearlib.methods.dear import DeAR
 from dearlib.params.reading import params_hash
-from dearlib.params.schemas import AttributeRetrieval, plain
+from dearlib.params.schemas import AttributeRetrieval
 from dearlib.params.study import Group, dear_settings
+from dearlib.params.types import plain
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import trials
 from dearlib.study.records import Metric, RunRecord, provenance

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dearlib.datasets.generated import note
 from dearlib.errors import InputError
 from dearlib.files import write_text
-from dearlib.params.schemas import Run
+from dearlib.params.types import Run
 from dearlib.study import tables
 
 PACKAGES = ("dearlib", "torch", "open_clip_torch", "numpy", "scikit-learn", "hdbscan", "sentence-transformers", "lightning-fabric")

@@ -19,8 +19,9 @@ from dearlib.methods.linear_probe import linear_probe
 from dearlib.methods.loop import Curve
 from dearlib.params.methods import MethodRun
 from dearlib.params.reading import params_hash
-from dearlib.params.schemas import Variant, plain
+from dearlib.params.schemas import Variant
 from dearlib.params.study import Group, run_settings
+from dearlib.params.types import plain
 from dearlib.study import batches, others, trials
 from dearlib.study.batches import Key
 from dearlib.study.ground import Ground, Part, metric, stand

@@ -13,7 +13,7 @@ import pandas as pd
 
 from dearlib.files import write_text
 from dearlib.params.reading import params_hash
-from dearlib.params.schemas import Run
+from dearlib.params.types import Run
 
 GENERATED = "Generated input, no result"
 # A character that LaTeX reads as a command → what sets it.

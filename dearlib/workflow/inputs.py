@@ -12,8 +12,9 @@ from dearlib.datasets.doctor import examine
 from dearlib.errors import InputError
 from dearlib.params.methods import MethodRun, method_files
 from dearlib.params.reading import load_params, profile_layers
-from dearlib.params.schemas import MODELS, HeadRolesParams, OnClip, Run
+from dearlib.params.schemas import MODELS, HeadRolesParams
 from dearlib.params.study import run_settings
+from dearlib.params.types import OnClip, Run
 from dearlib.study.plan import MADE_OF, Plan, read_plan
 
 ROLES = "02_head_roles"

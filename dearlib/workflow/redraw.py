@@ -20,7 +20,7 @@ from dearlib.datasets.world import sets
 from dearlib.datasets.world.writing import write_all
 from dearlib.errors import InputError
 from dearlib.params.reading import repository
-from dearlib.params.schemas import Run, plain
+from dearlib.params.types import Run, plain
 from dearlib.study.plan import MADE_OF
 from dearlib.workflow.inputs import ROLES, Profile, load_profile, opened
 from dearlib.workflow.reproduce import MEMORY_GB, room

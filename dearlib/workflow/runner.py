@@ -30,7 +30,7 @@ from traitlets.config import Config
 
 from dearlib.errors import InputError
 from dearlib.params.reading import load_params, model_of, repository
-from dearlib.params.schemas import plain
+from dearlib.params.types import plain
 from dearlib.workflow.pairs import KERNEL, update_pair
 from dearlib.workflow.processes import COMMANDS, RANK, start
 

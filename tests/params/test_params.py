@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dearlib.errors import InputError
 from dearlib.params import reading, yaml12
 from dearlib.params import schemas as params
+from dearlib.params.types import plain
 
 ROOT = Path(__file__).parents[2]
 MINI = ROOT / "params" / "mini"
@@ -20,7 +21,7 @@ TRAINING = MINI / "05_training.yaml"
 def whole(folder: Path) -> Path:
     """All that notebook 05 is told in the mini profile, in one file beside no profile."""
     path = folder / "05_training.yaml"
-    values = params.plain(reading.load_params("05_training", TRAINING))
+    values = plain(reading.load_params("05_training", TRAINING))
     del values["per_dataset"]
     path.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items()))
     return path
@@ -59,9 +60,9 @@ VALUES = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(key=st.sampled_from(sorted(params.MODELS["05_training"].model_fields)), value=VALUES)
 def test_any_value_of_any_key_is_kept_as_it_is_or_one_line(key: str, value: object) -> None:
-    before = params.plain(reading.load_params("05_training", TRAINING))
+    before = plain(reading.load_params("05_training", TRAINING))
     try:
-        after = params.plain(reading.load_values("05_training", {**before, key: value}))
+        after = plain(reading.load_values("05_training", {**before, key: value}))
     except InputError as error:
         told = str(error).splitlines()
     else:
@@ -78,7 +79,7 @@ def test_mini_files_are_valid_and_belong_together(notebook: str) -> None:
 
 
 def test_steps_agree_on_what_they_share() -> None:
-    loaded = {n: params.plain(reading.load_params(n, MINI / f"{n}.yaml")) for n in params.MODELS}
+    loaded = {n: plain(reading.load_params(n, MINI / f"{n}.yaml")) for n in params.MODELS}
     for key in ("clip", "clip_weights", "data_root", "first_layer", "roles", "tokens_per_attribute"):
         assert len({str(values[key]) for values in loaded.values() if key in values}) == 1, key
     for key in set(params.Tokens.model_fields) - set(params.OnClip.model_fields):
@@ -184,7 +185,7 @@ def test_scalars_are_those_of_yaml_1_2() -> None:
 
 def test_the_hash_knows_values_and_not_how_they_were_written(tmp_path: Path) -> None:
     loaded = reading.load_params("05_training", TRAINING)
-    reordered = dict(reversed(list(params.plain(loaded).items())))
+    reordered = dict(reversed(list(plain(loaded).items())))
     (tmp_path / "p.yaml").write_text(yaml.safe_dump(reordered, sort_keys=False))
     assert reading.params_hash(reading.load_params("05_training", tmp_path / "p.yaml")) == reading.params_hash(loaded)
     changed = reading.load_params("05_training", TRAINING, {"lr": "2e-3"})
@@ -195,7 +196,7 @@ def test_a_notebook_checks_its_own_cell_from_the_repositorys_root(tmp_path: Path
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "params").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
-    cell = params.plain(reading.load_params("05_training", TRAINING))
+    cell = plain(reading.load_params("05_training", TRAINING))
     assert reading.validated("05_training", {**cell, "unrelated": object()}) == reading.load_params("05_training", TRAINING)
     assert Path.cwd() == tmp_path.resolve()
     with pytest.raises(InputError, match=r"notebooks/05_training\.py: lr: expected a valid number, got '1e-3'"):
@@ -248,7 +249,7 @@ def test_the_paper_profile_is_valid_and_says_where_each_value_is_from() -> None:
     assert {p.stem for p in folder.glob("[0-9]*.yaml")} <= steps
     shared: dict[str, set[str]] = {}
     for step in sorted(steps):
-        loaded = params.plain(reading.load_params(step, folder / f"{step}.yaml"))
+        loaded = plain(reading.load_params(step, folder / f"{step}.yaml"))
         assert (loaded["profile"], loaded["runs_root"], loaded["figures_root"]) == ("paper", "runs/paper", "figures/paper")
         for key in ("clip", "clip_weights", "data_root", "first_layer", "tokens_per_attribute", "text_tokens", "beta", "lr"):
             shared.setdefault(key, set()).add(str(loaded.get(key, "")))
@@ -259,6 +260,6 @@ def test_the_paper_profile_is_valid_and_says_where_each_value_is_from() -> None:
 
 def test_imagenet_s_own_values_in_the_paper_profile() -> None:
     path = ROOT / "params" / "paper" / "05_training.yaml"
-    dtd, imagenet = (params.plain(reading.load_params("05_training", path, {"dataset": name})) for name in ("dtd", "imagenet"))
+    dtd, imagenet = (plain(reading.load_params("05_training", path, {"dataset": name})) for name in ("dtd", "imagenet"))
     assert {k for k in dtd if dtd[k] != imagenet[k]} == {"dataset", "batch", "epochs", "views", "together"}
     assert (imagenet["batch"], imagenet["epochs"]) == (32, 5)

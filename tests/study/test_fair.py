@@ -33,7 +33,7 @@ def run_of(tmp_path: Path, method: str, **more: object) -> MethodRun:
 
 def test_every_method_has_as_many_trials() -> None:
     tried = {key: fair.changes(key) for key in catalogue.names() if key != "clip"}
-    assert {len(set(own)) for own in tried.values()} == {7}
+    assert {len(set(own)) for own in tried.values()} == {8}
     for key, names in fair.WEIGHTS.items():
         assert set(names) <= set(catalogue.module(key).Settings.__dataclass_fields__), key
 
@@ -71,4 +71,4 @@ def test_trials_are_counted_by_row(tmp_path: Path) -> None:
     assert companion.trials_of(path, {}).empty
     rows = [{"method": m, "change": c, "factor": f, "dataset": d} for m in ("coop", "dear") for c, f in fair.changes(m) for d in ("a", "b")]
     pd.DataFrame(rows).to_csv(path, index=False)
-    assert companion.trials_of(path, {"coop": "CoOp"}).to_dict() == {"CoOp": 7, "dear": 7}
+    assert companion.trials_of(path, {"coop": "CoOp"}).to_dict() == {"CoOp": 8, "dear": 8}

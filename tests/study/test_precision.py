@@ -6,8 +6,8 @@ import pytest
 import small_study
 from lightning_fabric import Fabric
 
-from dearlib.params.schemas import plain
 from dearlib.params.study import read_study, run_settings
+from dearlib.params.types import plain
 from dearlib.study.run import run_group
 
 PAPER = Path(__file__).parents[2] / "params" / "paper"

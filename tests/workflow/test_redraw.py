@@ -9,6 +9,7 @@ import yaml
 
 from dearlib.params import schemas as params
 from dearlib.params.reading import load_params
+from dearlib.params.types import plain
 from dearlib.study.records import Metric, RunRecord
 from dearlib.workflow import redraw, runner
 from dearlib.workflow.commands import main
@@ -91,9 +92,7 @@ def test_without_a_kernel_a_notebook_draws_the_bytes_that_it_draws_with_one(tmp_
     for way in ("runner", "redraw"):
         folder = tmp_path / way / "params"
         folder.mkdir(parents=True)
-        values = params.plain(load_params(name, ROOT / "params" / "mini" / f"{name}.yaml")) | {
-            "figures_root": str(tmp_path / way / "figures")
-        }
+        values = plain(load_params(name, ROOT / "params" / "mini" / f"{name}.yaml")) | {"figures_root": str(tmp_path / way / "figures")}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(values))
         if way == "runner":
             runner.run(ROOT / "notebooks" / f"{name}.py", folder / f"{name}.yaml", tmp_path / way / "out")

@@ -16,7 +16,7 @@ from dearlib.clip.loading import FrozenClip
 from dearlib.methods.fusion import cosine_logits
 from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Split
 from dearlib.methods.recipe import Recipe
-from dearlib.params.schemas import NonNegative
+from dearlib.params.types import NonNegative
 
 RECIPE = Recipe()
 

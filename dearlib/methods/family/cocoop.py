@@ -24,7 +24,7 @@ from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Sp
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, pieces
 from dearlib.methods.words import blanks, drawn, placed
-from dearlib.params.schemas import Count
+from dearlib.params.types import Count
 
 RECIPE = Recipe(epochs=10, batch=1, lr=2e-3, optimiser="sgd")
 

@@ -22,7 +22,7 @@ from dearlib.methods import dear
 from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Split
 from dearlib.methods.losses import losses
 from dearlib.methods.recipe import Recipe
-from dearlib.params.schemas import NonNegative
+from dearlib.params.types import NonNegative
 from dearlib.roles.rolefile import HeadRoles
 
 RECIPE = Recipe(epochs=10, batch=4, lr=1e-3, optimiser="adamw")

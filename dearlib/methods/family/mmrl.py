@@ -26,7 +26,7 @@ from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Sp
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, image_states, pieces
 from dearlib.methods.words import drawn
-from dearlib.params.schemas import Count, Fraction, NonNegative
+from dearlib.params.types import Count, Fraction, NonNegative
 
 RECIPE = Recipe(epochs=10, batch=4, lr=1e-3, optimiser="adamw")
 

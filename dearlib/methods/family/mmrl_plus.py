@@ -24,7 +24,7 @@ from dearlib.methods.interface import Batch, Classes, Needs, Pictures, Split
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, image_states, pieces
 from dearlib.methods.words import drawn
-from dearlib.params.schemas import Fraction
+from dearlib.params.types import Fraction
 
 RECIPE = Recipe(epochs=10, batch=4, lr=1e-3, optimiser="adamw")
 

@@ -29,7 +29,7 @@ from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Sp
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import picture_features
 from dearlib.methods.words import drawn
-from dearlib.params.schemas import Count, NonNegative
+from dearlib.params.types import Count, NonNegative
 
 RECIPE = Recipe(epochs=20, batch=8, lr=5e-3, optimiser="sgd")
 

@@ -27,7 +27,7 @@ from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Sp
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, picture_features, pieces
 from dearlib.methods.words import placed, word_vectors
-from dearlib.params.schemas import Count, NonNegative
+from dearlib.params.types import Count, NonNegative
 
 RECIPE = Recipe(epochs=20, batch=4, lr=2.5e-3, optimiser="sgd", average="gaussian", average_at=(15.0, 1.0))
 

@@ -23,7 +23,7 @@ from dearlib.methods.fusion import cosine_logits
 from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Split
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import picture_features
-from dearlib.params.schemas import Count, Fraction, NonNegative
+from dearlib.params.types import Count, Fraction, NonNegative
 
 RECIPE = Recipe(epochs=100, batch=32, lr=0.1, optimiser="sgd", weight_decay=1e-3)
 

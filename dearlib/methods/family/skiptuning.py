@@ -29,7 +29,7 @@ from dearlib.methods.fusion import cosine_logits
 from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Split
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import pieces
-from dearlib.params.schemas import Count, Fraction, Positive
+from dearlib.params.types import Count, Fraction, Positive
 
 RECIPE = Recipe(epochs=20, batch=4, lr=2e-5, warmup_lr=1e-6, optimiser="sgd", rates={"image": 5e-6})
 

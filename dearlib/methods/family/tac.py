@@ -33,7 +33,7 @@ from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Sp
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, picture_features, pieces
 from dearlib.methods.words import drawn, word_vectors
-from dearlib.params.schemas import Count, Fraction, NonNegative
+from dearlib.params.types import Count, Fraction, NonNegative
 
 RECIPE = Recipe(epochs=20, batch=8, lr=2.5e-3, optimiser="sgd", average="uniform")
 

@@ -27,7 +27,7 @@ from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Sp
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, pieces
 from dearlib.methods.words import drawn, placed
-from dearlib.params.schemas import Count, NonNegative
+from dearlib.params.types import Count, NonNegative
 
 RECIPE = Recipe(epochs=50, batch=32, lr=2e-3, optimiser="adam", eps=1e-3)
 

@@ -1,0 +1,41 @@
+"""What parameters are made of: the kinds of values, and what all parameters of a run have in common."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Layer = Annotated[int, Field(ge=1, description="1-based")]
+Head = Annotated[int, Field(ge=0, description="0-based")]
+Device = Literal["auto", "cpu", "mps", "cuda"]
+
+
+class Run(BaseModel):
+    """What every notebook is told: the profile it belongs to and where it writes. Relative paths start at the repository's root."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    profile: Name
+    runs_root: Path
+    figures_root: Path
+
+
+class OnClip(Run):
+    """A notebook that looks into a frozen CLIP. `clip` is "DeAR-Mini" or "<open_clip model>/<tag>"; `clip_weights` a file, or null."""
+
+    clip: Annotated[str, Field(min_length=1)]
+    clip_weights: Path | None
+    data_root: Path
+    seed: Seed
+    device: Device
+
+
+def plain(params: Run) -> dict[str, Any]:
+    """Parameters as JSON values: what papermill passes on and what a record keeps."""
+    return params.model_dump(mode="json")
