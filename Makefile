@@ -29,7 +29,7 @@ export TOKENIZERS_PARALLELISM := false
 # The caller's own environment must not leak into ours.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
-ONE := table2 table3 table4 table5 table6 claims audit figure1 figure2 figure3 figure4
+ONE := table1 table2 table3 table4 table5 table6 cost_methods table5_controls gain claims audit figure1 figure2 figure3 figure4
 
 DEARLIB := $(PY) -m dearlib.workflow.commands
 AT_ONCE := $(if $(CORES),--cores $(CORES))

@@ -103,7 +103,7 @@ def tune(profile: str, cores: int) -> int:
     """Runs every method's trials into `params/<profile>/tuning_methods.csv`; rows that it has of these weights are kept. Exit status 0."""
     folder = Path("params") / profile
     plan = tuning.read_plan(folder / "tuning.yaml")
-    start = tuning.starting_point(folder)
+    start = tuning.starting_point(folder, plan)
     clip = load(start.clip, start.clip_weights)
     belongs = {"weights": clip.weights_sha256[:12], "roles": HeadRoles.load(start.roles).for_weights(clip.weights_sha256).sha256[:12]}
     frame = _run(list(_cases(folder, plan)), belongs, start, folder / FILE, cores or os.cpu_count() or 1)
@@ -117,7 +117,7 @@ Case = tuple[dict[str, Any], Training | MethodRun, int]
 def _cases(folder: Path, plan: tuning.Plan) -> Iterator[Case]:
     """Every trial: what names it, its parameters and its seed. Each of DeAR's runs in Table 2 counts as a method."""
     group = read_study(folder).groups[TABLE2]
-    starts = {run: tuning.starting_point(folder, run) for run in group.dear}
+    starts = {run: tuning.starting_point(folder, plan, run) for run in group.dear}
     for method in [*starts, *(m for m in method_files(folder) if m not in ("class_bias", "clip"))]:
         for change in changes("dear" if method in starts else method):
             for dataset in plan.datasets:
@@ -127,7 +127,7 @@ def _cases(folder: Path, plan: tuning.Plan) -> Iterator[Case]:
                         yield name, changed_dear(starts[method].model_copy(update={"dataset": dataset}), change), seed
                     else:
                         alone = Group(datasets=(dataset,), classes="halves", runs={method: {"method": method}})
-                        p = run_settings(folder, alone, method, dataset)
+                        p = run_settings(folder, alone, method, dataset, given=plan.start.get(method))
                         assert isinstance(p, MethodRun)
                         yield name, changed(p, change), seed
 

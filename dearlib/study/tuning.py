@@ -37,12 +37,16 @@ _shared: tuple[FrozenClip, HeadRoles, Fabric]
 
 
 class Plan(BaseModel):
-    """What to try: the data sets, the seeds, and alternatives per key of the training's parameter file."""
+    """What to try: the data sets, the seeds, and alternatives per key of the training's parameter file.
+
+    `start`: what a run (or a method's file) had in place of its present values before the trials, so that they can be made again.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     datasets: Annotated[list[str], Field(min_length=1)]
     seeds: Annotated[list[int], Field(min_length=1)]
     alternatives: dict[str, list[Any]]
+    start: dict[str, dict[str, Any]] = {}
 
 
 def read_plan(path: Path) -> Plan:
@@ -58,10 +62,11 @@ def read_plan(path: Path) -> Plan:
     return plan
 
 
-def starting_point(folder: Path, run: str | None = None) -> Variant:
-    """DeAR as Table 2 has it, or another of its runs there: what trials change."""
+def starting_point(folder: Path, plan: Plan, run: str | None = None) -> Variant:
+    """DeAR as Table 2 had it before the trials, or another of its runs there: what trials change."""
     group = read_study(folder).groups[TABLE2]
-    return dear_settings(folder, group, run or group.dear[0], group.datasets[0])
+    run = run or group.dear[0]
+    return dear_settings(folder, group, run, group.datasets[0], given=plan.start.get(run))
 
 
 def settings_of(start: Training, plan: Plan) -> Iterator[Training]:
@@ -119,7 +124,7 @@ def tune(profile: str, cores: int) -> int:
     interrupted goes on. `cores`: trials at once, each with one thread. Exit status 0."""
     folder = Path("params") / profile
     plan = read_plan(folder / "tuning.yaml")
-    start = starting_point(folder)
+    start = starting_point(folder, plan)
     clip = load(start.clip, start.clip_weights)
     roles = HeadRoles.load(start.roles).for_weights(clip.weights_sha256)
     belongs = {"weights": clip.weights_sha256[:12], "roles": roles.sha256[:12]}
