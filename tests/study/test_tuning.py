@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from dearlib.errors import InputError
-from dearlib.params.reading import load_params
-from dearlib.params.schemas import Training
-from dearlib.study import tuning
+from dearlib.params.schemas import Variant
+from dearlib.params.study import dear_settings, read_study
+from dearlib.study import fair, tuning
+from dearlib.study.plan import TABLE2
 from dearlib.study.tuning import Plan, read_plan, settings_of, summary
 
 MINI = Path(__file__).parents[2] / "params" / "mini"
