@@ -30,12 +30,10 @@ figures_root: str = "figures/mini"
 # %%
 import json
 
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
 from dearlib import plots
-from dearlib.files import read_tensors
 from dearlib.paper.reported import all_reported, beside, reported, reported_claims
 from dearlib.params.reading import validated
 from dearlib.params.schemas import Variant
@@ -56,7 +54,7 @@ plan = read_plan(p.profile, p.figures_root)
 main, ablations, sweeps, few_shot = (plan.records(group) for group in (TABLE2, ABLATIONS, SWEEPS, FEW_SHOT))
 transfer = plan.records(SOURCE, RETRIEVAL)
 records = together([*main, *ablations, *sweeps, *few_shot, *transfer])
-trained, datasets = (plan.group(name).datasets for name in (TABLE2, ABLATIONS))
+datasets = plan.group(ABLATIONS).datasets
 sweep_datasets = [name for name in plan.group(SWEEPS).datasets if name in datasets]  # where the ablations' role masks were run, too
 metrics = tidy(records)
 halves = metrics[metrics.split.isin(["base", "novel"])]
@@ -204,7 +202,7 @@ print("Which heads get which role matters here." if clear and roles_matter.diffe
 # ## 5. Sweeps
 #
 # One setting at a time around DeAR's, on fewer data sets. These are test pictures: nothing was chosen here, the settings come
-# from validation pictures (of the mini profile: `params/mini/tuning.csv`).
+# from validation pictures (of the mini profile: `params/mini/tuning_methods.csv`).
 
 # %%
 swept = list(sweeps[0].runs)
@@ -227,23 +225,23 @@ print(f"Clear of zero in HM over {len(sweep_datasets)} data sets: {lines or 'non
 # should lean on the texture token, the places on the location token.
 
 # %%
-weights = []
-for name in trained:
-    files = sorted((p.runs_root / f"{TABLE2}-{name}").glob("tokens-DeAR-seed*.safetensors"))
-    weights.append(np.mean([read_tensors(f)[0]["fusion"].softmax(dim=0).numpy() for f in files], axis=0))
-alpha = pd.DataFrame(weights, index=list(trained), columns=["class", *found.attributes])
+weights = {
+    record.dataset: pd.DataFrame([own.alpha for key, own in record.gates.items() if key.startswith("DeAR, seed ")]).mean()
+    for record in main
+}
+alpha = pd.DataFrame(weights).T[["class", *found.attributes]]
 fig, ax = plots.figure(size=(6.4, 0.6 + 0.35 * len(alpha)))
 plots.weight_map(ax, alpha.to_numpy(), list(alpha.index), list(alpha.columns), "α")
 _ = plots.save(fig, p.figures_root, "10_fusion")
 
 # %%
-expected = {"objects": "object", "shapes": "shape", "textures": "texture", "places": "location", "colors": "color"}
+families = {"objects": "object", "shapes": "shape", "textures": "texture", "places": "location", "colors": "color"}
+expected = {name: families[name.partition("_")[0]] for name in alpha.index if name.partition("_")[0] in families}
 tokens = alpha[list(found.attributes)]
-hits = [d for d, a in expected.items() if d in tokens.index and tokens.loc[d].idxmax() == a]
+hits = [d for d, a in expected.items() if tokens.loc[d].idxmax() == a]
 apart = (tokens.max(axis=1) - tokens.min(axis=1)).max()
-asked = [d for d in expected if d in tokens.index]
-if asked:
-    print(f"{len(hits)} of {len(asked)} data sets lean most on their own attribute's token ({', '.join(hits) or 'none'}).")
+if expected:
+    print(f"{len(hits)} of {len(expected)} data sets lean most on their own attribute's token ({', '.join(hits) or 'none'}).")
 print(f"The tokens' weights differ by at most {apart:.3f} within a data set.")
 
 # %% [markdown]

@@ -168,7 +168,8 @@ def _gates(ground: Ground, model: DeAR, v: Variant) -> RunGates:
     found = gates(model, few)
     between = found.between_tokens
     shielded = {f"L{layer}": heads for layer, heads in found.shielded.items()}
-    return RunGates(tokens=None if isnan(between) else between, class_feature=found.class_cosine, shielded=shielded)
+    alpha = dict(zip(("class", *model.roles.attributes), model.alpha.tolist(), strict=True))
+    return RunGates(tokens=None if isnan(between) else between, class_feature=found.class_cosine, shielded=shielded, alpha=alpha)
 
 
 def _tested(

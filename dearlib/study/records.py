@@ -64,13 +64,14 @@ class RunGates(BaseModel):
     """What must be so before a run of DeAR says anything about tokens and masks (`dearlib.methods.gates`), means over pictures.
 
     `tokens`: cosine between attribute tokens' features, None where there is one; `class_feature`: of it with the frozen model's;
-    `shielded`: heads, by layer.
+    `shielded`: heads, by layer. `alpha`: the fusion weights, the class feature's and each attribute's (Eq. 19).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     tokens: float | None
     class_feature: float
     shielded: dict[str, int]
+    alpha: dict[str, float]
 
 
 class RunRecord(BaseModel):
