@@ -39,7 +39,8 @@ class Teacher(BaseModel):
 class MethodFile(BaseModel):
     """`params/<profile>/methods/NAME.yaml`.
 
-    `recipe`, `settings`: what differs from the method's own `RECIPE` and `Settings`. `views`, `crop_scale`, `flip`: in place of the
+    `recipe`, `settings`: what differs from the method's own `RECIPE` and `Settings`; `chosen`: what trials on validation pictures chose in
+    their place (`dearlib.study.fair`). `views`, `crop_scale`, `flip`: in place of the
     profile's. `templates`: by data set, prompts of the method's own. `descriptions`: by data set, a JSON file with a list of sentences
     for each class. `per_dataset`: recipe and settings of single data sets. `joins`: groups of the study that the method joins under
     the name `row`, beside those whose runs name it.
@@ -49,6 +50,7 @@ class MethodFile(BaseModel):
 
     recipe: dict[str, Any] = {}
     settings: dict[str, Any] = {}
+    chosen: dict[Literal["recipe", "settings"], dict[str, Any]] = {}
     views: Annotated[int, Field(ge=0)] | None = None
     crop_scale: tuple[Share, Share] | None = None
     flip: bool | None = None
@@ -116,10 +118,11 @@ def method_file(folder: Path, name: str) -> MethodFile:
     return files[name]
 
 
-def method_values(folder: Path, name: str, dataset: str) -> dict[str, Any]:
-    """What a method's file says of a run on one data set: values for `MethodRun`."""
+def method_values(folder: Path, name: str, dataset: str, chosen: bool = True) -> dict[str, Any]:
+    """What a method's file says of a run on one data set: values for `MethodRun`; without what was `chosen`, as trials start from."""
     told = method_file(folder, name)
-    values = told.model_dump(mode="json", exclude_defaults=True, exclude={"per_dataset", "joins", "row"})
+    values = told.model_dump(mode="json", exclude_defaults=True, exclude={"per_dataset", "joins", "row", "chosen"})
+    values = deep(values, {str(k): v for k, v in told.chosen.items()}) if chosen else values
     values = {"method": name, **deep(values, {str(k): v for k, v in told.per_dataset.get(dataset, {}).items()})}
     if told.teacher:
         own = method_values(folder, told.teacher.method, dataset)

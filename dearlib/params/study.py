@@ -128,18 +128,24 @@ def _with_sets(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_settings(
-    folder: Path, group: Group, run: str, dataset: str, where: str = "study", given: Mapping[str, Any] | None = None
+    folder: Path,
+    group: Group,
+    run: str,
+    dataset: str,
+    where: str = "study",
+    given: Mapping[str, Any] | None = None,
+    chosen: bool = True,
 ) -> Variant | MethodRun:
     """All settings of one run on one data set.
 
     Of DeAR: over the profile's values stand the group's, then the profile's own for this data set, the run's, those `given` by hand.
     Of another method its file stands above the profile, both with what they say of this data set; of the group's settings those
-    count that it knows, and above them what the group says of others.
+    count that it knows, and above them what the group says of others. `chosen`: with what trials chose (`MethodFile.chosen`).
     """
     own, given = group.runs[run], dict(given or {}) | {"dataset": dataset}
     if "method" in own:
         model: type[Variant] | type[MethodRun] = MethodRun
-        values = _of_method(folder, group, own, dataset, f"{where}: runs.{run}") | given
+        values = _of_method(folder, group, own, dataset, f"{where}: runs.{run}", chosen) | given
     else:
         model = Variant
         values = merged(folder / PROFILE, Variant.model_fields)
@@ -152,12 +158,12 @@ def run_settings(
         raise InputError(f"{where}: runs.{run}: {line_of(first, model)}; correct the file") from None
 
 
-def _of_method(folder: Path, group: Group, own: Mapping[str, Any], dataset: str, where: str) -> dict[str, Any]:
+def _of_method(folder: Path, group: Group, own: Mapping[str, Any], dataset: str, where: str, chosen: bool) -> dict[str, Any]:
     """A method's values, see `run_settings`."""
     shared = merged(folder / PROFILE, {*MethodRun.model_fields, "per_dataset"})
     special = shared.pop("per_dataset", {}).get(dataset, {})
     try:
-        values = shared | _known(special) | method_values(folder, str(own["method"]), dataset)
+        values = shared | _known(special) | method_values(folder, str(own["method"]), dataset, chosen)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     return deep(deep(values | _known(group.settings), group.others), own)

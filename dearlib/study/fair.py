@@ -127,7 +127,7 @@ def _cases(folder: Path, plan: tuning.Plan) -> Iterator[Case]:
                         yield name, changed_dear(starts[method].model_copy(update={"dataset": dataset}), change), seed
                     else:
                         alone = Group(datasets=(dataset,), classes="halves", runs={method: {"method": method}})
-                        p = run_settings(folder, alone, method, dataset, given=plan.start.get(method))
+                        p = run_settings(folder, alone, method, dataset, chosen=False)
                         assert isinstance(p, MethodRun)
                         yield name, changed(p, change), seed
 

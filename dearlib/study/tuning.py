@@ -39,7 +39,8 @@ _shared: tuple[FrozenClip, HeadRoles, Fabric]
 class Plan(BaseModel):
     """What to try: the data sets, the seeds, and alternatives per key of the training's parameter file.
 
-    `start`: what a run (or a method's file) had in place of its present values before the trials, so that they can be made again.
+    `start`: what a run of DeAR had in place of its present values before the trials, so that they can be made again (what other methods
+    had is their file without `chosen`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from dearlib.errors import InputError
+from dearlib.params.methods import MethodRun
 from dearlib.params.schemas import Variant
-from dearlib.params.study import dear_settings, read_study
+from dearlib.params.study import Group, dear_settings, read_study, run_settings
 from dearlib.study import fair, tuning
 from dearlib.study.plan import TABLE2
 from dearlib.study.tuning import Plan, read_plan, settings_of, summary
@@ -63,9 +64,14 @@ def test_finished_trials_are_not_run_again(tmp_path) -> None:
 
 
 def test_the_committed_trials_chose_the_committed_settings() -> None:
-    """The best trial of each of DeAR's runs, applied to what it started from, is what Table 2 is made with."""
+    """The best trial of each method, applied to what it started from, is what Table 2 is made with."""
     plan, group = read_plan(MINI / "tuning.yaml"), read_study(MINI).groups[TABLE2]
     ranked = fair.best(pd.read_csv(MINI / fair.FILE))
     for run in group.dear:
         best = fair.changed_dear(tuning.starting_point(MINI, plan, run), ranked.loc[run].index[0])
         assert best == dear_settings(MINI, group, run, group.datasets[0])
+    for method in set(ranked.index.get_level_values("method")) - set(group.dear):
+        alone = Group(datasets=("digits",), classes="halves", runs={method: {"method": method}})
+        before, after = (run_settings(MINI, alone, method, "digits", chosen=c) for c in (False, True))
+        assert isinstance(before, MethodRun)
+        assert fair.changed(before, ranked.loc[method].index[0]) == after, method
