@@ -31,6 +31,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir(parents=True)
     for name in ("profile.yaml", "study.yaml"):
         shutil.copy(ROOT / "params" / "mini" / name, tmp_path / "params" / "mini")
+    shutil.copytree(ROOT / "params" / "mini" / "methods", tmp_path / "params" / "mini" / "methods")
     split: dict[str, list[tuple[str, int, str]]] = {"train": [], "val": [], "test": []}
     for part, count in (("train", 2), ("val", 1), ("test", 2)):
         for label, name in enumerate(NAMES):

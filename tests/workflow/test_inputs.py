@@ -18,6 +18,7 @@ from dearlib.errors import InputError
 from dearlib.params import reading
 from dearlib.params import schemas as params
 from dearlib.params.study import read_study
+from dearlib.params.types import plain
 from dearlib.roles import phrases as pool
 from dearlib.workflow import inputs, reproduce
 from dearlib.workflow.commands import main
@@ -155,12 +156,12 @@ def test_the_paper_profile_plans_every_step_and_hands_the_data_root_on(repositor
     assert done.returncode == 0, done.stdout + done.stderr
     counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
     once = ("vit_internals", "head_roles", "role_masks", "dear_model", "base_to_novel", "cross_dataset", "domain_generalization")
-    once += ("few_shot", "ablations", "attribute_retrieval", "neighbours", "paper_audit", "all")
+    once += ("few_shot", "ablations", "attribute_retrieval", "neighbours", "paper_audit", "what_carries_the_gain", "all")
     # records: Table 2, ablations and few shots on eleven data sets, sweeps on three, the source once, and its neighbours
-    assert counts == {**dict.fromkeys(once, "1"), "run": "37", "publish": "38", "total": "88"}
+    assert counts == {**dict.fromkeys(once, "1"), "run": "37", "publish": "38", "total": "89"}
     commands = [line for line in done.stdout.splitlines() if "dearlib.workflow.commands" in line]
-    reading = [line for line in commands if not re.search(r"notebooks/(06|07|09|10|12)_", line)]
-    assert len(reading) == len(commands) - 5 == 6 + 37 + 1  # 01 to 04, 08 and 11; runs; neighbours
+    reading = [line for line in commands if not re.search(r"notebooks/(06|07|09|10|12|15)_", line)]
+    assert len(reading) == len(commands) - 6 == 6 + 37 + 1  # 01 to 04, 08 and 11; runs; neighbours
     assert all(f"""-p 'data_root="{spaced}"'""" in line for line in reading)
     assert not any("data_root" in line for line in commands if line not in reading)
 
@@ -180,7 +181,7 @@ def test_the_miniature_is_the_paper_profile_with_smaller_counts(tmp_path: Path, 
     miniature.write_params()
     for notebook in params.MODELS:
         if notebook not in inputs.ONLY_MINI:
-            small, whole = (params.plain(reading.load_params(notebook, at / f"{notebook}.yaml")) for at in (folder, ROOT / "params/paper"))
+            small, whole = (plain(reading.load_params(notebook, at / f"{notebook}.yaml")) for at in (folder, ROOT / "params/paper"))
             for key in ("dataset", "first_layer", "attributes", "encoder", "part", "routing"):
                 assert small.get(key) == whole.get(key), (notebook, key)
     small, whole = (read_study(at).groups for at in (folder, ROOT / "params/paper"))

@@ -11,7 +11,7 @@ import shared_training
 import torch
 
 from dearlib.params import reading
-from dearlib.params import schemas as params
+from dearlib.params.types import plain
 from dearlib.workflow import runner
 from dearlib.workflow.commands import main
 from dearlib.workflow.processes import fabric
@@ -74,7 +74,7 @@ def test_the_runner_starts_a_notebook_per_process_and_keeps_one(tmp_path: Path, 
     """A notebook that only counts who takes part."""
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "params").mkdir()
-    values = params.plain(reading.load_params("05_training", ROOT / "params/quick/05_training.yaml"))
+    values = plain(reading.load_params("05_training", ROOT / "params/quick/05_training.yaml"))
     text = '# %% tags=["parameters"]\n' + "".join(f"{key} = {value!r}\n" for key, value in values.items())
     notebook = tmp_path / "notebooks" / "05_training.py"
     arguments = [str(notebook), str(ROOT / "params/quick/05_training.yaml"), "--out", str(tmp_path / "run"), "-p", "processes=2"]

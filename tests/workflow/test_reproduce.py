@@ -15,6 +15,7 @@ import yaml
 from dearlib.params import reading
 from dearlib.params import schemas as params
 from dearlib.params.study import read_study
+from dearlib.params.types import plain
 from dearlib.workflow import reproduce
 from dearlib.workflow.commands import main
 
@@ -145,7 +146,7 @@ def planned(repository: Path, *options: str) -> dict[str, int]:
 
 
 DRAWING = ("role_masks", "dear_model", "base_to_novel", "cross_dataset", "domain_generalization", "few_shot", "ablations")
-DRAWING += ("attribute_retrieval", "paper_audit")
+DRAWING += ("attribute_retrieval", "paper_audit", "what_carries_the_gain")
 
 
 def test_a_fresh_clone_runs_every_step_once(repository: Path) -> None:
@@ -185,7 +186,7 @@ def test_quick_is_mini_with_fewer_seeds_and_resamples() -> None:
     size = {"profile", "runs_root", "figures_root", "roles", "seeds", "bootstrap", "null_draws", "images", "gallery", "steps"}
     mini, quick = ROOT / "params" / "mini", ROOT / "params" / "quick"
     for notebook in params.MODELS:
-        ours, theirs = (params.plain(reading.load_params(notebook, folder / f"{notebook}.yaml")) for folder in (quick, mini))
+        ours, theirs = (plain(reading.load_params(notebook, folder / f"{notebook}.yaml")) for folder in (quick, mini))
         assert {k for k in ours if ours[k] != theirs[k]} <= size | {"projected", "ablation_images"}, notebook
     whole, part = (read_study(folder).groups for folder in (mini, quick))
     assert part.keys() == whole.keys()

@@ -18,7 +18,7 @@ import yaml
 
 from dearlib.errors import InputError
 from dearlib.params import reading
-from dearlib.params import schemas as params
+from dearlib.params.types import plain
 from dearlib.workflow import pairs, runner
 from dearlib.workflow.commands import main
 
@@ -34,14 +34,14 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "params").mkdir()
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "params" / "p.yaml").write_text(yaml.safe_dump(params.plain(reading.load_params(NAME, MINI))))
+    (tmp_path / "params" / "p.yaml").write_text(yaml.safe_dump(plain(reading.load_params(NAME, MINI))))
     monkeypatch.chdir(tmp_path / "elsewhere")
     return tmp_path
 
 
 def write(repository: Path, *cells: str, extra: str = "") -> list[str]:
     """Writes the notebook: title, parameters cell, `cells`; returns the runner's arguments."""
-    values = params.plain(reading.load_params(NAME, MINI))
+    values = plain(reading.load_params(NAME, MINI))
     parameters = "".join(f"{key} = {value!r}  # explained\n" for key, value in values.items())
     text = f'# %% [markdown]\n# # The title\n\n# %% tags=["parameters"]\n{parameters}{extra}\n'
     for cell in cells:
