@@ -19,7 +19,7 @@
 # | Paper | Section 4.2, Tables 5 and 6; the controls and sweeps are ours |
 # | You will see | the mask strategies, the losses added one by one, role maps as controls, sweeps, a verdict on each claim |
 # | Reads | the records of every group of `params/<profile>/study.yaml`, and of notebook 11 |
-# | Writes | `table5.*`, `table6.*`, `claims.*`, `10_*.svg` and `.png` |
+# | Writes | `table5.*`, `table5_controls.*`, `table6.*`, `claims.*`, `findings.md`, `10_*.svg` and `.png` |
 # | Takes | seconds |
 
 # %% tags=["parameters"]
@@ -34,6 +34,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from dearlib import plots
+from dearlib.files import write_text
 from dearlib.paper.reported import all_reported, beside, reported, reported_claims
 from dearlib.params.reading import validated
 from dearlib.params.schemas import Variant
@@ -44,6 +45,7 @@ from dearlib.study.averages import AVERAGE, base_to_novel, spread
 from dearlib.study.claims import absent, claims_table, verdicts
 from dearlib.study.contrasts import Contrast, paired
 from dearlib.study.family import CONTROLS, family
+from dearlib.study.findings import findings
 from dearlib.study.inference import difference
 from dearlib.study.plan import ABLATIONS, FEW_SHOT, RETRIEVAL, SOURCE, SWEEPS, TABLE2, read_plan
 from dearlib.study.records import origin, tidy, together
@@ -264,6 +266,16 @@ Markdown(text.to_markdown(index=False))
 for question in [name for name in text.columns if name.startswith("Verdict")]:
     count = text[question].value_counts()
     print(f"{question}: " + ", ".join(f"{n} {name}" for name, n in count.items()))
+
+# %% [markdown]
+# ## 8. For it, against it, not decided
+#
+# The same rows as answers to what a stranger would ask. Under which heading a question stands is the verdict for *data sets like these*.
+
+# %%
+answers = findings(judged)
+write_text(p.figures_root / "findings.md", answers)
+Markdown(answers)
 
 # %% [markdown]
 # ## What to take away

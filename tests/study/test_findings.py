@@ -1,0 +1,40 @@
+"""Every finding has a claim; under which heading it stands says the verdict, not the author."""
+
+import pandas as pd
+import pytest
+
+from dearlib.errors import InputError
+from dearlib.paper.reported import all_reported, reported_claims
+from dearlib.study.claims import COLUMNS
+from dearlib.study.family import Design, family
+from dearlib.study.findings import AGAINST, FOR, OPEN, QUESTIONS, findings
+from dearlib.study.inference import ESTIMANDS, EXCLUDED, FAILS, HOLDS, NOT_RUN, UNDECIDED
+
+
+def table(verdict: str, **changes: object) -> pd.DataFrame:
+    row = {"contrast": "a − b, HM", "difference": 1.25, "low": 0.5, "high": 2.0, "effect": float("nan"), "verdict": verdict} | changes
+    rows = [{**dict.fromkeys(COLUMNS), "claim": q.claim, "estimand": e, **row} for q in QUESTIONS for e in ESTIMANDS]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def test_every_question_is_a_claim_of_the_family() -> None:
+    design = Design(("a",), ("a",), "s", ("a",), ("b",), ("a",))
+    stated = {claim.statement for claim in family(design, all_reported(), reported_claims())}
+    assert {q.claim for q in QUESTIONS} <= stated
+
+
+@pytest.mark.parametrize(("verdict", "heading"), [(HOLDS, FOR), (FAILS, AGAINST), (EXCLUDED, AGAINST), (UNDECIDED, OPEN)])
+def test_the_verdict_is_the_heading(verdict: str, heading: str) -> None:
+    text = findings(table(verdict, effect=0.73))
+    assert [line for line in text.splitlines() if line.startswith("**")] == [f"**{heading}**"]
+    assert text.count(f"a − b, HM: +1.25 [+0.50, +2.00], {verdict} (*reported* +0.73)") == len(QUESTIONS)
+
+
+def test_what_was_not_run_is_not_said() -> None:
+    assert findings(table(NOT_RUN)).strip() == ""
+
+
+def test_a_question_without_an_answer_is_one_line() -> None:
+    claims = table(HOLDS)
+    with pytest.raises(InputError, match="findings: expected the claim 'the fusion loss"):
+        findings(claims[~claims.claim.str.startswith("the fusion loss")])
