@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+import dearlib
 from dearlib.bench.summary import speedups
 
 ROOT = Path(__file__).parents[1]
@@ -79,3 +80,14 @@ def test_no_file_names_a_folder_of_one_machine_or_a_package_index() -> None:
             continue
         found = machine.search(path.read_text(encoding="utf-8", errors="ignore"))
         assert found is None, f"{path.relative_to(ROOT)}: {found}"
+
+
+def test_the_readmes_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(ROOT)
+    exec(block, {"__name__": "readme"})
+    assert "attribute_tokens" in capsys.readouterr().out
+
+
+def test_the_readme_names_the_public_names() -> None:
+    assert all(f"`{name}`" in README for name in dearlib.PUBLIC)

@@ -37,7 +37,7 @@ class Settings:
     first_layer: int = 9
     text_tokens: int = 5
     tokens_per_attribute: int = 1
-    beta: float = 0.5
+    beta: float = 0.7
     alpha_cls: float = 0.5
     init_std: float = 0.02
     routing: Routing = "printed"
