@@ -31,7 +31,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 ONE := table1 table2 table3 table4 table5 table6 cost_methods table5_controls gain claims audit figure1 figure2 figure3 figure4
 
-DEARLIB := $(PY) -m dearlib.workflow.commands
+DEARLIB := $(PY) -m dearlib.commands
 AT_ONCE := $(if $(CORES),--cores $(CORES))
 REPRODUCE := $(DEARLIB) reproduce $(AT_ONCE) --executor $(EXECUTOR) $(if $(DATA),--data "$(DATA)") $(foreach m,$(METHODS),--methods $(m)) --profile
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
@@ -89,6 +89,7 @@ browser: $(READY)
 	$(TESTS) -m browser
 
 lint: $(READY)
+	.venv/bin/lint-imports --no-logo
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy

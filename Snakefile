@@ -30,7 +30,7 @@ ASKED = sorted({run["roles"] for group in GROUPS.values() for run in group.runs.
 # Rows that are wanted of the other methods, all if not said; a finished run is kept, so asking for more later makes only those.
 METHODS = str(config["methods"]).split(",") if "methods" in config else []
 FROM = " -p " + shlex.quote(f"data_root={json.dumps(GIVEN)}") if GIVEN else ""
-PYTHON = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m dearlib.workflow.commands"
+PYTHON = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m dearlib.commands"
 GPUS = SETTINGS["processes"] if SETTINGS["device"] == "cuda" else 0
 TABLES = {name: [f"{FIGURES}/{name}{end}" for end in (".csv", ".md", ".tex", ".json")] for name in MADE_OF if not name.startswith("figure")}
 PICTURES = {name: [f"{FIGURES}/{name}{end}" for end in (".svg", ".png", ".json")] for name in MADE_OF if name.startswith("figure")}

@@ -8,7 +8,7 @@ from role_maps import make_roles
 
 from dearlib.clip.loading import load
 from dearlib.datasets import PUBLIC
-from dearlib.workflow.commands import main
+from dearlib.commands import main
 
 ROOT = Path(__file__).parents[1]
 

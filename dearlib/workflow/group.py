@@ -32,7 +32,7 @@ def make_record(profile: str, group: str, dataset: str, overrides: Sequence[str]
     first = run_settings(folder, asked, next(iter(asked.runs)), dataset, given=given)
     if first.processes > 1 and RANK is None:
         more = [part for pair in overrides for part in ("-p", pair)] + [part for name in methods for part in ("--methods", name)]
-        return start(first.processes, "dearlib.workflow.commands", ["run", profile, group, dataset, *more])
+        return start(first.processes, "dearlib.commands", ["run", profile, group, dataset, *more])
     device = fabric(first.device, first.precision)
     if group == RETRIEVAL:
         p = load_params("11_attribute_retrieval", folder / "11_attribute_retrieval.yaml")

@@ -14,7 +14,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 
 RANK = os.environ.get("RANK")  # torchrun's; None if this is the only process
-COMMANDS = "dearlib.workflow.commands"
+COMMANDS = "dearlib.commands"
 ALONE: dict[str, Any] = {"devices": 1, "plugins": [LightningEnvironment()]}  # one process, whatever SLURM's variables say
 
 

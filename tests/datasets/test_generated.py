@@ -16,7 +16,7 @@ from dearlib.paper.reported import beside, reported
 from dearlib.params.schemas import FromRecords
 from dearlib.study import tables
 from dearlib.study.records import RunRecord, origin, provenance
-from dearlib.workflow.commands import main
+from dearlib.commands import main
 
 ELEVEN = ["imagenet", *TARGETS]
 

@@ -16,7 +16,7 @@ from dearlib.errors import InputError
 from dearlib.paper.reported import beside
 from dearlib.study.averages import base_to_novel, presentable
 from dearlib.study.records import RunRecord, tidy
-from dearlib.workflow.commands import main
+from dearlib.commands import main
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("tulip", "rose_red", "daisy", "poppy")

@@ -29,7 +29,7 @@ from dearlib.datasets import (
 from dearlib.datasets.catalogue import TABLES
 from dearlib.datasets.folders import imagenet_classnames
 from dearlib.errors import InputError
-from dearlib.workflow.commands import main
+from dearlib.commands import main
 
 SPLITS = Path(__file__).parents[3] / "shared" / "data" / "splits"
 SAMPLES = Path(__file__).parents[1] / "published_samples.csv"

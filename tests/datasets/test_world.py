@@ -19,7 +19,7 @@ from dearlib.datasets.world.scene import _RGB, generator, scene
 from dearlib.datasets.world.styles import STYLES
 from dearlib.datasets.world.targets import LEAST, LOST, STYLES_EACH, TARGETS, deal, measured, strongest
 from dearlib.datasets.world.textures import PATTERNS
-from dearlib.workflow.commands import main
+from dearlib.commands import main
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from dearlib.errors import InputError
 from dearlib.site import build
-from dearlib.workflow.commands import main
+from dearlib.commands import main
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ copy() {
   (cd "$repository" && git ls-files --cached --others --exclude-standard -z | xargs -0 cp -a --parents -t "$work/$1")
 }
 
-dearlib=("$python" -m dearlib.workflow.commands)
+dearlib=("$python" -m dearlib.commands)
 reproduce() { "${dearlib[@]}" reproduce --profile quick --only table2 "$@"; }
 
 jobs_running() { squeue --noheader --states=PENDING,CONFIGURING,RUNNING,COMPLETING --format='%i %k'; }

@@ -12,7 +12,7 @@ from traitlets.config import Config
 from dearlib.errors import InputError
 from dearlib.teach import masters
 from dearlib.teach.build import build
-from dearlib.workflow.commands import main
+from dearlib.commands import main
 
 pytest_plugins = ["course"]
 

@@ -12,7 +12,7 @@ from dearlib.errors import InputError
 from dearlib.teach.grading import Assignment, Score, grade
 from dearlib.teach.session import Limits
 from dearlib.teach.submissions import collect
-from dearlib.workflow.commands import main
+from dearlib.commands import main
 
 pytest_plugins = ["course"]
 

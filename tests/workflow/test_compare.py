@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from dearlib.workflow import compare
-from dearlib.workflow.commands import main
+from dearlib.commands import main
 
 NAN = float("nan")
 TOLERANCE = "roles: 0.3\nzero_shot: 0.3\ntrained_average: 1.0\nclaims: 0.5\n"

@@ -21,7 +21,7 @@ from dearlib.params.study import read_study
 from dearlib.params.types import plain
 from dearlib.roles import phrases as pool
 from dearlib.workflow import inputs, reproduce
-from dearlib.workflow.commands import main
+from dearlib.commands import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -159,7 +159,7 @@ def test_the_paper_profile_plans_every_step_and_hands_the_data_root_on(repositor
     once += ("few_shot", "ablations", "attribute_retrieval", "neighbours", "paper_audit", "what_carries_the_gain", "all")
     # records: Table 2, ablations and few shots on eleven data sets, sweeps on three, the source once, and its neighbours
     assert counts == {**dict.fromkeys(once, "1"), "run": "37", "publish": "38", "total": "89"}
-    commands = [line for line in done.stdout.splitlines() if "dearlib.workflow.commands" in line]
+    commands = [line for line in done.stdout.splitlines() if "dearlib.commands" in line]
     reading = [line for line in commands if not re.search(r"notebooks/(06|07|09|10|12|15)_", line)]
     assert len(reading) == len(commands) - 6 == 6 + 37 + 1  # 01 to 04, 08 and 11; runs; neighbours
     assert all(f"""-p 'data_root="{spaced}"'""" in line for line in reading)

@@ -13,7 +13,7 @@ import torch
 from dearlib.params import reading
 from dearlib.params.types import plain
 from dearlib.workflow import runner
-from dearlib.workflow.commands import main
+from dearlib.commands import main
 from dearlib.workflow.processes import fabric
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +78,7 @@ def test_the_runner_starts_a_notebook_per_process_and_keeps_one(tmp_path: Path, 
     text = '# %% tags=["parameters"]\n' + "".join(f"{key} = {value!r}\n" for key, value in values.items())
     notebook = tmp_path / "notebooks" / "05_training.py"
     arguments = [str(notebook), str(ROOT / "params/quick/05_training.yaml"), "--out", str(tmp_path / "run"), "-p", "processes=2"]
-    command = [sys.executable, "-m", "dearlib.workflow.commands", "notebook", *arguments]
+    command = [sys.executable, "-m", "dearlib.commands", "notebook", *arguments]
 
     count = "import torch\nprint('sum', int(made.all_reduce(torch.ones(1), reduce_op='sum')), 'rank', made.global_rank)"
     notebook.write_text(f"{text}\n# %%\nfrom dearlib.workflow.processes import fabric\nmade = fabric(device, precision)\n{count}\n")

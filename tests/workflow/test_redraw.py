@@ -12,7 +12,7 @@ from dearlib.params.reading import load_params
 from dearlib.params.types import plain
 from dearlib.study.records import Metric, RunRecord
 from dearlib.workflow import redraw, runner
-from dearlib.workflow.commands import main
+from dearlib.commands import main
 from dearlib.workflow.inputs import load_profile
 
 ROOT = Path(__file__).parents[2]

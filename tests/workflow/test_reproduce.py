@@ -17,7 +17,7 @@ from dearlib.params import schemas as params
 from dearlib.params.study import read_study
 from dearlib.params.types import plain
 from dearlib.workflow import reproduce
-from dearlib.workflow.commands import main
+from dearlib.commands import main
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,7 +20,7 @@ from dearlib.errors import InputError
 from dearlib.params import reading
 from dearlib.params.types import plain
 from dearlib.workflow import pairs, runner
-from dearlib.workflow.commands import main
+from dearlib.commands import main
 
 NAME = "06_base_to_novel"
 MINI = Path(__file__).parents[2] / "params" / "mini" / f"{NAME}.yaml"
@@ -127,7 +127,7 @@ def test_a_dead_kernel_is_a_failure(repository: Path, capfd: pytest.CaptureFixtu
 
 def test_kill_9_leaves_no_notebook_that_looks_done_and_no_kernel(repository: Path) -> None:
     cell = "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)"
-    command = [sys.executable, "-m", "dearlib.workflow.commands", "notebook", *write(repository, cell)]
+    command = [sys.executable, "-m", "dearlib.commands", "notebook", *write(repository, cell)]
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
     pid = repository / "pid"
     until(lambda: pid.exists() and pid.read_text() != "", seconds=60)
@@ -207,7 +207,7 @@ def alive(pid: int) -> bool:
 
 def test_two_runs_at_once(repository: Path) -> None:
     arguments = write(repository, "1 + 1")
-    command = [sys.executable, "-m", "dearlib.workflow.commands", "notebook", *arguments[:-1]]
+    command = [sys.executable, "-m", "dearlib.commands", "notebook", *arguments[:-1]]
     both = [subprocess.Popen([*command, f"../runs/{i}"], stderr=subprocess.PIPE) for i in range(2)]
     errors = [process.communicate()[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], errors
