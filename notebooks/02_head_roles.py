@@ -86,7 +86,6 @@ import pandas as pd
 import torch
 from einops import rearrange
 from IPython.display import Markdown, display
-from sklearn.manifold import TSNE
 from torch.nn.functional import normalize
 
 from dearlib import plots
@@ -103,6 +102,7 @@ from dearlib.roles import concepts as concept
 from dearlib.roles import entropy, evidence, grading, rules, textspan, truth, uncertainty
 from dearlib.roles.controls import against_recorded_chance, rethresholded, role_counts, roles_by_loss
 from dearlib.roles.heads import head_contributions, mean_ablate
+from dearlib.roles.phrase_map import phrase_map
 from dearlib.roles.phrases import read_pool
 from dearlib.roles.pictures import draw_pictures, write_list
 from dearlib.study import opening, tables
@@ -276,7 +276,8 @@ if p.concepts == "core":
 # %%
 fig, axes = plots.figure(1, 2, size=(9.6, 4.6))
 for ax, (title, c) in zip(axes, found.items(), strict=True):
-    flat = TSNE(2, init="pca", perplexity=min(30, (len(phrase_pool) - 1) / 3), random_state=p.seed).fit_transform(embedded[title].numpy())
+    kept_map = p.figures_root / "records" / f"phrase_map_{title.replace(' ', '_')}.csv"
+    flat = phrase_map(embedded[title], phrase_pool, kept_map, p.seed)  # t-SNE
     plots.cluster_scatter(ax, flat, c.labels.numpy(), c.assignment.numpy(), c.names)
     ax.set_title(f"{title}: {int(c.clusters.max()) + 1} clusters, {len(c.names)} concepts")
 plots.save(fig, p.figures_root, "02_concepts")

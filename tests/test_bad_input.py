@@ -7,8 +7,8 @@ from public_layout import build
 from role_maps import make_roles
 
 from dearlib.clip.loading import load
-from dearlib.datasets import PUBLIC
 from dearlib.commands import main
+from dearlib.datasets import PUBLIC
 
 ROOT = Path(__file__).parents[1]
 

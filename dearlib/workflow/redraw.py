@@ -26,7 +26,7 @@ from dearlib.workflow.inputs import ROLES, Profile, load_profile, opened
 from dearlib.workflow.reproduce import MEMORY_GB, room
 
 LESSONS = ("00_pretrain_mini", "01_vit_internals", "16_the_family")  # draw, too, but no table or figure of the paper
-IMPORTED = ("torch", "open_clip", "pandas", "matplotlib.pyplot", "seaborn", "sklearn.manifold", "sentence_transformers", "IPython.display")
+IMPORTED = ("torch", "open_clip", "pandas", "matplotlib.pyplot", "seaborn", "sentence_transformers", "IPython.display")
 Drawn = tuple[float, str]  # seconds, and why a notebook failed: '' if it did not
 
 

@@ -18,10 +18,10 @@ import scipy.io
 import torchvision.datasets as tv
 from public_layout import WORDNET_IDS, Layout, bomb, build
 
+from dearlib.commands import main
 from dearlib.datasets import PUBLIC, SHIFTED, SOURCE, TARGETS, fetch, parse_split, read_split
 from dearlib.datasets.catalogue import CATALOGUE, TABLES
 from dearlib.datasets.doctor import examine, repeated
-from dearlib.commands import main
 
 SPLITS = Path(__file__).parents[3] / "shared" / "data" / "splits"
 

@@ -8,6 +8,7 @@ import pytest
 from public_layout import build
 
 from dearlib import plots
+from dearlib.commands import main
 from dearlib.datasets import TARGETS
 from dearlib.datasets.doctor import examine
 from dearlib.datasets.generated import FILE, Declaration, declaration, note
@@ -16,7 +17,6 @@ from dearlib.paper.reported import beside, reported
 from dearlib.params.schemas import FromRecords
 from dearlib.study import tables
 from dearlib.study.records import RunRecord, origin, provenance
-from dearlib.commands import main
 
 ELEVEN = ["imagenet", *TARGETS]
 

@@ -11,12 +11,12 @@ from PIL import Image
 from role_maps import make_roles
 
 from dearlib.clip.loading import load
+from dearlib.commands import main
 from dearlib.datasets import SOURCE, TARGETS, classnames, entry, prompts, read_split, split_sha256
 from dearlib.errors import InputError
 from dearlib.paper.reported import beside
 from dearlib.study.averages import base_to_novel, presentable
 from dearlib.study.records import RunRecord, tidy
-from dearlib.commands import main
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("tulip", "rose_red", "daisy", "poppy")

@@ -11,6 +11,7 @@ import pytest
 from open_clip import IMAGENET_CLASSNAMES
 from public_layout import CLASSES, NOT_SORTED, SUBSETS, VARIANTS, WORDNET_IDS, Layout, build
 
+from dearlib.commands import main
 from dearlib.datasets import (
     PUBLIC,
     SHIFTED,
@@ -29,7 +30,6 @@ from dearlib.datasets import (
 from dearlib.datasets.catalogue import TABLES
 from dearlib.datasets.folders import imagenet_classnames
 from dearlib.errors import InputError
-from dearlib.commands import main
 
 SPLITS = Path(__file__).parents[3] / "shared" / "data" / "splits"
 SAMPLES = Path(__file__).parents[1] / "published_samples.csv"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dearlib.commands import main
 from dearlib.datasets import CATALOGUE, PUBLIC, SHIFTED_MINI, SOURCE_MINI, TARGETS_MINI, classnames, open_image, read_split
 from dearlib.datasets.samples import half
 from dearlib.datasets.splits import PARTS, Item, Split
@@ -19,7 +20,6 @@ from dearlib.datasets.world.scene import _RGB, generator, scene
 from dearlib.datasets.world.styles import STYLES
 from dearlib.datasets.world.targets import LEAST, LOST, STYLES_EACH, TARGETS, deal, measured, strongest
 from dearlib.datasets.world.textures import PATTERNS
-from dearlib.commands import main
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from dearlib.commands import main
 from dearlib.errors import InputError
 from dearlib.site import build
-from dearlib.commands import main
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:

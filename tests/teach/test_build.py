@@ -9,10 +9,10 @@ from nbclient import NotebookClient
 from small_course import SMALL
 from traitlets.config import Config
 
+from dearlib.commands import main
 from dearlib.errors import InputError
 from dearlib.teach import masters
 from dearlib.teach.build import build
-from dearlib.commands import main
 
 pytest_plugins = ["course"]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from small_course import write_notebook
 
+from dearlib.commands import main
 from dearlib.errors import InputError
 from dearlib.teach.grading import Assignment, Score, grade
 from dearlib.teach.session import Limits
 from dearlib.teach.submissions import collect
-from dearlib.commands import main
 
 pytest_plugins = ["course"]
 

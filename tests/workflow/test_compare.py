@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dearlib.workflow import compare
 from dearlib.commands import main
+from dearlib.workflow import compare
 
 NAN = float("nan")
 TOLERANCE = "roles: 0.3\nzero_shot: 0.3\ntrained_average: 1.0\nclaims: 0.5\n"

@@ -11,6 +11,7 @@ import miniature
 import pytest
 from public_layout import build
 
+from dearlib.commands import main
 from dearlib.datasets import PUBLIC, SOURCE, TARGETS
 from dearlib.datasets.doctor import examine
 from dearlib.datasets.generated import FILE, Declaration
@@ -21,7 +22,6 @@ from dearlib.params.study import read_study
 from dearlib.params.types import plain
 from dearlib.roles import phrases as pool
 from dearlib.workflow import inputs, reproduce
-from dearlib.commands import main
 
 ROOT = Path(__file__).parents[2]
 

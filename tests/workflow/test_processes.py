@@ -10,10 +10,10 @@ import pytest
 import shared_training
 import torch
 
+from dearlib.commands import main
 from dearlib.params import reading
 from dearlib.params.types import plain
 from dearlib.workflow import runner
-from dearlib.commands import main
 from dearlib.workflow.processes import fabric
 
 ROOT = Path(__file__).parents[2]

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dearlib.commands import main
 from dearlib.params import schemas as params
 from dearlib.params.reading import load_params
 from dearlib.params.types import plain
 from dearlib.study.records import Metric, RunRecord
 from dearlib.workflow import redraw, runner
-from dearlib.commands import main
 from dearlib.workflow.inputs import load_profile
 
 ROOT = Path(__file__).parents[2]

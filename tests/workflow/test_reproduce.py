@@ -12,12 +12,12 @@ import nbformat
 import pytest
 import yaml
 
+from dearlib.commands import main
 from dearlib.params import reading
 from dearlib.params import schemas as params
 from dearlib.params.study import read_study
 from dearlib.params.types import plain
 from dearlib.workflow import reproduce
-from dearlib.commands import main
 
 ROOT = Path(__file__).parents[2]
 

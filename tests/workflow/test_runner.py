@@ -16,11 +16,11 @@ import papermill
 import pytest
 import yaml
 
+from dearlib.commands import main
 from dearlib.errors import InputError
 from dearlib.params import reading
 from dearlib.params.types import plain
 from dearlib.workflow import pairs, runner
-from dearlib.commands import main
 
 NAME = "06_base_to_novel"
 MINI = Path(__file__).parents[2] / "params" / "mini" / f"{NAME}.yaml"
