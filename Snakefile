@@ -226,5 +226,7 @@ for name, drawn in DRAWS.items():
             [reported(MADE[one]) for one in drawn],
         resources:
             gpu=GPUS if name.startswith(("03", "04", "11")) else 0,
+        params:
+            command=run(name),  # now; a shell line is read when the job starts, and the loop is over
         shell:
-            run(name)
+            "{params.command}"
