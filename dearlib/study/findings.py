@@ -4,11 +4,12 @@ A sentence asks one question of the claims table. Under which heading it stands,
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from dearlib.errors import InputError
-from dearlib.study.inference import ESTIMANDS, EXCLUDED, FAILS, HOLDS, NOT_GIVEN, NOT_RUN, UNDECIDED, joint
+from dearlib.study.inference import ESTIMANDS, EXCLUDED, FAILS, HOLDS, LEVEL, NOT_GIVEN, NOT_RUN, UNDECIDED, joint
 
 FOR, AGAINST, OPEN = "For it", "Against it", "Not decided"
 HEADINGS = {HOLDS: FOR, FAILS: AGAINST, EXCLUDED: AGAINST, UNDECIDED: OPEN, NOT_GIVEN: OPEN}
@@ -44,6 +45,10 @@ QUESTIONS = (
              "each attribute's queries kept to its own heads do better than Eq. 9 as printed"),
     Question("A token finds pictures of its own attribute better than the class feature does",
              "a token's feature finds pictures of its own attribute better than the class feature"),
+    Question("With exclusive routing, a token finds pictures of its own attribute better than the class feature does",
+             "with exclusive routing a token's feature finds pictures of its own attribute better than the class feature"),
+    Question("Exclusive routing, tuned as long, is better than the mask as printed",
+             "exclusive routing, tuned by as many trials, does better than Eq. 9 as printed"),
 )  # fmt: skip
 
 
@@ -64,8 +69,13 @@ def findings(claims: pd.DataFrame) -> str:
 
 
 def _sentence(question: Question, rows: pd.DataFrame) -> str:
-    each = [f"{r.contrast}: {r.difference:+.2f} [{r.low:+.2f}, {r.high:+.2f}], {r.verdict}{_reported(r.effect)}" for r in rows.itertuples()]
-    return f"{question.asked}? {'; '.join(each)}."
+    each = [f"{r.contrast}: {r.difference:+.2f} [{r.low:+.2f}, {r.high:+.2f}], {_said(r)}{_reported(r.effect)}" for r in rows.itertuples()]
+    return f"**{question.asked}?** {'; '.join(each)}."
+
+
+def _said(row: Any) -> str:
+    """The verdict; a claim may hold with less than is reported."""
+    return f"{row.verdict}, by less than reported" if row.verdict == HOLDS and row.p_effect_holm < 1 - LEVEL else str(row.verdict)
 
 
 def _reported(effect: float) -> str:

@@ -30,6 +30,12 @@ def test_the_verdict_is_the_heading(verdict: str, heading: str) -> None:
     assert text.count(f"a − b, HM: +1.25 [+0.50, +2.00], {verdict} (*reported* +0.73)") == len(QUESTIONS)
 
 
+def test_a_claim_that_holds_by_less_than_reported_says_so() -> None:
+    less, as_much = (findings(table(HOLDS, effect=4.0, p_effect_holm=p)) for p in (0.01, 0.2))
+    assert less.count("holds, by less than reported (*reported* +4.00)") == len(QUESTIONS)
+    assert "by less" not in as_much
+
+
 def test_what_was_not_run_is_not_said() -> None:
     assert findings(table(NOT_RUN)).strip() == ""
 
