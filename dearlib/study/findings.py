@@ -75,7 +75,7 @@ def _sentence(question: Question, rows: pd.DataFrame) -> str:
 
 def _said(row: Any) -> str:
     """The verdict; a claim may hold with less than is reported."""
-    return f"{row.verdict}, by less than reported" if row.verdict == HOLDS and row.p_effect_holm < 1 - LEVEL else str(row.verdict)
+    return f"{row.verdict}, by less than reported" if row.verdict == HOLDS and row.p_effect_holm < LEVEL else str(row.verdict)
 
 
 def _reported(effect: float) -> str:

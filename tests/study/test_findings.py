@@ -12,7 +12,15 @@ from dearlib.study.inference import ESTIMANDS, EXCLUDED, FAILS, HOLDS, NOT_RUN, 
 
 
 def table(verdict: str, **changes: object) -> pd.DataFrame:
-    row = {"contrast": "a − b, HM", "difference": 1.25, "low": 0.5, "high": 2.0, "effect": float("nan"), "verdict": verdict} | changes
+    row = {
+        "contrast": "a − b, HM",
+        "difference": 1.25,
+        "low": 0.5,
+        "high": 2.0,
+        "effect": float("nan"),
+        "p_effect_holm": float("nan"),
+        "verdict": verdict,
+    } | changes
     rows = [{**dict.fromkeys(COLUMNS), "claim": q.claim, "estimand": e, **row} for q in QUESTIONS for e in ESTIMANDS]
     return pd.DataFrame(rows, columns=COLUMNS)
 
