@@ -10,6 +10,7 @@ from typing import Literal
 
 from dearlib.clip.loading import FrozenClip
 from dearlib.params.schemas import Training, Variant
+from dearlib.params.study import trainings
 
 
 def layers_gflop(layers: float, rows: float, tokens: float, width: int) -> float:
@@ -97,17 +98,15 @@ def group_work(
     trained once.
     """
     learned = "base" if classes == "halves" else "all"
-    total, seen = Work(), set()
-    trained: list[Variant] = []
+    total, seen, trained = Work(), set(), trainings(settings)
     tested = sum(s.test for s in targets.values())
     pictures = tested + (0 if kept else sizes.test)
-    for v in settings.values():
+    for run, v in settings.items():
         train = sizes.half(learned) * v.shots
         if v.shots not in seen and not kept:  # few-shot samples of other sizes are other pictures
             seen.add(v.shots)
             pictures += max(1, v.views) * train * len(v.seeds)
-        steps = 0 if v.as_trained in trained else len(v.seeds) * v.epochs * max(1, train // v.batch)
-        trained.append(v.as_trained)
+        steps = len(v.seeds) * v.epochs * max(1, train // v.batch) if run in trained else 0
         answer = shape.image_suffix(v.first_layer, 5 * v.tokens_per_attribute)
         total += Work(
             training=steps * shape.step(v, sizes.half(learned)),
