@@ -10,6 +10,7 @@ from typing import Literal
 
 from dearlib.clip.loading import FrozenClip
 from dearlib.params.schemas import Training, Variant
+from dearlib.params.study import trainings
 
 
 def layers_gflop(layers: float, rows: float, tokens: float, width: int) -> float:
@@ -93,18 +94,19 @@ def group_work(
 ) -> Work:
     """A group of DeAR's runs on one data set; `kept`: its prefixes are those of another group, so they cost nothing more.
 
-    A run's first layer changes its suffix and the states it starts from, not the prefix.
+    A run's first layer changes its suffix and the states it starts from, not the prefix. Runs that differ only after training are
+    trained once.
     """
     learned = "base" if classes == "halves" else "all"
-    total, seen = Work(), set()
+    total, seen, trained = Work(), set(), trainings(settings)
     tested = sum(s.test for s in targets.values())
     pictures = tested + (0 if kept else sizes.test)
-    for v in settings.values():
+    for run, v in settings.items():
         train = sizes.half(learned) * v.shots
         if v.shots not in seen and not kept:  # few-shot samples of other sizes are other pictures
             seen.add(v.shots)
             pictures += max(1, v.views) * train * len(v.seeds)
-        steps = len(v.seeds) * v.epochs * max(1, train // v.batch)
+        steps = len(v.seeds) * v.epochs * max(1, train // v.batch) if run in trained else 0
         answer = shape.image_suffix(v.first_layer, 5 * v.tokens_per_attribute)
         total += Work(
             training=steps * shape.step(v, sizes.half(learned)),

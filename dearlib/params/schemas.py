@@ -210,6 +210,14 @@ class Variant(Training):
     attribute_scores: Literal["pictures", "mean"] = "pictures"
     thresholds: tuple[Fraction, Fraction] | None = None
 
+    @property
+    def as_trained(self) -> "Variant":
+        """Without what is read only after training: variants that are equal in this train the same models."""
+        return self.model_copy(update={key: Variant.model_fields[key].default for key in AFTER_TRAINING})
+
+
+AFTER_TRAINING = ("attribute_scores",)
+
 
 class FromRecords(Run):
     """06, 07, 09, 10, 15: tables and figures from the records of the profile's study, which says which these are."""

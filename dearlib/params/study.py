@@ -61,6 +61,18 @@ def row(run: str) -> str:
     return run.partition(",")[0]
 
 
+def trainings(settings: Mapping[str, Variant | MethodRun]) -> list[str]:
+    """The runs that are trained: of runs that differ only after training the first."""
+    seen: list[Variant | MethodRun] = []
+    found = []
+    for run, p in settings.items():
+        trained = p.as_trained if isinstance(p, Variant) else p
+        if isinstance(p, MethodRun) or trained not in seen:
+            found.append(run)
+        seen.append(trained)
+    return found
+
+
 class Study(BaseModel):
     """All groups of a profile; `sets` names lists of data sets that several groups have."""
 

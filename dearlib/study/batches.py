@@ -78,35 +78,45 @@ def _batches(ground: Ground, settings: Mapping[str, Variant]) -> list[dict[Key, 
     return [{key: made[key] for key in keys} for keys in trials.of_one_shape(made, ground.p.together)]
 
 
-def _kept(ground: Ground, depends: Sequence[str], place: Path) -> tuple[Path, Path]:
-    """Where a batch lies when it is finished, and where it goes on from before that: named by all that its numbers depend on."""
+def _named(ground: Ground, depends: Sequence[str]) -> str:
+    """What the files of a batch are named by: all that its numbers depend on."""
     shared = [ground.clip.weights_sha256, ground.clip.identity, *(split_sha256(ground.p.data_root, d) for d, _ in ground.tests)]
-    name = kept.digest([*shared, *depends])
-    return place / f"batch-{name}.json", place / f"checkpoint-{name}.safetensors"
+    return kept.digest([*shared, *depends])
 
 
 def _write(path: Path, found: Sequence[Done]) -> None:
     write_text(path, json.dumps(_DONE.dump_python(list(found), mode="json")))
 
 
+def _depends(batch: Mapping[Key, Trial]) -> list[str]:
+    """What the numbers of a batch of DeAR's runs depend on, beside what the group shares."""
+    each = ((run, params_hash(t.p), t.roles.sha256, kept.contents(t.items), str(t.seed)) for (run, _), t in batch.items())
+    return [part for one in each for part in one]
+
+
 def _one_batch(ground: Ground, batch: Mapping[Key, Trial], settings: Mapping[str, Variant], place: Path, fabric: Fabric) -> list[Done]:
-    """Trains and tests one batch of DeAR's runs, or reads what an earlier call made of the very same."""
-    depends = []
-    for (run, _), t in batch.items():
-        depends += [run, params_hash(t.p), t.roles.sha256, kept.contents(t.items), str(t.seed)]
-    path, checkpoint = _kept(ground, depends, place)
+    """Trains and tests one batch of DeAR's runs, or reads what an earlier call made of the very same.
+
+    Runs that differ only after training are trained once and tested each.
+    """
+    path = place / f"batch-{_named(ground, _depends(batch))}.json"
     if not path.exists():
+        first = trials.by_model(batch)
+        alone = {key: batch[key] for key in dict.fromkeys(first.values())}
+        checkpoint = place / f"checkpoint-{_named(ground, _depends(alone))}.safetensors"
         prompted = ground.prompts[ground.p.dataset, ground.trained]
         with Meter(fabric.device) as meter:
-            models, curves = trials.train(ground.clip, list(batch.values()), prompted, fabric, checkpoint, meter.epochs)
+            trained, curves = trials.train(ground.clip, list(alone.values()), prompted, fabric, checkpoint, meter.epochs)
         if fabric.is_global_zero:
-            metrics = _tested(ground, dict(zip(batch, models, strict=True)), batch, settings)
+            models, curve_of = dict(zip(alone, trained, strict=True)), dict(zip(alone, curves, strict=True))
+            metrics = _tested(ground, models, first, batch, settings)
+            looked = {(run, seed): _gates(ground, model, settings[run]) for (run, seed), model in models.items()}
             found = []
-            for (run, seed), model, curve in zip(batch, models, curves, strict=True):
-                model.save(place / f"tokens-{run.replace(' ', '_').replace('/', '_')}-seed{seed}.safetensors")
-                cost = _dear_cost(row(run), model, batch[run, seed], meter, len(models))
-                gates = _gates(ground, model, settings[run])
-                found.append(Done(run=run, seed=seed, metrics=tuple(metrics[run, seed]), curve=curve, cost=cost, gates=gates))
+            for key, own in first.items():
+                run, seed = key
+                models[own].save(place / f"tokens-{run.replace(' ', '_').replace('/', '_')}-seed{seed}.safetensors")
+                cost = _dear_cost(row(run), models[own], batch[key], meter, len(models))
+                found.append(Done(run=run, seed=seed, metrics=tuple(metrics[key]), curve=curve_of[own], cost=cost, gates=looked[own]))
             _write(path, found)
             checkpoint.unlink(missing_ok=True)
         fabric.barrier()
@@ -118,7 +128,8 @@ def _other_batch(ground: Ground, run: str, p: MethodRun, seeds: Sequence[int], p
     home: Part = (p.dataset, ground.trained)
     samples = {seed: half(few_shot(ground.split, p.shots, seed), ground.trained).train for seed in seeds}
     batch = [Other(p, items, seed, ground.split.train) for seed, items in samples.items()]
-    path, checkpoint = _kept(ground, [run, *(d for one in batch for d in one.depends(ground.roles))], place)
+    name = _named(ground, [run, *(d for one in batch for d in one.depends(ground.roles))])
+    path, checkpoint = place / f"batch-{name}.json", place / f"checkpoint-{name}.safetensors"
     if not path.exists():
         place.mkdir(parents=True, exist_ok=True)
         found = []
@@ -173,20 +184,20 @@ def _gates(ground: Ground, model: DeAR, v: Variant) -> RunGates:
 
 
 def _tested(
-    ground: Ground, models: Mapping[Key, DeAR], batch: Mapping[Key, Trial], settings: Mapping[str, Variant]
+    ground: Ground, models: Mapping[Key, DeAR], first: Mapping[Key, Key], batch: Mapping[Key, Trial], settings: Mapping[str, Variant]
 ) -> dict[Key, list[Metric]]:
-    """Fused and class-feature accuracy of every model on every part."""
-    found: dict[Key, list[Metric]] = {key: [] for key in models}
+    """Fused and class-feature accuracy of every run on every part. `first`: the run under whose key its model stands."""
+    found: dict[Key, list[Metric]] = {key: [] for key in first}
     layers = {settings[run].first_layer for run, _ in models}
     for part, pictures in ground.pictures.items():
         texts = {j: text_prefix(ground.clip, ground.prompts[part], j) for j in layers}
-        results = evaluate_together(list(models.values()), pictures, texts, ground.labels[part])
-        for (run, seed), result in zip(models, results, strict=True):
-            v, method, fused = settings[run], row(run), result.fused
+        results = dict(zip(models, evaluate_together(list(models.values()), pictures, texts, ground.labels[part]), strict=True))
+        for key, own in first.items():
+            run, seed = key
+            v, method, result, fused = settings[run], row(run), results[own], results[own].fused
             if v.attribute_scores == "mean":
-                text = texts[v.first_layer]
-                fused = _with_mean_scores(ground, models[run, seed], batch[run, seed], pictures, text, ground.labels[part])
-            found[run, seed] += [
+                fused = _with_mean_scores(ground, models[own], batch[key], pictures, texts[v.first_layer], ground.labels[part])
+            found[key] += [
                 metric(ground, part, method, seed, fused, v.shots),
                 metric(ground, part, f"{method} (class feature)", seed, result.class_feature, v.shots),
             ]

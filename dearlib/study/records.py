@@ -59,6 +59,11 @@ class RunCost(BaseModel):
     memory_gb: float | None = Field(default=None, ge=0)
     transductive: bool = False
 
+    @property
+    def seconds(self) -> float:
+        """Of all steps; 0 where they were not measured."""
+        return self.steps * (self.seconds_per_step or 0.0)
+
 
 class RunGates(BaseModel):
     """What must be so before a run of DeAR says anything about tokens and masks (`dearlib.methods.gates`), means over pictures.
@@ -77,6 +82,7 @@ class RunGates(BaseModel):
 class RunRecord(BaseModel):
     """Everything needed to find and to repeat the runs of one group on one data set. Times are in seconds.
 
+    `wall_seconds`: of making it, and where an earlier call had trained some of its runs, at least what all their training took.
     `identity` is the frozen model's (`FrozenClip.identity`). `runs` holds every run's settings as validated, `last` what its last epoch
     reported, and `gates`, of DeAR's own, by run and seed; `costs` what a run took. `generated` is the data root's note where its pictures
     only stand in for a public data set, else None.

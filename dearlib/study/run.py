@@ -20,7 +20,7 @@ from dearlib.methods.loop import Curve
 from dearlib.params.methods import MethodRun
 from dearlib.params.reading import params_hash
 from dearlib.params.schemas import Variant
-from dearlib.params.study import Group, run_settings
+from dearlib.params.study import Group, run_settings, trainings
 from dearlib.params.types import plain
 from dearlib.study import batches, others, trials
 from dearlib.study.batches import Key
@@ -63,10 +63,12 @@ def run_group(folder: Path, name: str, group: Group, dataset: str, fabric: Fabri
     curves: dict[Key, Curve] = {}
     costs: dict[str, RunCost] = {}
     looked: dict[Key, RunGates] = {}
+    alone, trained = trainings(settings), 0.0
     for one in batches.done(ground, settings, place, fabric):
         found += one.metrics
         costs.setdefault(one.run, one.cost)
         curves[one.run, one.seed] = one.curve
+        trained += one.cost.seconds if one.run in alone else 0.0
         if one.gates:
             looked[one.run, one.seed] = one.gates
     record = RunRecord(
@@ -79,7 +81,7 @@ def run_group(folder: Path, name: str, group: Group, dataset: str, fabric: Fabri
         identity=ground.clip.identity,
         roles_sha256=ground.roles.sha256,
         split_sha256={d: split_sha256(ground.p.data_root, d) for d in (dataset, *group.targets)},
-        wall_seconds=round(time.monotonic() - began, 1),
+        wall_seconds=round(max(time.monotonic() - began, trained), 1),
         metrics=tuple(found),
         last={f"{run}, seed {seed}": curve[-1] for (run, seed), curve in curves.items() if curve},
         costs=costs,

@@ -24,6 +24,7 @@ from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.loop import Curve
 from dearlib.methods.training import Schedule, TrainingRun, TrainingSet, fit
 from dearlib.params.methods import MethodRun
+from dearlib.params.reading import params_hash
 from dearlib.params.schemas import Training, Variant
 from dearlib.roles.controls import one_attribute, rethresholded, shuffled_roles, uniform_roles
 from dearlib.roles.rolefile import HeadRoles
@@ -81,6 +82,12 @@ class Trial:
         p = self.p
         return p.first_layer, p.text_tokens, p.tokens_per_attribute, len(self.roles.attributes), p.epochs, p.batch, len(self.items)
 
+    @property
+    def learned(self) -> Hashable:
+        """Trials that are equal in this train the same model; they may be tested otherwise."""
+        p = self.p.as_trained if isinstance(self.p, Variant) else self.p
+        return params_hash(p), self.roles.sha256, tuple(self.items), self.seed
+
 
 def train(
     clip: FrozenClip,
@@ -102,11 +109,25 @@ def train(
 
 
 def of_one_shape(trials: Mapping[K, Trial], most: int) -> list[list[K]]:
-    """The trials' keys in groups that can be trained as one batch, in the order of their first members, at most `most` in each."""
+    """The trials' keys in groups that can be trained as one batch, in the order of their first members, at most `most` models in each.
+
+    Trials that train the same model are in one group.
+    """
     groups: dict[tuple[int, ...], list[K]] = {}
     for key, trial in trials.items():
         groups.setdefault(trial.shape, []).append(key)
-    return [keys[i : i + most] for keys in groups.values() for i in range(0, len(keys), most)]
+    first, made = by_model(trials), []
+    for keys in groups.values():
+        models = list(dict.fromkeys(first[key] for key in keys))
+        for start in range(0, len(models), most):
+            made.append([key for key in keys if first[key] in models[start : start + most]])
+    return made
+
+
+def by_model(trials: Mapping[K, Trial]) -> dict[K, K]:
+    """Of each trial the first that trains the same model: itself, where there is none before it."""
+    first: dict[Hashable, K] = {}
+    return {key: first.setdefault(trial.learned, key) for key, trial in trials.items()}
 
 
 def role_map(found: HeadRoles, v: Variant, seed: int) -> HeadRoles:

@@ -1,15 +1,13 @@
 """One line for the whole of a run: how many steps are done, and how long the rest will take.
 
-A step that makes a record takes as long as the record beside the tables says, made on another machine perhaps; what such steps
-have taken in this run corrects that. The others, which draw, are short.
+What steps are expected to take (`expected`) is corrected by what steps of the same kind have taken in this run.
 """
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-SHORT = 20.0  # seconds of a step of which no record tells [ours]
 COPIES = "the record of "  # how messages of steps begin that take no time
 _RECORD = re.compile(r"^(\w+) on ([\w.-]+)$")
 _JOB = re.compile(r"^Job (\d+): (.*)$")
@@ -22,6 +20,19 @@ def steps(planned: str) -> list[str]:
     return [message for message in found if not message.startswith(COPIES)]
 
 
+def record_of(message: str) -> tuple[str, str] | None:
+    """The group and the data set of a step that makes a record, None of others."""
+    named = _RECORD.match(message)
+    return (named[1], named[2]) if named else None
+
+
+def kind(message: str) -> str:
+    """Steps of one kind are off by one factor: those that make a group's records, those that render, those that draw."""
+    if named := record_of(message):
+        return named[0]
+    return "notebook" if message[:2].isdigit() else message.partition(":")[0]
+
+
 def minutes(seconds: float) -> str:
     """`80` → "1 min"; below a minute in seconds, from two hours in hours."""
     if seconds < 60:
@@ -31,47 +42,54 @@ def minutes(seconds: float) -> str:
 
 @dataclass
 class Progress:
-    """Follows what Snakemake says. `known`: seconds of a record by (group, data set); `messages`: of the steps to be run; `at_once`."""
+    """Follows what Snakemake says. `expected`: seconds of the steps to be run, by their messages; `at_once`: steps at once."""
 
-    known: Mapping[tuple[str, str], float]
-    messages: list[str]
+    expected: Mapping[str, float]
     at_once: int
     clock: Callable[[], float] = time.monotonic
     _began: float = field(init=False)
     _running: dict[str, tuple[str, float]] = field(init=False, default_factory=dict)  # Snakemake's number → message, begin
-    _done: list[tuple[str, float]] = field(init=False, default_factory=list)  # message, seconds
+    _done: dict[str, float] = field(init=False, default_factory=dict)  # message → seconds
 
     def __post_init__(self) -> None:
         self._began = self.clock()
 
-    def expected(self) -> float:
-        """Seconds of all steps, as many at once as there may be."""
-        return self._left(self.messages)
-
     def heard(self, line: str) -> str | None:
         """The line of progress after one of Snakemake's, if that ends a step."""
-        if (begun := _JOB.match(line)) and not begun[2].startswith(COPIES):
+        if (begun := _JOB.match(line)) and begun[2] in self.expected:
             self._running[begun[1]] = (begun[2], self.clock())
         ended = _DONE.match(line)
         if not ended or ended[1] not in self._running:
             return None
         message, since = self._running.pop(ended[1])
-        self._done.append((message, self.clock() - since))
+        self._done[message] = self.clock() - since
         return self.line()
 
     def line(self) -> str:
         """`12 of 88 steps, 3 min so far, about 20 min to go`."""
-        done = {message for message, _ in self._done}
-        waiting = [message for message in self.messages if message not in done]
-        left = f"about {minutes(self._left(waiting))} to go" if waiting else "done"
-        return f"{len(self._done)} of {len(self.messages)} steps, {minutes(self.clock() - self._began)} so far, {left}"
+        left = f"about {minutes(self.left())} to go" if len(self._done) < len(self.expected) else "done"
+        return f"{len(self._done)} of {len(self.expected)} steps, {minutes(self.clock() - self._began)} so far, {left}"
 
-    def _left(self, messages: Iterable[str]) -> float:
-        timed = [(seconds, known) for message, seconds in self._done if (known := self._known(message))]
-        pace = sum(seconds for seconds, _ in timed) / sum(known for _, known in timed) if timed else 1.0
-        return sum(pace * (self._known(message) or SHORT) for message in messages) / self.at_once
+    def left(self) -> float:
+        """Seconds until all is done, as many steps at once as there may be, and never less than the longest of them."""
+        now, since = self.clock(), dict(self._running.values())
+        paces = {one: self._pace(one) for one in {kind(message) for message in self.expected}}
+        left = [
+            max(paces[kind(message)] * seconds - (now - since.get(message, now)), 0.0)
+            for message, seconds in self.expected.items()
+            if message not in self._done
+        ]
+        return max([sum(left) / self.at_once, *left]) if left else 0.0
 
-    def _known(self, message: str) -> float | None:
-        """What a record says of a step, None of one that draws."""
-        named = _RECORD.match(message)
-        return self.known.get((named[1], named[2])) if named else None
+    def _pace(self, of: str) -> float:
+        """How many times as long as expected steps of a kind take; until one is done, all steps.
+
+        What was expected counts as one step more that took as long as it should [ours], so that a single odd step does not decide.
+        """
+        own = [message for message in self._done if kind(message) == of]
+        seen = own or list(self._done)
+        if not seen:
+            return 1.0
+        alike = [seconds for message, seconds in self.expected.items() if not own or kind(message) == of]
+        usual = sum(alike) / len(alike)
+        return (sum(self._done[m] for m in seen) + usual) / (sum(self.expected[m] for m in seen) + usual)

@@ -12,15 +12,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from dearlib.errors import InputError
 from dearlib.params.reading import repository
 from dearlib.params.study import rows_named
-from dearlib.study.plan import Plan
-from dearlib.study.records import RunRecord
+from dearlib.workflow.expected import Expected, expected
 from dearlib.workflow.inputs import check_data, check_methods, check_models, load_profile
 from dearlib.workflow.progress import Progress, minutes, steps
 
@@ -47,7 +46,7 @@ def reproduce(
     loaded = load_profile(profile)
     wanted = loaded.datasets(only)
     check_methods(loaded)
-    rows_named(loaded.plan.study, methods)
+    rows = rows_named(loaded.plan.study, methods)
     given = [f"profile={profile}", *([f"data={root}"] if root else []), *([f"methods={','.join(methods)}"] if methods else [])]
     at_once = cores or room(MEMORY_GB)
     command = [*where(executor, at_once), *([only] if only else []), "--config", *given]
@@ -60,7 +59,11 @@ def reproduce(
         return snakemake(command, "--dry-run", "--quiet", "host")
     if report:
         return snakemake(command, "--report", str(report), "--quiet", "host")
-    status = run(command, loaded.plan, at_once)
+    status = run(
+        command,
+        at_once,
+        partial(expected, folder=Path("params") / profile, plan=loaded.plan, data=root or loaded.roles.data_root, rows=rows),
+    )
     print(summary(profile, status == 0, only))
     return status
 
@@ -105,8 +108,8 @@ def where(executor: str, cores: int) -> list[str]:
     return ["--profile", str(folder)]
 
 
-def run(command: list[str], plan: Plan, at_once: int) -> int:
-    """Runs what is missing or out of date; Snakemake's exit status.
+def run(command: list[str], at_once: int, ahead: Callable[[list[str]], Expected]) -> int:
+    """Runs what is missing or out of date; Snakemake's exit status. `ahead`: what steps of these messages will take.
 
     Clears the lock that a killed run left; our own lock says whether one is still running.
     """
@@ -120,7 +123,7 @@ def run(command: list[str], plan: Plan, at_once: int) -> int:
         # Snakemake inherits our lock, so it is held as long as either lives.
         if any(Path(".snakemake/locks").glob("*.lock")):
             snakemake(command, "--unlock", "--quiet", "all", keep_open=lock.fileno())
-        return followed([*command, *ON, "--quiet", "host", "reason"], plan, at_once, lock.fileno())
+        return followed([*command, *ON, "--quiet", "host", "reason"], at_once, ahead, lock.fileno())
 
 
 ON = ("--rerun-incomplete", "--keep-going")
@@ -128,22 +131,24 @@ ON = ("--rerun-incomplete", "--keep-going")
 NOISE = re.compile(r"$|\[\w{3} \w{3} .*\]$|(Select|Execute|Finished|localrule|rule) |\d+ of \d+ steps|    (input|jobid|reason|resources): ")
 
 
-def followed(command: list[str], plan: Plan, at_once: int, lock: int) -> int:
+def followed(command: list[str], at_once: int, ahead: Callable[[list[str]], Expected], lock: int) -> int:
     """Runs Snakemake and says before, and after every step, how far it is."""
     planned = subprocess.run([*_program(command), "--dry-run"], env=_environment(), capture_output=True, text=True, check=False)
     if planned.returncode:
         print(planned.stdout + planned.stderr, file=sys.stderr)
         return planned.returncode
-    ahead = Progress(_times(plan), steps(planned.stdout + planned.stderr), at_once)
-    if ahead.messages:
-        print(f"{len(ahead.messages)} steps, {at_once} at once: about {minutes(ahead.expected())}", file=sys.stderr, flush=True)
+    told = ahead(steps(planned.stdout + planned.stderr))
+    progress = Progress(told.seconds, at_once)
+    if told.seconds:
+        unsure = f"; of {told.guessed} no record tells, so they are guessed from the plan until some are done" if told.guessed else ""
+        print(f"{len(told.seconds)} steps, {at_once} at once: about {minutes(progress.left())}{unsure}", file=sys.stderr, flush=True)
     # By a file: at the end of a pipe Snakemake would stay for ever, and with it the lock, once this process is killed.
     said = Path(".snakemake/reproduce.log")
     with said.open("w") as to, subprocess.Popen(_program(command), env=_environment(), pass_fds=(lock,), stderr=to) as running:
         for line in _written(said, running):
             if not NOISE.match(line):
                 print(line, end="", file=sys.stderr, flush=True)
-            if now := ahead.heard(line):
+            if now := progress.heard(line):
                 print(f"== {now}", file=sys.stderr, flush=True)
     return running.returncode
 
@@ -162,16 +167,6 @@ def _written(path: Path, running: subprocess.Popen[bytes]) -> Iterator[str]:
             if ended:
                 return
             time.sleep(0.2)
-
-
-def _times(plan: Plan) -> dict[tuple[str, str], float]:
-    """Seconds of each group on each data set, from records that lie beside the tables: this profile's, else those of mini."""
-    found: dict[tuple[str, str], float] = {}
-    for path in (p for folder in (Path("figures/mini/records"), plan.records_root) for p in sorted(folder.glob("*.json"))):
-        with suppress(InputError):  # one that cannot be read is made anew by this very run
-            record = RunRecord.load(path)
-            found[record.group, record.dataset] = record.wall_seconds
-    return found
 
 
 def snakemake(command: list[str], *options: str, keep_open: int | None = None) -> int:

@@ -61,3 +61,13 @@ def test_runs_on_a_kept_prefix_cost_no_prefix() -> None:
     assert kept.prefix == kept.disk_gb == 0 < anew.prefix
     assert kept.training == anew.training
     assert Sizes(0, 37).half("base") == 19
+
+
+def test_a_run_that_differs_only_after_training_costs_tests_alone() -> None:
+    shape, sizes = Shape(12, 65, 144, 12, 96), Sizes(test=600, classes=10)
+    one, other = (
+        group_work(shape, s, "halves", sizes, {}, kept=True)
+        for s in ({"a": training()}, {"a": training(), "b": training(attribute_scores="mean")})
+    )
+    assert other.training == one.training
+    assert other.evaluation == 2 * one.evaluation

@@ -79,6 +79,43 @@ def test_a_stopped_group_goes_on_after_its_last_batch_to_the_same_record(folder:
     assert {p.name: p.read_bytes() for p in place.glob("tokens-*")} == tokens
 
 
+TWICE = """
+groups:
+  halved:
+    datasets: [dtd]
+    classes: halves
+    runs:
+      DeAR: {}
+      slow: {lr: 1.0e-4}
+      mean s_a: {attribute_scores: mean}
+      slow mean: {lr: 1.0e-4, attribute_scores: mean}
+"""
+
+
+def test_runs_that_differ_only_after_training_are_trained_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same record, tokens and files' names as with every run trained, bit by bit; half of the models are trained."""
+    (folder / "study.yaml").write_text(TWICE)
+    profile = folder / "profile.yaml"
+    profile.write_text(profile.read_text().replace("together: 2", "together: 8"))
+    counted: list[int] = []
+    real = trials.train
+    monkeypatch.setattr(trials, "train", lambda *a, **k: (counted.append(len(a[1])), real(*a, **k))[1])
+    once = made(folder, "halved")
+    place = Path(once.runs["DeAR"]["runs_root"]) / "halved-dtd"
+    told = {path.name: path.read_bytes() for path in place.glob("tokens-*")}
+    names = {path.name for path in place.glob("batch-*")}
+    for path in place.iterdir():
+        path.unlink()
+    monkeypatch.setattr(trials, "by_model", lambda batch: {key: key for key in batch})
+    each = made(folder, "halved")
+    assert counted == [4, 8]
+    assert same(once, each)
+    assert told == {path.name: path.read_bytes() for path in place.glob("tokens-*")}
+    assert names == {path.name for path in place.glob("batch-*")}
+    fused = {m.method: m.accuracy for m in once.metrics if m.split == "base" and m.seed == 1}
+    assert fused["mean s_a (class feature)"] == fused["DeAR (class feature)"]
+
+
 def test_another_setting_is_not_answered_by_an_old_batch(folder: Path) -> None:
     before = made(folder, "halved")
     study = folder / "study.yaml"

@@ -1,5 +1,6 @@
 """Many runs on one prefix: what is shared is exact, what a variant asks for is what it gets, the probe is a probe."""
 
+import dataclasses
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -16,6 +17,7 @@ from dearlib.datasets import Item
 from dearlib.errors import InputError
 from dearlib.methods.evaluation import accuracy
 from dearlib.methods.linear_probe import linear_probe
+from dearlib.params import schemas
 from dearlib.params.schemas import Variant
 from dearlib.params.study import Group, run_settings
 from dearlib.roles.controls import rethresholded, role_counts, shuffled_roles
@@ -114,3 +116,26 @@ def test_trials_of_one_shape_go_together(roles: HeadRoles, items, tmp_path) -> N
     }
     assert trials.of_one_shape(made, most=24) == [["a", "b"], ["K 0"], ["short"]]
     assert trials.of_one_shape(made, most=1) == [["a"], ["b"], ["K 0"], ["short"]]
+
+
+def test_only_what_is_read_after_training_may_differ_between_trials_of_one_model(roles: HeadRoles, items, tmp_path) -> None:
+    """Any other setting, another role map, seed or picture is another model, and a model takes one place in a batch."""
+    asked = {"a": {}, "mean": {"attribute_scores": "mean"}, "b": {"beta": 0.1}, "late mean": {"beta": 0.1, "attribute_scores": "mean"}}
+    made = {name: trials.Trial(variant(tmp_path, **changes), roles, items, 1) for name, changes in asked.items()}
+    assert trials.by_model(made) == {"a": "a", "mean": "a", "b": "b", "late mean": "b"}
+    assert trials.of_one_shape(made, most=24) == [list(asked)]
+    assert trials.of_one_shape(made, most=1) == [["a", "mean"], ["b", "late mean"]]
+    for other in ({"roles": shuffled_roles(roles, 1)}, {"seed": 2}, {"items": items[:2]}):
+        assert dataclasses.replace(made["a"], **other).learned != made["a"].learned
+
+
+def test_training_does_not_read_what_is_read_after_it(roles: HeadRoles, items, tmp_path) -> None:
+    """Bit by bit; and every key that is named is one that a variant has."""
+    clip, fabric = random_clip(), Fabric(accelerator="cpu", devices=1)
+    told = {"attribute_scores": "mean"}
+    assert set(told) == set(schemas.AFTER_TRAINING)
+    (one,), (two,) = (
+        trials.train(clip, [trials.Trial(variant(tmp_path, **changes), roles, items, 1)], ["a", "b"], fabric)[0] for changes in ({}, told)
+    )
+    for a, b in zip(one.parameters(), two.parameters(), strict=True):
+        assert torch.equal(a, b)

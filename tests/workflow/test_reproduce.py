@@ -18,6 +18,7 @@ from dearlib.params import schemas as params
 from dearlib.params.study import read_study
 from dearlib.params.types import plain
 from dearlib.workflow import reproduce
+from dearlib.workflow.expected import Expected
 
 ROOT = Path(__file__).parents[2]
 
@@ -120,6 +121,36 @@ def test_as_many_steps_at_once_as_cores_and_memory_have_room_for(monkeypatch: py
     assert reproduce.room(3.0) == 4
     assert reproduce.room(1.0) == 8
     assert reproduce.room(100.0) == 1
+
+
+SNAKEMAKE = """
+import sys
+jobs = {"1": "sweeps on digits", "2": "the record of sweeps on digits", "3": "10_ablations: table5"}
+for number, message in jobs.items():
+    print(f"Job {number}: {message}", file=sys.stdout if "--dry-run" in sys.argv else sys.stderr)
+    if "--dry-run" not in sys.argv:
+        print(f"Finished jobid: {number} (Rule: any)", file=sys.stderr)
+"""
+
+
+def test_a_run_says_at_the_start_how_long_and_after_every_step_how_far(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for Snakemake that says what Snakemake says."""
+    Path(".snakemake").mkdir()
+    monkeypatch.setattr(reproduce, "_program", lambda options: [sys.executable, "-c", SNAKEMAKE, *options])
+    told: list[list[str]] = []
+
+    def ahead(messages: list[str]) -> Expected:
+        told.append(messages)
+        return Expected(dict.fromkeys(messages, 300.0), guessed=1)
+
+    assert reproduce.run([], 2, ahead) == 0
+    assert told == [["sweeps on digits", "10_ablations: table5"]]
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "2 steps, 2 at once: about 5 min; of 1 no record tells, so they are guessed from the plan until some are done"
+    lines = [line for line in said if line.startswith("== ")]
+    assert [line.partition(",")[0] for line in lines] == ["== 1 of 2 steps", "== 2 of 2 steps"]
 
 
 def test_the_summary_is_the_table_or_what_failed(repository: Path) -> None:
