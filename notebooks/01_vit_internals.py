@@ -16,7 +16,7 @@
 #
 # | | |
 # |---|---|
-# | Before this | matrix products, softmax, PyTorch tensors; nothing of CLIP |
+# | Before this | matrix products, softmax, PyTorch tensors; nothing of CLIP. The model is made in [00](00_pretrain_mini.ipynb) |
 # | Paper | Section 3.1, Eq. 1 |
 # | You will see | patches · tokens · one head worked by hand · attention maps of a whole layer · the image feature as a sum over heads |
 # | Reads | a frozen CLIP, a few test pictures (rendered if missing) |

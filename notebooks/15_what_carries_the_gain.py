@@ -16,7 +16,7 @@
 #
 # | | |
 # |---|---|
-# | Before this | [04 · DeAR](04_dear_model.ipynb), section 6; [10 · Is it the roles?](10_ablations.ipynb) |
+# | Before this | [04](04_dear_model.ipynb) §6; [10](10_ablations.ipynb); [11](11_attribute_retrieval.ipynb); [16](16_the_family.ipynb) |
 # | Paper | Section 4.2 asks with Tables 5 and 6; the controls here are ours |
 # | You will see | the smallest methods that could gain, DeAR beside each with intervals, the gain taken apart step by step |
 # | Reads | the records of the ablations; a control without a record is named as missing |

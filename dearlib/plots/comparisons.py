@@ -49,8 +49,8 @@ def trade_off(ax: Axes, averages: pd.DataFrame, marked: str, moved: pd.DataFrame
         inside = (equal > limits[1][0]) & (equal < limits[1][1])
         if inside.sum() > 30:
             ax.plot(line[inside], equal[inside], color="#DDDDDD", linewidth=0.8, zorder=0)
-            at = np.flatnonzero(inside)[0] + 1
-            ax.text(line[at], equal[at], f" HM {hm}", fontsize=6.5, color="#8A8A8A", va="bottom")
+            at = np.flatnonzero(inside & (equal < limits[1][1] - 0.04 * (limits[1][1] - limits[1][0])))[0]  # below the title
+            ax.text(line[at], equal[at], f" HM {hm}", fontsize=7, color="#8A8A8A", va="bottom")
     colors = [METHOD_COLORS[1] if m == marked else "#4D4D4D" for m in averages.index]
     ax.scatter(base, novel, s=[50 if m == marked else 22 for m in averages.index], c=colors, zorder=2)
     for method, x, y in zip(averages.index, base, novel, strict=True):
