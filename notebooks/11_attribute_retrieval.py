@@ -196,14 +196,14 @@ if searched.known:
 # Where colours form islands, the feature sorts by that factor. Grey points have no value of the factor.
 
 # %%
-count = min(p.projected, len(searched.items))
+which = neighbours.mapped(len(searched.items), p.projected)
 lines = [("class feature", first_run), *(("token", run) for run in routing)]
 columns = [t for t in tokens if t in factors] or tokens
 fig, axes = plots.figure(len(lines), len(columns), size=(2.0 * len(columns), 2.1 * len(lines)), squeeze=False)
 for line, (what, run) in zip(axes, lines, strict=True):
     for ax, name in zip(line, columns, strict=True):
         flat = np.array(record.flat[f"{name if what == 'token' else CLASS_FEATURE}, {run}"])
-        plots.labelled_points(ax, flat, searched.labels[name if searched.known else neighbours.CLASS][: len(flat)].numpy())
+        plots.labelled_points(ax, flat, searched.labels[name if searched.known else neighbours.CLASS][which].numpy())
         ax.set_title(f"{name} token, {routing[run]}" if what == "token" else f"class feature, by {name}", fontsize=8)
 plots.save(fig, p.figures_root, "11_features")
 

@@ -95,7 +95,7 @@ def find_neighbours(
             metrics += _precisions(searched, features, p.k, seed, "" if run == next(iter(settings)) else f", {run}")
             if seed == v.seeds[0]:
                 neighbours |= {f"{name}, {run}": tuple(retrieval.nearest(f, p.shown)[query].tolist()) for name, f in features.items()}
-                flat |= {f"{name}, {run}": _flat(f[: p.projected]) for name, f in features.items()}
+                flat |= {f"{name}, {run}": _flat(f[mapped(len(f), p.projected)]) for name, f in features.items()}
     return RunRecord(
         profile=p.profile,
         group="retrieval",
@@ -150,6 +150,11 @@ def _precisions(searched: Gallery, features: Mapping[str, Tensor], k: int, seed:
             if name == factor:
                 found.append(_metric(factor, f"{OWN}{suffix}", seed, share))
     return found
+
+
+def mapped(pictures: int, most: int) -> Tensor:
+    """Which of the gallery's pictures stand in a map: `most` of them, evenly, since they lie there by class."""
+    return torch.linspace(0, pictures - 1, min(most, pictures)).round().long()
 
 
 def _flat(features: Tensor) -> list[list[float]]:

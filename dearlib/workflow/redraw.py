@@ -84,6 +84,7 @@ def draw(name: str, values: Mapping[str, Any]) -> Drawn:
     """Runs the cells of a notebook with these parameters."""
     import jupytext
     import matplotlib as mpl
+    import matplotlib.pyplot as plt
     import torch
 
     mpl.use("Agg")
@@ -102,4 +103,6 @@ def draw(name: str, values: Mapping[str, Any]) -> Drawn:
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         return time.monotonic() - began, f"{type(error).__name__} in {where.filename}, line {where.lineno}: {error}"
+    finally:
+        plt.close("all")  # the next notebook draws in this process, too
     return time.monotonic() - began, ""

@@ -9,6 +9,7 @@ from explorer_example import example, square
 from dearlib.errors import InputError
 from dearlib.study.explorer import Explorer
 from dearlib.study.explorer_parts import neighbours, with_neighbours
+from dearlib.study.neighbours import mapped
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +44,9 @@ def test_a_damaged_file_is_refused_in_one_line(bare: Explorer, tmp_path: Path) -
     with pytest.raises(InputError, match="run 11_attribute_retrieval anew") as refused:
         bare.with_found(tmp_path / "11_neighbours.json")
     assert "\n" not in str(refused.value)
+
+
+def test_a_map_shows_pictures_of_all_classes() -> None:
+    """The gallery lies by class: its first pictures would be of a few classes alone."""
+    assert mapped(10, 4).tolist() == [0, 3, 6, 9]
+    assert mapped(3, 5).tolist() == [0, 1, 2]
