@@ -37,8 +37,11 @@ REPRODUCE := $(DEARLIB) reproduce $(AT_ONCE) --executor $(EXECUTOR) $(if $(DATA)
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 TESTS := $(ONE_THREAD) $(PY) -m pytest -q
 
-.PHONY: env reproduce quick figures fetch miniature $(ONE) plan report test course browser lint lab doctor compare check pairs tune bench
+.PHONY: help env reproduce quick figures fetch miniature $(ONE) plan report test course browser lint lab doctor compare check pairs tune bench
 .PHONY: site assignments grade lock clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
 
 env: $(READY)
 

@@ -12,6 +12,7 @@ from dearlib.errors import InputError
 from dearlib.study.inference import ESTIMANDS, EXCLUDED, FAILS, HOLDS, LEVEL, NOT_GIVEN, NOT_RUN, UNDECIDED, joint
 
 FOR, AGAINST, OPEN = "For it", "Against it", "Not decided"
+HERE = "Decided for these data sets alone, not for others like them"
 HEADINGS = {HOLDS: FOR, FAILS: AGAINST, EXCLUDED: AGAINST, UNDECIDED: OPEN, NOT_GIVEN: OPEN}
 
 
@@ -53,24 +54,29 @@ QUESTIONS = (
 
 
 def findings(claims: pd.DataFrame) -> str:
-    """Markdown: under each heading its sentences, with difference, 95 % interval over data sets and verdict; `claims`: `claims_table`.
+    """Markdown: under each heading its sentences, with difference, 95 % interval and verdict; `claims`: `claims_table`.
+
+    What is undecided for data sets like these may be decided for these very ones: then that is said, under a heading of its own.
 
     Raises `InputError` for a question that the table does not answer.
     """
-    said: dict[str, list[str]] = {FOR: [], AGAINST: [], OPEN: []}
+    said: dict[str, list[str]] = {FOR: [], AGAINST: [], HERE: [], OPEN: []}
     for question in QUESTIONS:
-        rows = claims[(claims["claim"] == question.claim) & (claims["estimand"] == ESTIMANDS[0])]
-        if rows.empty:
+        asked = claims[claims["claim"] == question.claim]
+        like, here = (asked[asked["estimand"] == e] for e in ESTIMANDS)
+        if like.empty:
             raise InputError(f"findings: expected the claim '{question.claim}', got none; correct the question or the family of claims")
-        run = rows[rows["verdict"] != NOT_RUN]
-        if len(run):
-            said[HEADINGS[joint(list(run["verdict"]))]].append(_sentence(question, run))
+        like, here = (rows[rows["verdict"] != NOT_RUN] for rows in (like, here))
+        if len(like):
+            heading = HEADINGS[joint(list(like["verdict"]))]
+            alone = heading == OPEN and HEADINGS[joint(list(here["verdict"]))] != OPEN
+            said[HERE if alone else heading].append(_sentence(question, here if alone else like))
     return "\n\n".join("\n".join([f"**{heading}**", "", *(f"- {s}" for s in own)]) for heading, own in said.items() if own) + "\n"
 
 
 def _sentence(question: Question, rows: pd.DataFrame) -> str:
     each = [f"{r.contrast}: {r.difference:+.2f} [{r.low:+.2f}, {r.high:+.2f}], {_said(r)}{_reported(r.effect)}" for r in rows.itertuples()]
-    return f"**{question.asked}?** {'; '.join(each)}."
+    return f"*{question.asked}?* {'; '.join(each)}."
 
 
 def _said(row: Any) -> str:

@@ -7,7 +7,7 @@ from dearlib.errors import InputError
 from dearlib.paper.reported import all_reported, reported_claims
 from dearlib.study.claims import COLUMNS
 from dearlib.study.family import Design, family
-from dearlib.study.findings import AGAINST, FOR, OPEN, QUESTIONS, findings
+from dearlib.study.findings import AGAINST, FOR, HERE, OPEN, QUESTIONS, findings
 from dearlib.study.inference import ESTIMANDS, EXCLUDED, FAILS, HOLDS, NOT_RUN, UNDECIDED
 
 
@@ -36,6 +36,15 @@ def test_the_verdict_is_the_heading(verdict: str, heading: str) -> None:
     text = findings(table(verdict, effect=0.73))
     assert [line for line in text.splitlines() if line.startswith("**")] == [f"**{heading}**"]
     assert text.count(f"a − b, HM: +1.25 [+0.50, +2.00], {verdict} (*reported* +0.73)") == len(QUESTIONS)
+
+
+@pytest.mark.parametrize(("here", "heading"), [(HOLDS, HERE), (FAILS, HERE), (UNDECIDED, OPEN)])
+def test_what_is_decided_for_these_data_sets_alone_stands_apart_with_its_own_numbers(here: str, heading: str) -> None:
+    claims = table(UNDECIDED)
+    claims.loc[claims["estimand"] == ESTIMANDS[1], ["verdict", "difference"]] = (here, 7.0)
+    text = findings(claims)
+    assert [line for line in text.splitlines() if line.startswith("**")] == [f"**{heading}**"]
+    assert text.count(f"+7.00 [+0.50, +2.00], {here}") == (len(QUESTIONS) if heading == HERE else 0)
 
 
 def test_a_claim_that_holds_by_less_than_reported_says_so() -> None:
