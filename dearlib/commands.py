@@ -7,6 +7,7 @@ that `dearlib --help` answers at once.
 import os
 import sys
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +46,9 @@ Methods = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Beside 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns its exit status; the one place where a user error becomes a line and a status."""
     words = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):  # a terminal of Latin-1 or ASCII has no ≤ and no …: it gets their escapes
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = app(args=words or ["--help"], prog_name="dearlib", standalone_mode=False)
     except TyperException as error:  # a mistyped command or option

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from dearlib.clip.loading import FrozenClip
 from dearlib.clip.prefix import Prefix, Streamed, compute
-from dearlib.datasets import Item, open_image
+from dearlib.datasets import Item, open_image, picture_bytes
 from dearlib.datasets.transforms import draw_views, stack_views
 from dearlib.errors import InputError
 from dearlib.files import filled_tensors, mapped_tensors, sweep
@@ -111,7 +111,7 @@ def contents(items: Sequence[Item]) -> str:
     """A hash of the pictures' bytes in order: a redrawn or refetched data set never meets an old entry."""
     hasher = hashlib.sha256()
     for item in items:
-        hasher.update(hashlib.sha256(item.path.read_bytes()).digest())
+        hasher.update(hashlib.sha256(picture_bytes(item.path)).digest())
     return hasher.hexdigest()[:32]
 
 

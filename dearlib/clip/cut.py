@@ -81,7 +81,7 @@ def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int, gap: i
     Raises `InputError` if two prompts become the same tokens: their classes could not be told apart.
     """
     tokens = clip.tokenize(texts)
-    _check_distinct(texts, tokens)
+    check_distinct(texts, tokens)
     end = tokens.argmax(dim=1)
     length = int(end.max()) + 1
     model = clip.model
@@ -96,8 +96,8 @@ def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int, gap: i
     return TextStates(x, end.to(device), shared, first_layer)
 
 
-def _check_distinct(texts: Sequence[str], tokens: Int[Tensor, "class_ context"]) -> None:
-    """A tokenizer drops case, blanks and what lies beyond its context."""
+def check_distinct(texts: Sequence[str], tokens: Int[Tensor, "class_ context"]) -> None:
+    """Raises `InputError` if two prompts are the same `tokens`: a tokenizer drops case, blanks and what lies beyond its context."""
     seen: dict[tuple[int, ...], int] = {}
     for number, row in enumerate(tokens.tolist()):
         if (other := seen.setdefault(tuple(row), number)) != number:
@@ -126,4 +126,6 @@ def frozen_text_features(clip: FrozenClip, text: TextStates, first_layer: int) -
     mask, last = model.attn_mask[:length, :length], len(model.transformer.resblocks)  # type: ignore[union-attr,arg-type,index]
     some = text.states.split(TEXTS)
     x = torch.cat([run_layers(model.transformer, states, first_layer, last, mask) for states in some])  # type: ignore[arg-type]
-    return model.ln_final(x[torch.arange(len(x), device=x.device), text.end]) @ model.text_projection  # type: ignore[operator]
+    found: Tensor = model.ln_final(x[torch.arange(len(x), device=x.device), text.end]) @ model.text_projection  # type: ignore[operator]
+    check_finite(f"{clip.name}: features of prompts [class, dimension]", found)
+    return found

@@ -20,7 +20,8 @@ from jaxtyping import Float, Int
 from open_clip.transform import merge_preprocess_dict
 from torch import Tensor, nn
 
-from dearlib.clip.weights import check_activation, check_tag, pretrained_file, refuse_programs, trained_config
+from dearlib.clip.finite import check_finite
+from dearlib.clip.weights import check_activation, check_positions, check_tag, pretrained_file, refuse_programs, trained_config
 from dearlib.datasets.transforms import Preprocessing
 from dearlib.errors import InputError
 
@@ -100,13 +101,17 @@ class FrozenClip:
 
     @torch.no_grad()
     def encode_image(self, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch d_embed"]:
-        """open_clip's image feature before normalisation."""
-        return self.model.encode_image(images)  # type: ignore[operator]
+        """open_clip's image feature before normalisation. Raises `InputError` if it is no finite number."""
+        found: Tensor = self.model.encode_image(images)  # type: ignore[operator]
+        check_finite(f"{self.name}: features of pictures [picture, dimension]", found)
+        return found
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "text d_embed"]:
-        """open_clip's text feature before normalisation."""
-        return self.model.encode_text(self.tokenize(texts).to(self.model.positional_embedding.device))  # type: ignore[operator,union-attr,arg-type]
+        """open_clip's text feature before normalisation. Raises `InputError` if it is no finite number."""
+        found: Tensor = self.model.encode_text(self.tokenize(texts).to(self.model.positional_embedding.device))  # type: ignore[operator,union-attr,arg-type]
+        check_finite(f"{self.name}: features of texts [text, dimension]", found)
+        return found
 
 
 def load(source: str, weights: str | Path | None = None, sha256: str | None = None) -> FrozenClip:
@@ -136,8 +141,11 @@ def load(source: str, weights: str | Path | None = None, sha256: str | None = No
     path = pretrained_file(source) if weights is None else Path(weights)
     if not path.is_file():
         raise InputError(f"clip: expected a weights file at {path}, found none; check clip_weights")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"clip: expected a weights file that can be read, got '{error.strerror}' at {path}; check clip_weights") from None
     if sha256 and digest != sha256:
         raise InputError(
             f"clip: expected weights with SHA-256 {sha256[:12]}…, got {digest[:12]}… in {path.name}; fetch the file again, "
@@ -176,16 +184,28 @@ def _build(name: str, path: Path, tag: str, digest: str) -> FrozenClip:
         model = open_clip.create_model(name, device="meta")
     _check_architecture(name, model)
     model.load_state_dict = partial(model.load_state_dict, assign=True)
+    context = len(model.positional_embedding)
     try:
+        check_positions(path, {"visual.positional_embedding": len(model.visual.positional_embedding), "positional_embedding": context})
         open_clip.load_checkpoint(model, str(path))  # knows older layouts, and reads no pickled programs
         del model.load_state_dict
+        _check_numbers(model.float())
+    except InputError:
+        raise
     except Exception as error:  # readers of foreign bytes: on a damaged file they raise whatever their parsers stumble over
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]  # torch goes on with advice to trust the file
         got = f"a damaged file or another model's ({reason})"
         raise InputError(f"clip: expected weights of {name}, got {got}; check clip and clip_weights") from error
-    context = len(model.positional_embedding)
     model.attn_mask = torch.full((context, context), float("-inf")).triu(1)  # the one buffer that no weights file holds
-    return _freeze(name, model.float(), tag, digest)
+    return _freeze(name, model, tag, digest)
+
+
+def _check_numbers(model: nn.Module) -> None:
+    """Refuses kinds of numbers that nothing can be computed with, and a temperature that makes every logit NaN."""
+    odd = {str(p.dtype) for p in model.parameters() if p.dtype is not torch.float32}
+    if odd:
+        raise InputError(f"clip: expected weights of real numbers, got {', '.join(sorted(odd))}; check clip_weights")
+    check_finite("clip: temperature", model.logit_scale.exp())  # type: ignore[operator]
 
 
 @contextmanager

@@ -3,10 +3,13 @@
 import difflib
 import os
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import open_clip
+import torch
+from safetensors import safe_open
 
 from dearlib.errors import InputError
 
@@ -69,6 +72,32 @@ def pretrained_file(source: str) -> Path:
             f"clip: expected the weights of {source} on this machine, got none ({reason}); run `make fetch` once with a network, "
             "or name a file by clip_weights"
         ) from error
+
+
+def check_positions(path: Path, expected: Mapping[str, int]) -> None:
+    """Refuses weights of a model for larger or smaller pictures or other lengths of text: open_clip stretches their positions in silence.
+
+    `expected`: how many positions each parameter is to have.
+    """
+    for name, shape in _shapes(path).items():
+        key = name.removeprefix("module.")
+        if key in expected and shape[0] != expected[key]:
+            raise InputError(
+                f"clip: expected weights with {expected[key]} rows of {key}, got {shape[0]} in {path.name}, the weights of a model for "
+                "pictures of another size or texts of another length; name that model as clip"
+            )
+
+
+def _shapes(path: Path) -> dict[str, Sequence[int]]:
+    """The shapes of a file's tensors, without their numbers."""
+    if path.suffix == ".safetensors":
+        with safe_open(path, "pt") as file:
+            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    if path.suffix in (".npz", ".npy"):
+        return {}
+    found = torch.load(path, map_location="meta", weights_only=True)
+    found = found.get("state_dict", found)
+    return {name: value.shape for name, value in found.items() if isinstance(value, torch.Tensor) and value.ndim}
 
 
 def refuse_programs(path: Path, sha256: str) -> None:

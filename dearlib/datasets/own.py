@@ -12,9 +12,12 @@ From then on the name stands wherever a parameter file takes the name of a data 
 from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from dearlib.errors import InputError
+from dearlib.params.mistakes import line_of
 from dearlib.params.reading import repository
+from dearlib.params.types import Template
 from dearlib.params.yaml12 import read_yaml
 
 FILE = Path("params") / "data_sets.yaml"
@@ -25,23 +28,16 @@ class OwnDataSet(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    template: str
+    template: Template
     folder: str | None = None
     images: str = "images"
     split_file: str = "split.json"
-
-    @field_validator("template")
-    @classmethod
-    def one_place(cls, template: str) -> str:
-        if template.count("{}") != 1 or template.count("{") + template.count("}") != 2:
-            raise ValueError(f"expected one {{}} for the class name, got '{template}'")
-        return template
 
     @field_validator("folder", "images", "split_file")
     @classmethod
     def below(cls, path: str | None) -> str | None:
         if path is not None and (PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts):
-            raise ValueError(f"expected a path below the data root, got '{path}'")
+            raise PydanticCustomError("below", "a path below the data root")
         return path
 
 
@@ -56,6 +52,5 @@ def _one(path: Path, name: str, said: object) -> OwnDataSet:
         return OwnDataSet.model_validate(said)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join([name, *map(str, first["loc"])])
-        expected = "no such key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{path}: {key}: {expected}; see docs/own-data.md") from None
+        told = line_of(first, OwnDataSet)
+        raise InputError(f"{path}: {name}{'.' if first['loc'] else ': '}{told}; see docs/own-data.md") from None

@@ -36,7 +36,13 @@ def placed(
     """What all prompts begin with on the verge of layer 1, with `words` in place of those at the positions given with them.
 
     The vectors get the positions of the words that they replace. All other words before the class name stay.
+
+    Raises:
+        InputError: the prompts have fewer words before the class name than there are vectors.
     """
+    last = max(at + vectors.shape[1] for at, vectors in words)
+    if last > text.shared:
+        raise InputError(f"words: expected at least {last - 1} before the class name, got {text.shared - 1}; use fewer tokens")
     runs = max(len(vectors) for _, vectors in words)
     parts, done = [], 0
     for at, vectors in words:

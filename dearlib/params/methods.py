@@ -15,11 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dearlib.errors import InputError
 from dearlib.params.mistakes import line_of
 from dearlib.params.reading import profile_layers
-from dearlib.params.types import Count, Name, NonNegative, OnClip, Seed
+from dearlib.params.types import Count, CropScale, Name, NonNegative, OnClip, Seeds, Template
 from dearlib.params.yaml12 import read_yaml
 
 FOLDER = "methods"
-Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Teacher(BaseModel):
@@ -52,9 +51,9 @@ class MethodFile(BaseModel):
     settings: dict[str, Any] = {}
     chosen: dict[Literal["recipe", "settings"], dict[str, Any]] = {}
     views: Annotated[int, Field(ge=0)] | None = None
-    crop_scale: tuple[Share, Share] | None = None
+    crop_scale: CropScale | None = None
     flip: bool | None = None
-    templates: dict[Name, str] = {}
+    templates: dict[Name, Template] = {}
     descriptions: dict[Name, Path] = {}
     teacher: Teacher | None = None
     per_dataset: dict[Name, dict[Literal["recipe", "settings"], dict[str, Any]]] = {}
@@ -77,14 +76,14 @@ class MethodRun(OnClip):
     cache_gb: NonNegative
     together: Count
     shots: Count
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    seeds: Seeds
     views: Annotated[int, Field(ge=0)]
-    crop_scale: tuple[Share, Share]
+    crop_scale: CropScale
     flip: bool
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     recipe: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
-    templates: dict[Name, str] = Field(default_factory=dict)
+    templates: dict[Name, Template] = Field(default_factory=dict)
     descriptions: dict[Name, Path] = Field(default_factory=dict)
     teacher: Teacher | None = None
 

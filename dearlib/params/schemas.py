@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from dearlib.params.types import Count, Device, Fraction, Head, Layer, Name, NonNegative, OnClip, Positive, Run, Seed
+from dearlib.params.types import Count, CropScale, Device, Fraction, Head, Layer, Name, NonNegative, OnClip, Positive, Run, Seed, Seeds
 
 
 class PretrainMini(Run):
@@ -163,7 +163,7 @@ class Training(Tokens):
     cache_gb: NonNegative
     together: Count
     shots: Count
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    seeds: Seeds
     epochs: Count
     batch: Count
     lr: Positive
@@ -173,22 +173,16 @@ class Training(Tokens):
     warmup_lr: Positive  # of the warm-up epochs
     weight_decay: NonNegative
     views: Annotated[int, Field(ge=0)]
-    crop_scale: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]]
+    crop_scale: CropScale
     flip: bool
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     per_dataset: dict[Name, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def consistent(self) -> "Training":
-        if len(set(self.seeds)) < len(self.seeds):
-            raise PydanticCustomError("distinct", "seeds: expected distinct seeds, got {seeds}", {"seeds": str(list(self.seeds))})
         if self.warmup_epochs >= self.epochs:
             told = {"epochs": self.epochs, "warmup": self.warmup_epochs}
             raise PydanticCustomError("order", "warmup_epochs: expected less than epochs = {epochs}, got {warmup}", told)
-        if self.crop_scale[0] > self.crop_scale[1]:
-            raise PydanticCustomError(
-                "order", "crop_scale: expected [smallest, largest] share, got {scale}", {"scale": str(list(self.crop_scale))}
-            )
         return self
 
 

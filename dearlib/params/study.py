@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from dearlib.errors import InputError
 from dearlib.params.methods import FOLDER, MethodFile, MethodRun, deep, method_files, method_values
@@ -40,6 +41,16 @@ class Group(BaseModel):
     targets: tuple[Name, ...] = ()
     linear_probe: bool = False
 
+    @field_validator("runs")
+    @classmethod
+    def files_of_their_own(cls, runs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        names: dict[str, str] = {}
+        for run in runs:
+            if (other := names.setdefault(tokens_file(run, 0), run)) != run:
+                told = {"one": other, "two": run}
+                raise PydanticCustomError("names", "names that differ in more than blanks, '_' and '/', unlike '{one}' and '{two}'", told)
+        return runs
+
     @property
     def dear(self) -> list[str]:
         """The names of DeAR's own runs."""
@@ -54,6 +65,11 @@ class Group(BaseModel):
         """Without the other methods that `rows` does not name; DeAR's own runs stay, for all are compared with it."""
         kept = {name: own for name, own in self.runs.items() if "method" not in own or row(name) in rows}
         return self.model_copy(update={"runs": kept})
+
+
+def tokens_file(run: str, seed: int) -> str:
+    """The file that a run of DeAR leaves its trained part in."""
+    return f"tokens-{run.replace(' ', '_').replace('/', '_')}-seed{seed}.safetensors"
 
 
 def row(run: str) -> str:
@@ -162,7 +178,7 @@ def run_settings(
         model = Variant
         values = merged(folder / PROFILE, Variant.model_fields)
         special = values.pop("per_dataset", {})
-        values |= group.settings | special.get(dataset, {}) | own | given
+        values |= group.settings | _of_this(special, dataset, where) | own | given
     try:
         return model.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
@@ -173,12 +189,21 @@ def run_settings(
 def _of_method(folder: Path, group: Group, own: Mapping[str, Any], dataset: str, where: str, chosen: bool) -> dict[str, Any]:
     """A method's values, see `run_settings`."""
     shared = merged(folder / PROFILE, {*MethodRun.model_fields, "per_dataset"})
-    special = shared.pop("per_dataset", {}).get(dataset, {})
+    special = _of_this(shared.pop("per_dataset", {}), dataset, where)
     try:
         values = shared | _known(special) | method_values(folder, str(own["method"]), dataset, chosen)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     return deep(deep(values | _known(group.settings), group.others), own)
+
+
+def _of_this(special: object, dataset: str, where: str) -> dict[str, Any]:
+    """What a profile says of one data set."""
+    own = special.get(dataset, {}) if isinstance(special, dict) else special
+    if not isinstance(own, dict):
+        expected = "{data set: {key: value}} in " + PROFILE
+        raise InputError(f"{where}: per_dataset: expected {expected}, got {own!r}; correct the file")
+    return own
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, Any]:

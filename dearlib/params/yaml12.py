@@ -1,4 +1,4 @@
-"""YAML as people read it: the scalars of YAML 1.2, so 1e-4 is a number and `no` a word; no key twice, no aliases.
+"""YAML as people read it: the scalars of YAML 1.2, so 1e-4 is a number and `no` a word; no key twice, no aliases, no tags.
 
 The files of `params/` are written so that readers of YAML 1.1, papermill's among them, read the same (1.0e-4).
 """
@@ -13,13 +13,15 @@ from dearlib.errors import InputError
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars: 1e-4 is a number, `no` is a word, 2026-01-01 is a word; keys are words and given once. An error, too, is an
-    alias, by which a few lines can stand for gigabytes."""
+    """YAML 1.2 scalars: 1e-4 is a number, `no` is a word, 2026-01-01 is a word; keys are words and given once. Errors, too, are an
+    alias, by which a few lines can stand for gigabytes, and a tag such as !!set, which makes what no parameter is."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "an alias; write the value out", mark)
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        tag = getattr(event, "tag", None)
+        if tag or self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+            got = f"a tag, {tag}; write the value alone" if tag else "an alias; write the value out"
+            raise yaml.composer.ComposerError(None, None, got, event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -67,6 +69,6 @@ def parse(text: str, where: str) -> Any:
         raise InputError(f"{where}: expected YAML, got: {error.problem}{line}") from None
     except RecursionError:
         raise InputError(f"{where}: expected YAML, got: lists nested too deeply") from None
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:  # the last three by tags such as !!int on a word
+    except (yaml.YAMLError, ValueError) as error:  # the last by a number of thousands of digits
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{where}: expected YAML, got: {reason}") from None

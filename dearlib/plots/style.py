@@ -64,7 +64,8 @@ def concept_color(name: str) -> str:
 
 
 def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 3.6), **more: Any) -> tuple[Figure, Any]:
-    """`plt.subplots` in the one style; `size` in inches, for the whole figure."""
+    """`plt.subplots` in the one style, whatever a user's own matplotlibrc says; `size` in inches, for the whole figure."""
+    mpl.rcdefaults()
     mpl.rcParams.update(STYLE)
     return plt.subplots(rows, columns, figsize=size, **more)
 

@@ -76,7 +76,7 @@ class HeadRoles(BaseModel):
     def load(cls, path: Path) -> "HeadRoles":
         """Reads a role file. Raises `InputError` in one line if it is missing, damaged or inconsistent."""
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            return cls.model_validate_json(path.read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a text file"
             raise InputError(f"{path}: expected a role file, got none ({reason}); run notebook 02_head_roles to make it") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from dearlib.clip import cache as kept
@@ -18,6 +18,7 @@ from dearlib.clip import prefix
 from dearlib.clip.cut import TextStates, text_prefix
 from dearlib.clip.prefix import Prefix, Streamed
 from dearlib.datasets import few_shot, half, split_sha256
+from dearlib.errors import InputError
 from dearlib.files import write_text
 from dearlib.methods.dear import DeAR
 from dearlib.methods.evaluation import accuracy, constant_attribute_logits, evaluate_together
@@ -26,7 +27,7 @@ from dearlib.methods.loop import Curve
 from dearlib.params.methods import MethodRun
 from dearlib.params.reading import params_hash
 from dearlib.params.schemas import Variant
-from dearlib.params.study import row
+from dearlib.params.study import row, tokens_file
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import others, trials
 from dearlib.study.costs import Meter
@@ -84,6 +85,17 @@ def _named(ground: Ground, depends: Sequence[str]) -> str:
     return kept.digest([*shared, *depends])
 
 
+def _read(path: Path, keys: Sequence[Key]) -> list[Done]:
+    """The finished runs of a batch. Raises `InputError` if they are not those of `keys`."""
+    try:
+        found = _DONE.validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise InputError(f"{path}: expected the finished runs of a batch, got something else; delete it to make them anew") from error
+    if [(one.run, one.seed) for one in found] != list(keys):
+        raise InputError(f"{path}: expected the finished runs of a batch, all {len(keys)}, got others; delete it to make them anew")
+    return found
+
+
 def _write(path: Path, found: Sequence[Done]) -> None:
     write_text(path, json.dumps(_DONE.dump_python(list(found), mode="json")))
 
@@ -114,13 +126,13 @@ def _one_batch(ground: Ground, batch: Mapping[Key, Trial], settings: Mapping[str
             found = []
             for key, own in first.items():
                 run, seed = key
-                models[own].save(place / f"tokens-{run.replace(' ', '_').replace('/', '_')}-seed{seed}.safetensors")
+                models[own].save(place / tokens_file(run, seed))
                 cost = _dear_cost(row(run), models[own], batch[key], meter, len(models))
                 found.append(Done(run=run, seed=seed, metrics=tuple(metrics[key]), curve=curve_of[own], cost=cost, gates=looked[own]))
             _write(path, found)
             checkpoint.unlink(missing_ok=True)
         fabric.barrier()
-    return _DONE.validate_json(path.read_text(encoding="utf-8"))
+    return _read(path, list(batch))
 
 
 def _other_batch(ground: Ground, run: str, p: MethodRun, seeds: Sequence[int], place: Path, fabric: Fabric) -> list[Done]:
@@ -150,7 +162,7 @@ def _other_batch(ground: Ground, run: str, p: MethodRun, seeds: Sequence[int], p
             found.append(Done(run=run, seed=other.seed, metrics=tuple(metrics), curve=trained.curve, cost=cost))
         _write(path, found)
         others.finished(checkpoint)
-    return _DONE.validate_json(path.read_text(encoding="utf-8"))
+    return _read(path, [(run, seed) for seed in samples])
 
 
 def _dear_cost(method: str, model: DeAR, trial: Trial, meter: Meter, runs: int) -> RunCost:

@@ -143,8 +143,7 @@ def _run(cases: list[Case], belongs: dict[str, str], start: Training, out: Path,
     """All rows; those that `out` has are not run again."""
     columns = [*belongs, "method", "change", "factor", "dataset", "seed"]
     named = {tuning._name(belongs | name, columns): (belongs | name, p, seed) for name, p, seed in cases}
-    old = pd.read_csv(out).to_dict("records") if out.exists() else []
-    done = {tuning._name(r, columns): r for r in old if set(columns) <= set(r)}
+    done = {tuning._name(r, columns): r for r in tuning.kept_rows(out) if set(columns) <= set(r)}
     with ProcessPoolExecutor(cores, get_context("spawn"), tuning._start_worker, (start,)) as pool:
         waiting = {pool.submit(_one, p, seed): key for key, (_, p, seed) in named.items() if key not in done}
         for finished in tqdm(as_completed(waiting), total=len(waiting), desc="trials"):

@@ -26,7 +26,7 @@ from dearlib.methods import retrieval
 from dearlib.methods.dear import DeAR
 from dearlib.params.reading import params_hash
 from dearlib.params.schemas import AttributeRetrieval
-from dearlib.params.study import Group, dear_settings
+from dearlib.params.study import Group, dear_settings, tokens_file
 from dearlib.params.types import plain
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import trials
@@ -49,16 +49,25 @@ class Gallery:
 
 
 def gallery(data_root: Path, dataset: str, attributes: Sequence[str], size: int | None) -> Gallery:
-    """Test pictures of a data set, `size` of them drawn blindly (None: all), with their factors where a rendered world knows them."""
+    """Test pictures of a data set, `size` of them drawn blindly (None: all), with their factors where a rendered world knows them.
+
+    A factor that none of them has is left out. Raises `InputError` if the file of factors is damaged or lacks a picture.
+    """
     test = read_split(data_root, dataset).test
     count = min(size or len(test), len(test))
     items = [test[i] for i in sorted(np.random.default_rng(0).choice(len(test), size=count, replace=False))]
     folder = data_root / entry(dataset).folder
     if not (folder / "factors.json").is_file():
         return Gallery(items, {CLASS: trials.labels(items)})
-    truth = json.loads((folder / "factors.json").read_text(encoding="utf-8"))
-    drawn = [vocabulary.Factors(**truth[item.path.relative_to(folder / entry(dataset).images).as_posix()]) for item in items]
-    return Gallery(items, {a: torch.tensor(vocabulary.labels(drawn, a)) for a in attributes if a in vocabulary.FACTORS})
+    try:
+        truth = json.loads((folder / "factors.json").read_text(encoding="utf-8"))
+        drawn = [vocabulary.Factors(**truth[item.path.relative_to(folder / entry(dataset).images).as_posix()]) for item in items]
+        found = {a: torch.tensor(vocabulary.labels(drawn, a)) for a in attributes if a in vocabulary.FACTORS}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        got = f"something else ({reason})"
+        raise InputError(f"{folder / 'factors.json'}: expected the factors of every picture, got {got}; make the data set anew") from error
+    return Gallery(items, {a: values for a, values in found.items() if (values >= 0).any()})
 
 
 def find_neighbours(
@@ -87,8 +96,7 @@ def find_neighbours(
     query = _query(searched)
     for run, v in settings.items():
         for seed in v.seeds:
-            named = run.replace(" ", "_").replace("/", "_")  # as `run.run_group` names them
-            path = p.runs_root / f"source-{source}" / f"tokens-{named}-seed{seed}.safetensors"
+            path = p.runs_root / f"source-{source}" / tokens_file(run, seed)
             if not path.is_file():
                 raise InputError(f"{path}: expected the trained tokens of {run}, got none; run the group `source` first")
             features = retrieval.features_by_token(DeAR.load(path, clip, roles).to(fabric.device), states)
@@ -117,9 +125,9 @@ def find_neighbours(
 
 def _query(searched: Gallery) -> int:
     """A picture whose neighbours are shown: the first striped, colourful object, or simply the first."""
-    if not searched.known:
-        return 0
     labels = searched.labels
+    if not {"texture", "color", "object"} <= labels.keys():
+        return 0
     striped = labels["texture"] == vocabulary.TEXTURES.index("striped")
     bright = torch.isin(labels["color"], torch.tensor([vocabulary.COLORS.index(c) for c in ("red", "green", "blue")]))
     wanted = (striped & bright & (labels["object"] >= 0)).nonzero().flatten()

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 
 from dearlib.clip import cache as kept
 from dearlib.clip import prefix
+from dearlib.clip.cut import check_distinct
 from dearlib.clip.loading import FrozenClip, load
 from dearlib.clip.prefix import Prefix, Streamed
 from dearlib.datasets import Item, Split, classnames, entry
@@ -121,15 +122,21 @@ def classes_of(p: MethodRun, dataset: str, part: Split) -> Classes:
 
 def _descriptions(path: Path, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        told = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
         raise InputError(
-            f"descriptions: expected sentences for every class in {path}, got no such file; write it, or leave the key out"
+            f"descriptions: expected sentences for every class in {path}, got '{error.strerror}'; write it, or leave the key out"
         ) from None
-    if not isinstance(told, dict) or (missing := [n for n in names if not (isinstance(told.get(n), list) and told[n])]):
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: expected a list of sentences for every class, got no whole JSON; correct the file") from None
+    if not isinstance(told, dict) or (missing := [n for n in names if not _sentences(told.get(n))]):
         lacking = missing[0] if isinstance(told, dict) else "every class"
         raise InputError(f"{path}: expected a list of sentences for every class, got none for {lacking}; write it")
-    return tuple(tuple(str(sentence) for sentence in told[name]) for name in names)
+    return tuple(tuple(told[name]) for name in names)
+
+
+def _sentences(said: object) -> bool:
+    return isinstance(said, list) and bool(said) and all(isinstance(one, str) and one.strip() for one in said)
 
 
 def pictures(clip: FrozenClip, roles: HeadRoles, p: MethodRun, needs: Needs, items: Sequence[Item], seed: int | None) -> Prefix | Streamed:
@@ -247,7 +254,9 @@ def accuracy_on(ground: Ground, done: Trained, p: MethodRun, part: Part, home: P
     """Top-1 accuracy in percent on the test pictures of a part, answered as the method answers classes of that kind."""
     items = ground.tests[part].test
     source = pictures(ground.clip, ground.roles, p, done.method.needs, items, None)
-    text = done.method.prepare(classes_of(p, part[0], ground.tests[part]))
+    classes = classes_of(p, part[0], ground.tests[part])
+    check_distinct(classes.prompts, ground.clip.tokenize(classes.prompts))
+    text = done.method.prepare(classes)
     return harness.accuracy(done.method, source, labels(items), text, answers_of(part, home))
 
 

@@ -46,7 +46,7 @@ def cited(path: Path, column: str = "value", **where: str) -> Cited:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         rows = table[(table[list(where)] == pd.Series(where)).all(axis=1)]
         cells = list(rows[column])
-    except (OSError, KeyError, pd.errors.ParserError) as error:
+    except (OSError, KeyError, ValueError) as error:
         raise InputError(f"{path}: expected a table with {', '.join([*where, column])}, got none ({error}); run its notebook") from None
     if len(cells) != 1:
         raise InputError(f"{path}: expected one row where {where}, got {len(cells)}; correct the citation")

@@ -143,8 +143,7 @@ def _run(plan: Plan, start: Training, belongs: dict[str, str], out: Path, cores:
         for dataset, seed in itertools.product(plan.datasets, plan.seeds):
             case = {**belongs, **{k: getattr(p, k) for k in keys}, "dataset": dataset, "seed": seed}
             cases[_name(case, columns)] = (case, p.model_copy(update={"dataset": dataset}), seed)
-    old = pd.read_csv(out).to_dict("records") if out.exists() else []
-    done = {_name(r, columns): r for r in old if set(columns) <= set(r)}
+    done = {_name(r, columns): r for r in kept_rows(out) if set(columns) <= set(r)}
     with ProcessPoolExecutor(cores, get_context("spawn"), _start_worker, (start,)) as pool:
         waiting = {pool.submit(_one, p, seed): name for name, (_, p, seed) in cases.items() if name not in done}
         for finished in tqdm(as_completed(waiting), total=len(waiting), desc="trials"):
@@ -152,6 +151,14 @@ def _run(plan: Plan, start: Training, belongs: dict[str, str], out: Path, cores:
             done[name] = cases[name][0] | finished.result()
             write_text(out, pd.DataFrame([done[n] for n in cases if n in done]).to_csv(index=False, float_format="%.6g"))
     return pd.DataFrame([done[n] for n in cases])
+
+
+def kept_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of trials that were made before. Raises `InputError` if the file is damaged: half of a search is not thrown away."""
+    try:
+        return pd.read_csv(path).to_dict("records") if path.exists() else []
+    except ValueError as error:  # pandas's own errors and bytes that are no text among them
+        raise InputError(f"{path}: expected rows of trials, got '{str(error).splitlines()[0]}'; restore or delete the file") from error
 
 
 def _name(row: dict[str, Any], columns: Sequence[str]) -> tuple[str, ...]:

@@ -150,8 +150,8 @@ def _merged(committed: Path, fresh: Path, keys: list[str], values: list[str]) ->
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path)
-    except (FileNotFoundError, pd.errors.EmptyDataError):
-        raise InputError(f"{path}: expected a table, got nothing; run `make reproduce`") from None
+    except (OSError, ValueError):  # pandas's own errors and bytes that are no text among the latter
+        raise InputError(f"{path}: expected a table, got nothing that can be read; run `make reproduce`") from None
     missing = set(columns) - set(table.columns)
     if missing or table.empty:
         raise InputError(f"{path}: expected columns {columns}, got without {sorted(missing)}, {len(table)} rows; run `make reproduce`")

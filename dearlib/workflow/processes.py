@@ -2,7 +2,8 @@
 
 `start` starts a command once per process as `torchrun --standalone` would; every process does the same,
 `training.fit` splits the batches, and process 0 alone writes. Fabric finds its place by torchrun's environment, also inside a SLURM job
-or allocation (`salloc -n 4`), whose own variables would make it refuse, or wait for processes that nobody starts.
+or allocation (`salloc -n 4`), whose own variables would make it refuse, or wait for processes that nobody starts. Other launchers (MPI,
+Kubernetes) leave variables of torchrun's names even for one process alone: only those that torchrun has signed count.
 """
 
 import os
@@ -13,7 +14,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 
-RANK = os.environ.get("RANK")  # torchrun's; None if this is the only process
+_TORCHRUN = "TORCHELASTIC_RUN_ID" in os.environ
+RANK = os.environ.get("RANK") if _TORCHRUN else None  # None if this is the only process
 COMMANDS = "dearlib.commands"
 ALONE: dict[str, Any] = {"devices": 1, "plugins": [LightningEnvironment()]}  # one process, whatever SLURM's variables say
 
@@ -27,7 +29,7 @@ class _Started(DDPStrategy):
 
 def fabric(device: str, precision: str) -> Fabric:
     """Fabric on this process's device, joined with the other processes if torchrun started several."""
-    count = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    count = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if _TORCHRUN else 1
     several = {"strategy": _Started(), "devices": count}
     made = Fabric(accelerator=device, precision=precision, **(several if count > 1 else ALONE))
     made.launch()

@@ -162,12 +162,16 @@ def _execute(node: NotebookNode, partial: Path, values: dict[str, Any], cwd: Pat
 
 
 class OwnKernel(AsyncKernelManager):
-    """A kernel of this interpreter. By its name `python3` Jupyter would take the first of many folders that has one of that name."""
+    """A kernel of this interpreter. By its name `python3` Jupyter would take the first of many folders that has one of that name.
+
+    Nothing of the user's own runs in it before the first cell: no IPython profile, no PYTHONSTARTUP.
+    """
 
     @property
     def kernel_spec(self) -> KernelSpec:
         """The one that ipykernel gives itself, with `sys.executable`."""
-        return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
+        alone = {"IPYTHONDIR": str(Path(self.connection_file).parent / "ipython"), "PYTHONSTARTUP": ""}
+        return KernelSpec(resource_dir=RESOURCES, env=alone, **get_kernel_dict())
 
 
 def short_folder() -> str:

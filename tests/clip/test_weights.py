@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from torchvision.transforms import v2
 
 from dearlib.clip import weights
+from dearlib.clip.cut import frozen_text_features, text_prefix
 from dearlib.clip.loading import load, random_clip
 from dearlib.datasets.transforms import crop_box, draw_views, stack_views
 from dearlib.errors import InputError
@@ -152,6 +154,92 @@ def test_a_mistyped_tag_beside_a_file_is_one_line(tiny) -> None:
         load("Tiny/lion", tiny.weights)
     one_line(error, "'lion'", "laion")
     assert load("Tiny", tiny.weights).preprocess.mean == open_clip.OPENAI_DATASET_MEAN
+
+
+@cache
+def whole() -> dict[str, torch.Tensor]:
+    """A model's tensors."""
+    return dict(random_clip(seed=3).model.state_dict())
+
+
+def changed(**new: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    """The same with some exchanged; None: left out."""
+    tensors = {**whole(), **{key.replace("__", "."): value for key, value in new.items()}}
+    return {key: value for key, value in tensors.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [
+        ({"visual__proj": None}, ("damaged file or another model's",)),
+        ({"visual__extra": torch.zeros(2)}, ("damaged file or another model's",)),
+        ({"visual__proj": torch.zeros(128, 144)}, ("damaged file or another model's",)),
+        ({"text_projection": torch.zeros(96, 128, dtype=torch.int8)}, ("damaged file or another model's",)),
+        ({"text_projection": torch.zeros(96, 128, dtype=torch.complex64)}, ("real numbers", "torch.complex64")),
+        ({"logit_scale": torch.tensor(float("nan"))}, ("temperature", "finite")),
+        ({"logit_scale": torch.tensor(1e4)}, ("temperature", "finite", "inf")),
+        ({"visual__positional_embedding": torch.zeros(197, 144)}, ("65 rows of visual.positional_embedding", "197", "another size")),
+        ({"positional_embedding": torch.zeros(50, 96)}, ("77 rows of positional_embedding", "50", "another length")),
+    ],
+)
+def test_weights_that_no_model_of_this_shape_has_are_one_line(tmp_path: Path, new: dict, words: tuple[str, ...]) -> None:
+    """Of another picture size or length of text among them, which open_clip would stretch in silence."""
+    save_file(changed(**new), tmp_path / "weights.safetensors")
+    with pytest.raises(InputError) as error:
+        load("DeAR-Mini", tmp_path / "weights.safetensors")
+    one_line(error, *words)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_older_layouts_are_read_and_checked_alike(tmp_path: Path, nested: bool) -> None:
+    """A pickle of plain tensors, as open_clip's own training leaves it."""
+    for positions in (65, 197):
+        tensors = changed(visual__positional_embedding=torch.zeros(positions, 144))
+        torch.save({"state_dict": {f"module.{k}": v for k, v in tensors.items()}, "epoch": 1} if nested else tensors, tmp_path / "x.pt")
+        if positions == 65:
+            assert torch.equal(load("DeAR-Mini", tmp_path / "x.pt").visual.proj, tensors["visual.proj"])
+    with pytest.raises(InputError) as error:
+        load("DeAR-Mini", tmp_path / "x.pt")
+    one_line(error, "65 rows", "197")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_any_precision_are_computed_with_in_single(tmp_path: Path, dtype: torch.dtype) -> None:
+    tensors = {k: v.to(dtype) for k, v in whole().items()}
+    save_file(tensors, tmp_path / "weights.safetensors")
+    loaded = load("DeAR-Mini", tmp_path / "weights.safetensors")
+    assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
+    for key, value in loaded.model.state_dict().items():
+        assert torch.equal(value, tensors[key].float()), key
+
+
+def test_a_file_of_another_kind_than_its_name_says_is_one_line_without_torchs_advice(tmp_path: Path) -> None:
+    """torch's own message tells how to run a foreign program."""
+    save_file(changed(), tmp_path / "tensors.pt")
+    torch.save(changed(), tmp_path / "pickle.safetensors")
+    (tmp_path / "program.pt").write_bytes(b"cos\nsystem\n(S'exit 7'\ntR.")
+    for path in sorted(tmp_path.iterdir()):
+        with pytest.raises(InputError) as error:
+            load("DeAR-Mini", path)
+        one_line(error, "damaged file or another model's")
+        assert "weights_only" not in str(error.value)
+        assert "trust" not in str(error.value)
+
+
+def test_features_that_are_no_numbers_are_answered_to_nobody(tmp_path: Path) -> None:
+    """NaN has no largest logit: every picture would be of class 0."""
+    nan = torch.tensor(float("nan"))
+    for key, encode in (
+        ("visual.proj", lambda c: c.encode_image(torch.zeros(1, 3, 64, 64))),
+        ("text_projection", lambda c: c.encode_text(["a"])),
+        ("text_projection", lambda c: frozen_text_features(c, text_prefix(c, ["a", "b"], 9), 9)),
+    ):
+        tensors = changed()
+        tensors[key] = tensors[key] + nan
+        save_file(tensors, tmp_path / "weights.safetensors")
+        with pytest.raises(InputError) as error:
+            encode(load("DeAR-Mini", tmp_path / "weights.safetensors"))
+        one_line(error, "finite", "nan")
 
 
 @settings(max_examples=60, deadline=None)

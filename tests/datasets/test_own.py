@@ -69,7 +69,7 @@ def test_its_template_belongs_to_what_a_number_stands_for(repository: Path) -> N
         ({"mine": {"folder": "x"}}, ("mine.template",)),
         ({"mine": {"template": "a photo"}}, ("mine.template", "one {}", "'a photo'")),
         ({"mine": {"template": "a {} {name}"}}, ("mine.template", "one {}")),
-        ({"mine": {"template": "a {}", "imgs": "x"}}, ("mine.imgs", "no such key")),
+        ({"mine": {"template": "a {}", "imgs": "x"}}, ("mine.imgs", "an unknown key")),
         ({"mine": {"template": "a {}", "folder": "/etc"}}, ("mine.folder", "below the data root")),
         ({"mine": {"template": "a {}", "images": "../x"}}, ("mine.images", "below the data root")),
         ({"mine": "a {}"}, ("mine",)),

@@ -1,5 +1,6 @@
 """Opening pictures: the right grey whatever the depth, and one line with the file's name for what cannot be opened."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,47 @@ def test_eight_bit_kinds_open_as_pillow_converts_them(tmp_path: Path) -> None:
         made = colours.convert("L").convert("LA") if mode == "LA" else colours.convert(mode)
         made.save(tmp_path / f"x.{suffix}")
         assert np.array_equal(np.asarray(open_image(tmp_path / f"x.{suffix}")), np.asarray(made.convert("RGB"))), mode
+
+
+def tiff(path: Path, numbers: np.ndarray, kind: int) -> None:
+    """A grey TIFF as no writer at hand makes it: `kind` 1 unsigned, 2 signed, 3 floating point."""
+    height, width = numbers.shape
+    entries = {256: width, 257: height, 258: 8 * numbers.itemsize, 259: 1, 262: 1, 273: 8 + 2 + 12 * 11 + 4, 277: 1, 278: height}
+    entries |= {279: numbers.nbytes, 284: 1, 339: kind}
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries.items())
+    path.write_bytes(struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + directory + bytes(4) + numbers.tobytes())
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [("<i1", 2), ("<i2", 2), ("<i4", 2), ("<u4", 1), ("<f2", 3), ("<f4", 3), ("<f8", 3)])
+def test_numbers_that_are_no_levels_of_grey_are_refused(tmp_path: Path, dtype: str, kind: int) -> None:
+    """Signed ones among them: their negative half would come out as the brighter one."""
+    path = tmp_path / "science.tiff"
+    tiff(path, np.arange(-8, 8).reshape(2, 8).astype(dtype), kind)
+    with pytest.raises(InputError) as error:
+        open_image(path)
+    one_line(error, str(path))
+    tiff(path, (RAMP >> 8).astype("<u1"), 1)
+    assert np.array_equal(np.asarray(open_image(path))[..., 0], RAMP >> 8), "the writer above is right"
+
+
+def test_what_a_file_has_beside_its_first_picture_is_left_out(tmp_path: Path) -> None:
+    """Further frames, transparency of every kind, the turn that EXIF asks for: as in CoOp's data sets, with whose numbers ours compare."""
+    colours = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8))
+    few, grey, turned = colours.convert("P"), colours.convert("L"), Image.Exif()
+    turned[0x112] = 6
+    kinds: list[tuple[str, Image.Image, dict]] = [
+        ("frames.png", colours, {"save_all": True, "append_images": [colours.rotate(180)]}),
+        ("frames.tiff", colours, {"save_all": True, "append_images": [colours.rotate(180)]}),
+        ("frames.webp", colours, {"save_all": True, "append_images": [colours.rotate(180)], "lossless": True}),
+        ("turned.png", colours, {"exif": turned}),
+        ("one.png", few, {"transparency": 3}),
+        ("each.png", few, {"transparency": bytes(range(256))}),
+        ("grey.png", grey, {"transparency": 0}),
+        ("colour.png", colours, {"transparency": (0, 0, 0)}),
+    ]
+    for name, image, more in kinds:
+        image.copy().save(tmp_path / name, **more)
+        assert np.array_equal(np.asarray(open_image(tmp_path / name)), np.asarray(image.convert("RGB"))), name
 
 
 def test_a_picture_over_the_bomb_limit_is_named(tmp_path: Path) -> None:

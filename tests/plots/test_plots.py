@@ -32,6 +32,18 @@ def test_saved_figures_are_the_same_bytes_twice(tmp_path: Path, roles: HeadRoles
     assert sorted(f.name for f in (tmp_path / "a").iterdir()) == ["map.png", "map.svg"]
 
 
+def test_a_users_own_style_changes_no_figure(tmp_path: Path) -> None:
+    def drawn() -> bytes:
+        fig, ax = plots.figure()
+        ax.plot([1, 2])
+        plots.save(fig, tmp_path, "line")
+        return (tmp_path / "line.svg").read_bytes()
+
+    plain = drawn()
+    with mpl.rc_context({"lines.linewidth": 9, "axes.facecolor": "black", "axes.grid": True}):
+        assert drawn() == plain
+
+
 def test_role_map_has_the_colour_of_each_role_at_its_head(roles: HeadRoles) -> None:
     fig, ax = plots.figure()
     image = plots.role_map(ax, roles).images[0]

@@ -10,6 +10,7 @@ import pytest
 import small_study
 import torch
 from lightning_fabric import Fabric
+from public_layout import CLASSES
 
 from dearlib import plots
 from dearlib.clip.loading import load
@@ -247,12 +248,25 @@ HALVES = "classes: halves"
             HALVES,
             "descriptions: expected sentences for every class in nowhere.json",
         ),
+        (
+            {"A": {"method": "tac", "descriptions": {"dtd": "/tmp"}}},
+            HALVES,
+            "descriptions: expected sentences for every class in /tmp, got 'Is a directory'",
+        ),
+        ({"A": {"method": "coop", "seeds": [1, 1]}}, HALVES, r"seeds: expected distinct seeds, got \[1, 1\]"),
+        ({"A": {"method": "coop", "crop_scale": [1.0, 0.5]}}, HALVES, r"crop_scale: expected \[smallest, largest\] share"),
+        ({"A": {"method": "coop", "templates": {"dtd": "a"}}}, HALVES, "templates.dtd: expected one {} for the class name, got 'a'"),
+        ({"A": {"method": "tcp", "settings": {"template": "a {n}"}}}, HALVES, "tcp: template: one {} for the class name, got 'a {n}'"),
+        ({"A": {"method": "tac", "settings": {"templates": []}}}, HALVES, "tac: templates: .* at least 1 item"),
+        ({"A": {"method": "tcp", "settings": {"tokens": 6}}}, HALVES, "expected at least 6 before the class name, got 4"),
+        ({"A": {"method": "atprompt", "settings": {"attributes": ["fine texture"]}}}, HALVES, "one token each, got 2 of 'fine texture'"),
+        ({"a b": {}, "a_b": {}}, HALVES, r"unlike 'a b' and 'a_b'"),
         ({"A": {"method": "coop", "shot": 1}}, HALVES, "runs.A: shot: expected shots, got an unknown key"),
         ({"A": {"method": "coop", "seeds": [3]}, "DeAR": {}}, HALVES, "expected one seeds for all runs of a group"),
     ],
 )
 def test_what_cannot_be_is_one_line(folder: Path, runs: dict[str, object], more: str, message: str) -> None:
-    for key in ("coop", "tac", "skiptuning"):
+    for key in ("coop", "tac", "skiptuning", "tcp", "atprompt"):
         method(folder, key)
     method(folder, "promptkd")
     study(folder, json.dumps(runs), more)
@@ -268,6 +282,34 @@ def test_descriptions_want_a_sentence_for_every_class(folder: Path, tmp_path: Pa
     study(folder, json.dumps({"TAC": {"method": "tac", "descriptions": {"dtd": str(path)}}}))
     with pytest.raises(InputError, match=r"dtd.json: expected a list of sentences for every class, got none for bubbly"):
         made(folder)
+    names = [classname for _, classname in CLASSES["dtd"]]
+    for text in ("", "[" * 10_000, "[]", '{"a": 1, ', json.dumps({n: [None] for n in names}), json.dumps(dict.fromkeys(names, " "))):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"dtd.json: expected a list of sentences for every class, got (no whole JSON|none for)"):
+            made(folder)
+    path.write_text(json.dumps({n: [f"it is {n}."] for n in names}))
+    plain = made(folder).metrics
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert made(folder).metrics == plain, "a byte-order mark is no part of a file"
+
+
+def test_prompts_of_a_methods_own_template_that_become_the_same_tokens_are_refused(folder: Path) -> None:
+    """A method that runs no text layer, too: its template is so long that no class name is left of it."""
+    method(folder, "clip")
+    study(folder, json.dumps({"CLIP": {"method": "clip", "templates": {"dtd": f"{'a ' * 80}{{}}"}}}))
+    with pytest.raises(InputError, match="prompts: expected different ones within 77 tokens, got the same for classes 0"):
+        made(folder)
+
+
+def test_what_a_profile_says_of_data_sets_is_a_mapping(folder: Path) -> None:
+    profile = folder / "profile.yaml"
+    text = "".join(line for line in profile.read_text().splitlines(keepends=True) if not line.startswith(("per_dataset", "  ")))
+    method(folder, "coop")
+    study(folder, json.dumps({"DeAR": {}, "CoOp": {"method": "coop"}}))
+    for said in ("3", "[dtd]", "{dtd: 3}"):
+        profile.write_text(f"{text}per_dataset: {said}\n")
+        with pytest.raises(InputError, match=r"halved: per_dataset: expected \{data set: .*got .*; correct the file"):
+            made(folder)
 
 
 def test_records_of_two_methods_from_different_splits_are_refused(folder: Path) -> None:

@@ -63,6 +63,15 @@ def test_finished_trials_are_not_run_again(tmp_path) -> None:
     assert frame["base"].eq(50).all()
 
 
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n3,4,5,6\n", b"\xff\xfe\x00"])
+def test_damaged_trials_are_one_line_and_kept(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"t\.csv: expected rows of trials, got .*restore or delete the file") as caught:
+        tuning.kept_rows(tmp_path / "t.csv")
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "t.csv").read_bytes() == content
+
+
 def test_the_committed_trials_chose_the_committed_settings() -> None:
     """The best trial of each method, applied to what it started from, is what Table 2 is made with."""
     plan, group = read_plan(MINI / "tuning.yaml"), read_study(MINI).groups[TABLE2]

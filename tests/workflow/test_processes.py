@@ -24,7 +24,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 @pytest.fixture
 def environment() -> dict[str, str]:
     """Of a fresh process: nothing of a torchrun, one thread, the package and the tests to be imported."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_WORLD_SIZE")}
+    kept = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID")}
     return kept | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
 
 
@@ -68,6 +68,22 @@ def test_an_allocation_of_several_tasks_does_not_stop_one_process(monkeypatch: p
         monkeypatch.setenv(f"SLURM_{key}", str(value))
     made = fabric("cpu", "32-true")
     assert (made.world_size, made.global_rank, made.is_global_zero) == (1, 0, True)
+
+
+LEFT = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4", "GROUP_RANK": "1", "NODE_RANK": "1"}
+LEFT |= {"MASTER_ADDR": "nowhere", "MASTER_PORT": "1", "OMPI_COMM_WORLD_RANK": "1", "PMI_RANK": "1", "PMI_SIZE": "4"}
+ALONE = """
+from dearlib.workflow.processes import RANK, fabric
+made = fabric("cpu", "32-true")
+print(RANK, made.world_size, made.global_rank, made.is_global_zero)
+"""
+
+
+def test_what_another_launcher_left_in_the_environment_makes_no_second_process(environment: dict[str, str]) -> None:
+    """MPI's or a pod's variables: taken for torchrun's, process 1 would wait for the others, or run and write nothing."""
+    command = [sys.executable, "-c", ALONE]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment | LEFT, check=False, timeout=300)
+    assert (done.returncode, done.stdout.split()) == (0, ["None", "1", "0", "True"]), done.stderr
 
 
 def test_the_runner_starts_a_notebook_per_process_and_keeps_one(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -154,6 +154,22 @@ def test_this_interpreter_runs_the_notebook_whatever_kernel_has_its_name(
     assert (repository / "which").read_text() == sys.executable
 
 
+def test_nothing_of_the_users_own_runs_before_the_first_cell(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile's startup file or PYTHONSTARTUP could set a default type or a seed, and with it every number."""
+    startup = repository / "home" / ".ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    spoil = "import builtins; builtins.spoiled = True"
+    (startup / "00.py").write_text(spoil)
+    (startup.parent / "ipython_config.py").write_text(f"c = get_config()\nc.InteractiveShellApp.exec_lines = ['{spoil}']\n")
+    (repository / "startup.py").write_text(spoil)
+    monkeypatch.setenv("HOME", str(repository / "home"))
+    monkeypatch.setenv("PYTHONSTARTUP", str(repository / "startup.py"))
+    cell = "import builtins\nassert not hasattr(builtins, 'spoiled')"
+    assert notebook(write(repository, cell)) == 0
+    monkeypatch.setenv("IPYTHONDIR", str(startup.parents[1]))
+    assert notebook(write(repository, cell)) == 0
+
+
 def test_a_kernel_that_never_starts_is_a_failure(
     repository: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,11 +13,12 @@ trained alone [ours]. The templates are an argument: the default knows one, the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 
 from dearlib.clip.cut import TextStates, check_cut, text_layers, text_prefix
@@ -27,7 +28,7 @@ from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Sp
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, picture_features, pieces
 from dearlib.methods.words import placed, word_vectors
-from dearlib.params.types import Count, NonNegative
+from dearlib.params.types import Count, NonNegative, Template
 
 RECIPE = Recipe(epochs=20, batch=4, lr=2.5e-3, optimiser="sgd", average="gaussian", average_at=(15.0, 1.0))
 
@@ -40,7 +41,7 @@ class Settings:
     depth: Count = 9
     init: str = "a photo of a"
     init_std: NonNegative = 0.02
-    templates: tuple[str, ...] = ("a photo of a {}.",)
+    templates: Annotated[tuple[Template, ...], Field(min_length=1)] = ("a photo of a {}.",)
     text_weight: NonNegative = 25.0
     image_weight: NonNegative = 10.0
 

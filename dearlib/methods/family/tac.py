@@ -17,11 +17,12 @@ classes without descriptions are described by `templates` [ours].
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
+from pydantic import Field
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
@@ -33,7 +34,7 @@ from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Sp
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, picture_features, pieces
 from dearlib.methods.words import drawn, word_vectors
-from dearlib.params.types import Count, Fraction, NonNegative
+from dearlib.params.types import Count, Fraction, NonNegative, Template
 
 RECIPE = Recipe(epochs=20, batch=8, lr=2.5e-3, optimiser="sgd", average="uniform")
 
@@ -49,7 +50,7 @@ class Settings:
     dropout: Fraction = 0.3
     init: str = "a photo of a"
     init_std: NonNegative = 0.02
-    templates: tuple[str, ...] = ("a photo of a {}.",)
+    templates: Annotated[tuple[Template, ...], Field(min_length=1)] = ("a photo of a {}.",)
     text_weight: NonNegative = 20.0
     image_weight: NonNegative = 25.0
 

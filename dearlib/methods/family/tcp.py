@@ -27,7 +27,7 @@ from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Sp
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, pieces
 from dearlib.methods.words import drawn, placed
-from dearlib.params.types import Count, NonNegative
+from dearlib.params.types import Count, NonNegative, Template
 
 RECIPE = Recipe(epochs=50, batch=32, lr=2e-3, optimiser="adam", eps=1e-3)
 
@@ -37,8 +37,8 @@ class Settings:
     """`template`: the learned prompt, its first `tokens` words replaced. `teacher_template`: None: the data set's."""
 
     tokens: Count = 4
-    template: str = "X X X X {}."
-    teacher_template: str | None = None
+    template: Template = "X X X X {}."
+    teacher_template: Template | None = None
     class_layer: Count = 9
     narrow: Count = 4
     init_std: NonNegative = 0.02
