@@ -1,13 +1,14 @@
 """Is Eq. 2 right about phrases? Held against labels that were written down before any setting was tried.
 
-`labelled_phrases.csv` has 998 phrases of the published pool, none of them in the paper's Table 1: 398 of 400 lines drawn by numpy's
-default_rng(20250101), 200 of the rest by default_rng(20250102) and 400 by default_rng(20250103). The pool is not part of this
-package, so a phrase is its line number (from 1) and the first eight digits of its SHA-256.
+`labelled_phrases.csv` has 1,398 phrases of the published pool, none of them in the paper's Table 1: 398 of 400 lines drawn by numpy's
+default_rng(20250101), then always from the rest 200 by default_rng(20250102), 400 by default_rng(20250103) and 400 by
+default_rng(20250104). The pool is not part of this package, so a phrase is its line number (from 1) and the first eight digits of
+its SHA-256.
 
 There were three rounds; in each the graders were labelled first and settings and words saw only phrases of the rounds before. In the
 first, half of the 398 chose (93.0 % right) and the other half graded, once: 79.4 %. In the second all 398 chose (94.2 %), and the
-200 graded once: 85.5 %. For the third the 598 choose and the 400 are to grade, so `half` is 'choose' for the 598 and 'final' for
-the 400.
+200 graded once: 85.5 %. For the third the first 400 of the new 800 are to grade ('final'); all others choose ('choose'). The last
+400 tell, before they are chosen on, what choosing on the 598 is worth.
 
 The labelling rule: what does the phrase say a picture shows?
 - color: a colour, a palette, tones, hues; black and white.
