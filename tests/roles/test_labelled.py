@@ -24,8 +24,8 @@ COPIES = (
 
 def test_the_labels_are_in_two_parts_and_of_six_kinds() -> None:
     table = pd.read_csv(LABELLED)
-    assert len(table) == 1398
-    assert table["half"].value_counts().to_dict() == {"choose": 998, "final": 400}
+    assert len(table) == 1798
+    assert table["half"].value_counts().to_dict() == {"choose": 1398, "final": 400}
     assert set(table["label"]) == {*CORE, "other"}
     assert table["line"].is_unique
     assert table["line"].between(1, 3498).all()
