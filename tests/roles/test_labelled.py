@@ -9,7 +9,7 @@ import pytest
 from dearlib.errors import InputError
 from dearlib.paper.reported import reported_heads
 from dearlib.params.reading import load_params
-from dearlib.roles.concepts import Concepts, ConceptSettings, concepts_of_pool, embed_phrases, similarity
+from dearlib.roles.concepts import Concepts, ConceptSettings, concepts_of_pool, embed_phrases, similarity, strip_carriers
 from dearlib.roles.grading import LABELLED, grade, halves, labelled_phrases, told_apart
 from dearlib.roles.phrases import KEPT, read_pool
 
@@ -24,8 +24,8 @@ COPIES = (
 
 def test_the_labels_are_in_two_parts_and_of_six_kinds() -> None:
     table = pd.read_csv(LABELLED)
-    assert len(table) == 598
-    assert table["half"].value_counts().to_dict() == {"choose": 398, "final": 200}
+    assert len(table) == 1798
+    assert table["half"].value_counts().to_dict() == {"choose": 1398, "final": 400}
     assert set(table["label"]) == {*CORE, "other"}
     assert table["line"].is_unique
     assert table["line"].between(1, 3498).all()
@@ -80,9 +80,9 @@ def test_the_papers_table_1(published: tuple[list[str], Concepts, object]) -> No
     assert [phrase for phrase in heads["phrase"] if phrase not in pool] == ["Photo taken in Barcelona"]
 
 
-@pytest.mark.parametrize(("half", "least"), [("choose", 0.92), ("final", 0.83)])
+@pytest.mark.parametrize(("half", "least"), [("choose", 0.93), ("final", 0.86)])
 def test_labelled_phrases(published: tuple[list[str], Concepts, object], half: str, least: float) -> None:
-    """Measured: 375 of the 398 phrases that settings and words were chosen on (94.2 %), 171 of the 200 others (85.5 %)."""
+    """Measured: 1,325 of the 1,398 phrases that settings and words were chosen on (94.8 %), 349 of the 400 others (87.2 %)."""
     pool, found, _ = published
     own = labelled_phrases(pool, half)
     marks = grade([found.names[i] for i in found.assignment[own["index"].to_list()].tolist()], own["label"].tolist(), CORE)
@@ -91,5 +91,6 @@ def test_labelled_phrases(published: tuple[list[str], Concepts, object], half: s
 
 def test_no_description_is_a_phrase_that_grades(published: tuple[list[str], Concepts, object]) -> None:
     pool, _, p = published
-    graders = {x.lower() for x in labelled_phrases(pool, "final")["phrase"]} | {x.lower() for x in reported_heads()["phrase"]}
-    assert not {w.lower() for own in p.words.values() for w in own} & graders
+    graders = {*labelled_phrases(pool, "final")["phrase"], *reported_heads()["phrase"]}
+    described = {w for own in p.words.values() for w in own}
+    assert not {x.lower() for x in strip_carriers(sorted(described))} & {x.lower() for x in strip_carriers(sorted(graders))}
