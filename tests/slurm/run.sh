@@ -72,7 +72,7 @@ master=$!
 wait_for_checkpoint textures_night
 scancel "$(job_of base_to_novel.*textures_night)"
 if wait "$master"; then fail "a run whose job was cancelled must say so by its exit status"; fi
-[ -e runs/quick/base_to_novel-objects_chalk/record.json ] || fail "the other data set's job was not kept going"
+[ -e runs/quick/base_to_novel-digits/record.json ] || fail "the other data set's job was not kept going"
 [ ! -e figures/quick/table2.csv ] || fail "a table from half the records"
 
 say "rerun; its Snakemake is killed while the job runs on"
