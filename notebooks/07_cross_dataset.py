@@ -30,6 +30,7 @@ runs_root: str = "runs/mini"
 figures_root: str = "figures/mini"
 
 # %%
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
@@ -152,9 +153,12 @@ else:
 # %%
 for r in found.itertuples():
     where = {"what": r.what, "where": r.where}
-    d, low, high, on = (cited(p.figures_root / "07_differences.csv", c, **where) for c in ("difference", "low", "high", "on"))
+    sure = np.isfinite(r.high)  # one seed, or one target, has no interval
+    columns = ("difference", "low", "high", "on") if sure else ("difference", "on")
+    numbers = {c: cited(p.figures_root / "07_differences.csv", c, **where) for c in columns}
     place = "over {on:.0f} targets" if r.where == "targets" else "on the source ({on:.0f} data set, over its seeds)"
-    display(takeaway(f"- *{r.what}*: " + "{d:+.2f} points [{low:+.2f}, {high:+.2f}] " + place + ".", d=d, low=low, high=high, on=on))
+    said = "{difference:+.2f} points " + ("[{low:+.2f}, {high:+.2f}] " if sure else "(no interval) ") + place
+    display(takeaway(f"- *{r.what}*: {said}.", **numbers))
 
 # %%
 by_target = {name: values.groupby("dataset").mean() for name, values in pairs.items()}

@@ -181,9 +181,7 @@ plots.difference_map(axes[0], slips, beyond, "reported − recomputed (points)")
 axes[0].axvline(len(columns) - 3.5, color="black", linewidth=0.8)
 axes[0].set_title("Table 2, as reported: HMs and averages that do not follow from its own numbers", loc="left")
 far = means.loc[off.abs().max(axis=1)[lambda s: s > 0.1].index]
-places = dict.fromkeys(["SkipT", "PromptKD", "PromptSRC", "TCP", "MaPLe"], ("right", "center"))
-places |= {"TAC": ("left", "bottom"), "MMRL": ("left", "top")}
-plots.trade_off(axes[1], printed, "DeAR", far, places)
+plots.trade_off(axes[1], printed, "DeAR", far)
 axes[1].set(xlabel="reported base accuracy (%)", ylabel="reported novel accuracy (%)")
 axes[1].set_title("Reported averages over 11 data sets; hollow: recomputed from the reported data sets", loc="left")
 plots.save(fig, p.figures_root, "12_audit")

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "notebooks").glob("*.py"))
-OWN = [p for p in LESSONS if p.stem[:2] in {"01", "02", "03", "04", "05", "11", "15", "16"}]  # with exercises that check themselves
 
 
 def cells(path: Path, kind: str) -> list[Any]:
@@ -41,7 +41,7 @@ def test_readings_stand_beside_the_equations_that_need_one() -> None:
         assert "**How we read it.**" in after or "Two readings" in after, f"Eq. {number}"
 
 
-@pytest.mark.parametrize("path", OWN, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 def test_a_card_says_what_a_lesson_needs_makes_and_takes(path: Path) -> None:
     first = cells(path, "markdown")[0].source
     rows = dict(re.findall(r"^\| ([\w ]+) \|(.*)\|$", first, re.MULTILINE))
@@ -52,7 +52,26 @@ def test_a_card_says_what_a_lesson_needs_makes_and_takes(path: Path) -> None:
     assert "**Question.**" in first
 
 
-@pytest.mark.parametrize("path", OWN, ids=lambda p: p.stem)
+def led_to(row: str) -> dict[str, set[str]]:
+    """Lesson → the lessons that this row of its card links to."""
+    found = {}
+    for path in LESSONS:
+        (said,) = re.findall(rf"^\| {row} \|(.*)\|$", cells(path, "markdown")[0].source, re.MULTILINE)
+        found[path.stem] = set(re.findall(r"\]\((\w+)\.ipynb\)", said))
+    return found
+
+
+def test_the_cards_lead_back_and_forth() -> None:
+    """What comes after a lesson has it before, and the other way round; no lesson comes after itself, none but the first begins alone."""
+    after, before = led_to("After this"), led_to("Before this")
+    forth = {(a, b) for a, there in after.items() for b in there}
+    back = {(a, b) for b, there in before.items() for a in there}
+    assert forth == back
+    list(TopologicalSorter(before).static_order())  # raises where lessons go round in a circle
+    assert [name for name, there in before.items() if not there] == ["00_pretrain_mini"]
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 def test_exercises_check_themselves_and_their_solutions_are_right(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stubs, checks, solutions = (tagged(path, tag) for tag in ("exercise", "check", "solution"))
     assert len(stubs) == len(checks) == len(solutions) >= 2
@@ -68,7 +87,7 @@ def test_exercises_check_themselves_and_their_solutions_are_right(path: Path, ca
     assert contents() == before, "an exercise changed what the study has made"
 
 
-@pytest.mark.parametrize("path", OWN, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 def test_exercises_write_nothing(path: Path) -> None:
     for source in tagged(path, "exercise") + tagged(path, "check"):
         assert not re.search(r"write|save|open\(|to_csv|figures_root|runs_root", source)
@@ -82,7 +101,7 @@ def test_no_paragraph_hides_in_an_f_string(path: Path) -> None:
             assert "|" in run or "from_numbers" in cell.source, run
 
 
-@pytest.mark.parametrize("path", OWN, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 def test_a_lesson_ends_in_what_is_true_here(path: Path) -> None:
     assert "## What is true here" in text(path)
     assert any("from_numbers(" in c.source for c in cells(path, "code"))

@@ -1,14 +1,20 @@
 """Tables as pictures: differences cell by cell, base against novel accuracy, one method against all others. Notebooks 10 and 12."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
+from matplotlib.transforms import Bbox
 
 from dearlib.plots.style import DIVERGING, LINE_COLORS, METHOD_COLORS
+
+# Where a name may stand beside its point, the first preferred: its alignment, and how far from the point (in points).
+SIDES = (("left", "center", 6, 0), ("right", "center", -6, 0), ("left", "bottom", 5, 3), ("left", "top", 5, -3), ("right", "bottom", -5, 3),
+         ("right", "top", -5, -3), ("center", "bottom", 0, 6), ("center", "top", 0, -6))  # fmt: skip
 
 
 def difference_map(ax: Axes, difference: pd.DataFrame, beyond: pd.DataFrame, label: str) -> Axes:
@@ -35,11 +41,41 @@ def difference_map(ax: Axes, difference: pd.DataFrame, beyond: pd.DataFrame, lab
     return ax
 
 
-def trade_off(ax: Axes, averages: pd.DataFrame, marked: str, moved: pd.DataFrame, places: Mapping[str, tuple[str, str]]) -> Axes:
+def named_points(ax: Axes, points: Sequence[tuple[str, float, float]], styles: Sequence[dict[str, Any]]) -> None:
+    """A name beside each of `points` (name, x, y), on the first side where it covers no point and no name and stays inside the axes.
+
+    The limits must be set before. The points that lie closest to another one choose first; where no side is free a name stands where it
+    covers least.
+    """
+    ax.get_figure().draw_without_rendering()  # type: ignore[union-attr]  # only then are the axes where they will be
+    inside = ax.get_window_extent()
+    at = ax.transData.transform([(x, y) for _, x, y in points])
+    apart = np.linalg.norm(at[:, None] - at[None], axis=-1) + np.where(np.eye(len(at)), np.inf, 0)
+    taken = [Bbox.from_extents(*one - 5, *one + 5) for one in at]
+    for own in np.argsort(apart.min(axis=1), kind="stable"):
+        name, x, y = points[own]
+        text = ax.annotate(name, (x, y), (0, 0), textcoords="offset points", **styles[own])
+        covered = []
+        for side in SIDES:
+            box = _beside(text, side)
+            out = box.x0 < inside.x0 or box.x1 > inside.x1 or box.y0 < inside.y0 or box.y1 > inside.y1
+            gaps = np.linalg.norm(np.maximum(0, np.maximum(box.min - at, at - box.max)), axis=1)
+            nearer = bool(gaps.argmin() != own)  # another's point: the name would be taken for that one's
+            covered.append(out + nearer / 2 + sum(box.overlaps(other) for i, other in enumerate(taken) if i != own))
+        taken.append(_beside(text, SIDES[int(np.argmin(covered))]))
+
+
+def _beside(text: Any, side: tuple[str, str, int, int]) -> Bbox:
+    """Moves an annotation to a side of its point; where it then lies, in pixels."""
+    text.set(ha=side[0], va=side[1])
+    text.xyann = side[2:]
+    return text.get_window_extent()  # type: ignore[no-any-return]
+
+
+def trade_off(ax: Axes, averages: pd.DataFrame, marked: str, moved: pd.DataFrame) -> Axes:
     """Base against novel accuracy, a point per method (index; columns base and novel), over curves of equal HM.
 
-    The point of `marked` is coloured; methods in `moved` have a hollow point at its values and an arrow to it. `places` are
-    the horizontal and vertical alignment of a method's name at its point, where not on the right.
+    The point of `marked` is coloured; methods in `moved` have a hollow point at its values and an arrow to it.
     """
     base, novel = averages["base"], averages["novel"]
     limits = [(float(s.min()) - pad, float(s.max()) + pad) for s, pad in ((base, 1.5), (novel, 1.2))]
@@ -53,16 +89,14 @@ def trade_off(ax: Axes, averages: pd.DataFrame, marked: str, moved: pd.DataFrame
             ax.text(line[at], equal[at], f" HM {hm}", fontsize=7, color="#8A8A8A", va="bottom")
     colors = [METHOD_COLORS[1] if m == marked else "#4D4D4D" for m in averages.index]
     ax.scatter(base, novel, s=[50 if m == marked else 22 for m in averages.index], c=colors, zorder=2)
-    for method, x, y in zip(averages.index, base, novel, strict=True):
-        ha, va = places.get(method, ("left", "center"))
-        offset = ({"left": 6, "right": -6}.get(ha, 0), {"bottom": 5, "top": -5}.get(va, 0))
-        style = {"color": METHOD_COLORS[1], "weight": "bold"} if method == marked else {}
-        ax.annotate(method, (x, y), offset, textcoords="offset points", ha=ha, va=va, fontsize=8, **style)
     for method in moved.index:
         start, end = (frame.loc[method, ["base", "novel"]].to_numpy(dtype=float) for frame in (averages, moved))
         ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": LINE_COLORS[0], "shrinkB": 4})
         ax.plot(*end, "o", markersize=5, markerfacecolor="white", markeredgecolor=LINE_COLORS[0])
     ax.set(xlim=limits[0], ylim=limits[1], xlabel="base accuracy (%)", ylabel="novel accuracy (%)")
+    bold = {"color": METHOD_COLORS[1], "weight": "bold"}
+    styles = [{"fontsize": 8} | (bold if m == marked else {}) for m in averages.index]
+    named_points(ax, list(zip(averages.index, base, novel, strict=True)), styles)
     return ax
 
 
@@ -99,14 +133,13 @@ def accuracy_cost(ax: Axes, points: pd.DataFrame, cost: str, label: str, marked:
     What is transductive has a hollow point; methods of no cost are left out, and a dashed line may stand for them.
     """
     drawn = points[points[cost] > 0].sort_values("hm")
-    for i, one in enumerate(drawn.to_dict("records")):
-        side, ha = (5, "left") if i % 2 else (-5, "right")  # neighbours in height have their names on two sides
+    styles = []
+    for one in drawn.to_dict("records"):
         color = METHOD_COLORS[1] if one["method"] == marked else "#4D4D4D"
         ax.plot(one[cost], one["hm"], "o", markersize=7 if one["method"] == marked else 5, color=color,
                 markerfacecolor="white" if one["transductive"] else color)  # fmt: skip
-        weight = "bold" if one["method"] == marked else "normal"
-        at = (one[cost], one["hm"])
-        ax.annotate(one["method"], at, (side, 2), textcoords="offset points", ha=ha, fontsize=7.5, color=color, weight=weight)
+        styles.append({"fontsize": 7.5, "color": color, "weight": "bold" if one["method"] == marked else "normal"})
     ax.set(xscale="log", xlabel=label, ylabel="HM (%)")
     ax.margins(x=0.18)
+    named_points(ax, list(zip(drawn["method"], drawn[cost], drawn["hm"], strict=True)), styles)
     return ax

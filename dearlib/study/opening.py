@@ -25,8 +25,11 @@ def pictures(root: Path, *names: str) -> None:
     write_all(root, [n for n in names if n in sets.NAMES and not (root / entry(n).folder / entry(n).split_file).is_file()])
 
 
-def role_file(path: Path, figures_root: Path, clip: FrozenClip) -> HeadRoles:
+def role_file(path: Path, figures_root: Path, clip: FrozenClip | RunRecord) -> HeadRoles:
     """The role file at `path`; where none was made there, the committed one of the same name, if it belongs to this very model.
+
+    Args:
+        clip: the model, or a record of runs with it.
 
     Raises `InputError`: neither is there, or the file at `path` was made for another model.
     """

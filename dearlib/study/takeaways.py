@@ -7,6 +7,7 @@ can open every committed notebook and see whether the files still say so (`contr
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -68,8 +69,13 @@ def takeaway(text: str, **numbers: Cited) -> Markdown:
         shown = text.format(**numbers)
     except (KeyError, IndexError) as error:
         raise InputError(f"takeaway: expected a number for {error}, got none; cite it") from None
-    said = {"text": text, "numbers": {name: asdict(number) for name, number in numbers.items()}}
+    said = {"text": text, "numbers": {name: asdict(number) | {"value": _json(number.value)} for name, number in numbers.items()}}
     return Markdown(shown, metadata={KEY: said})
+
+
+def _json(value: float | str) -> float | str:
+    """The value, as text where JSON has no number for it."""
+    return value if isinstance(value, str) or isfinite(value) else str(value)
 
 
 def from_numbers(path: Path, text: str) -> Markdown:

@@ -4,6 +4,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,6 +15,7 @@ import pytest
 from dearlib import plots
 from dearlib.methods import masks
 from dearlib.methods.interface import Entry
+from dearlib.plots.comparisons import named_points
 from dearlib.roles.rolefile import HeadRoles
 
 
@@ -170,13 +172,26 @@ def test_trade_off_has_every_method_at_its_numbers() -> None:
     averages = pd.DataFrame({"base": [69.0, 85.0, 86.0], "novel": [74.0, 73.0, 80.0]}, index=["x", "y", "ours"])
     moved = pd.DataFrame({"base": [83.0], "novel": [74.0]}, index=["y"])
     _, ax = plots.figure()
-    plots.trade_off(ax, averages, "ours", moved, {"ours": ("right", "center")})
+    plots.trade_off(ax, averages, "ours", moved)
     assert ax.collections[0].get_offsets().tolist() == averages.values.tolist()
     assert tuple(ax.lines[-1].get_xydata()[0]) == (83.0, 74.0)
     curves = [line.get_xydata() for line in ax.lines[:-1]]
     means = [(2 * xy[:, 0] * xy[:, 1] / xy.sum(axis=1)) for xy in curves]
     assert all(np.allclose(hm, hm[0]) for hm in means)
     assert {f" HM {hm[0]:.0f}" for hm in means} < {t.get_text() for t in ax.texts}
+
+
+def test_names_beside_points_cover_neither_each_other_nor_a_point() -> None:
+    fig, ax = plots.figure()
+    ax.set(xlim=(0, 10), ylim=(0, 10))
+    points = [("one", 5.0, 5.0), ("another", 5.1, 5.0), ("a third one", 5.0, 5.1), ("at the edge", 9.9, 5.0)]
+    named_points(ax, points, [{"fontsize": 8}] * 4)
+    fig.draw_without_rendering()
+    boxes = {t.get_text(): t.get_window_extent() for t in ax.texts}
+    assert not any(a.overlaps(b) for a, b in combinations(boxes.values(), 2))
+    for (name, *_), (px, py) in zip(points, ax.transData.transform([at[1:] for at in points]), strict=True):
+        assert not any(box.contains(px, py) for other, box in boxes.items() if other != name)
+    assert boxes["at the edge"].x1 <= ax.get_window_extent().x1
 
 
 def test_method_forest_draws_means_both_intervals_and_what_can_be_seen() -> None:

@@ -18,6 +18,7 @@ from dearlib.study.inference import (
     NOT_RUN,
     UNDECIDED,
     Difference,
+    datasets_needed,
     difference,
     holm,
     joint,
@@ -143,6 +144,15 @@ def test_the_detectable_difference_is_found_four_times_in_five(n: int) -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(d.detectable, np.std(values, ddof=1), size=(20000, n))
     assert np.mean(stats.ttest_1samp(x, 0, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.012)
+
+
+def test_the_number_of_data_sets_that_an_effect_needs() -> None:
+    """It is the least whose detectable difference is no larger; of as many data sets that see just that effect, their own number."""
+    d = difference(series({str(i): [v] for i, v in enumerate(np.random.default_rng(0).normal(size=12))}))
+    assert datasets_needed(d, d.detectable) == 12
+    assert datasets_needed(d, d.detectable * 0.99) == 13
+    assert datasets_needed(d, 0.0) == inf
+    assert isnan(datasets_needed(difference(series({"cups": [1, 3]})), 1.0))
 
 
 def test_holm_by_hand() -> None:

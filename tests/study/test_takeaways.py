@@ -1,5 +1,6 @@
 """A take-away's numbers come from files, say from where, and are found out when the files say otherwise."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,13 @@ def test_a_changed_number_is_found_out(numbers: Path, tmp_path: Path) -> None:
     assert contradictions(outputs, tmp_path) == ["expected 'gains 3.3', got 'gains 3.1'"]
     write_numbers(numbers, {"gain": 3.14})  # the same to what is printed
     assert contradictions(outputs, tmp_path) == []
+
+
+def test_what_is_written_beside_a_sentence_is_json(numbers: Path) -> None:
+    write_numbers(numbers, {"low": float("-inf"), "p": float("nan")})
+    said = from_numbers(numbers, "from {low:+.1f}, p {p:.2f}")
+    assert said.data == "from -inf, p nan"
+    json.dumps(said.metadata, allow_nan=False)
 
 
 def test_prose_that_was_changed_by_hand_is_found_out(numbers: Path, tmp_path: Path) -> None:
