@@ -21,7 +21,7 @@
 # | Paper | Section 3.1; the recipe is ours, the paper starts from published weights |
 # | You will see | pictures with captions, the loss, what is *planted* and how, the curve, zero-shot accuracy, a table of the premises |
 # | Reads | the packaged weights, the record of their training |
-# | Writes | `00_*.svg` and `.png`; with `train: true` new weights, in hours |
+# | Writes | `00_numbers.csv`, `00_*.svg` and `.png`; with `train: true` new weights, in hours |
 # | Takes | under a minute and 1 GB of memory; with `train: true` two hours on two CPU cores, 4 GB of memory, 1 GB of disk |
 # | After this | [01 · Inside the image encoder](01_vit_internals.ipynb) |
 
@@ -59,11 +59,13 @@ held_out: int = 4000  # pictures of the zero-shot check
 
 # %%
 import json
+import textwrap
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from IPython.display import display
 
 from dearlib import plots
 from dearlib.clip.loading import load
@@ -72,7 +74,9 @@ from dearlib.errors import InputError
 from dearlib.mini import batches, planting, premises, pretraining
 from dearlib.params.reading import params_hash, validated
 from dearlib.roles.heads import decompose, mean_ablate
+from dearlib.study.takeaways import from_numbers, write_numbers
 
+# %%
 p = validated("00_pretrain_mini", globals())
 recipe = pretraining.recipe(p)
 where = torch.device(p.device if p.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
@@ -93,10 +97,10 @@ rng = np.random.default_rng(p.seed)
 drawn = [scene.scene("pretrain", p.seed, i) for i in range(8)]
 fig, axes = plots.figure(2, 4, size=(9, 5))
 for ax, (picture, factors) in zip(axes.flat, drawn, strict=True):
-    lines = f"{vocabulary.single_caption(factors, rng)}\n{vocabulary.scene_caption(factors, rng)}"
-    plots.picture(ax, picture / np.float32(255), lines)
-    ax.title.set(fontsize=7, fontweight="normal", wrap=True)
-_ = plots.save(fig, p.figures_root, "00_pictures")
+    captions = vocabulary.single_caption(factors, rng), vocabulary.scene_caption(factors, rng)
+    plots.picture(ax, picture / np.float32(255), "\n".join(textwrap.fill(c, 36) for c in captions))
+    ax.title.set(fontsize=7, fontweight="normal")
+plots.save(fig, p.figures_root, "00_pictures")
 
 # %% [markdown]
 # ## 2 The contrastive loss
@@ -147,9 +151,9 @@ print(f"floor of the loss: {floor['single']:.2f} where one factor is named, {flo
 # %%
 model_heads, late_layers = 12, 4
 given = planting.plant(p.planted, late_layers, model_heads, p.seed)
-fig, ax = plots.figure(size=(7.4, 2.3))
+fig, ax = plots.figure(size=(7.4, 2.5))
 plots.planted_map(ax, given, p.first_layer, late_layers, model_heads)
-_ = plots.save(fig, p.figures_root, "00_planted")
+plots.save(fig, p.figures_root, "00_planted")
 
 # %% [markdown]
 # Write $x_h$ for what head $h$ adds to the image feature, centred over the batch, and $\hat t_v$ for the centred text feature of a
@@ -181,17 +185,45 @@ print(f"energy along color {by_factor['color']:.3f}, along shape {by_factor['sha
 # ## 4 The recipe
 #
 # - Most steps show a random share of each picture's patches, `keep`: fewer tokens, cheaper steps. The last steps show all of them.
-# - Matrices inside the layers are stepped by Muon: the momentum $M = U\Sigma V^\top$ is replaced by $UV^\top$, so that every direction
-#   moves alike (PyTorch's `torch.optim.Muon`); everything else is stepped by AdamW.
 # - The rate rises linearly, stays, and falls linearly to zero over the last 40 % of the steps.
+# - Matrices inside the layers are stepped by Muon, everything else by AdamW.
 # - In the end everything that writes to a residual stream is multiplied by one number. Every reader of the stream is a LayerNorm,
 #   which takes the scale out again, so no feature changes but by its $\varepsilon$.
+#
+# A masked step by hand: each picture draws its own patches, and what is hidden is not blackened but left out of the sequence.
 
 # %%
-fig, ax = plots.figure(size=(5, 2))
-ax.plot([recipe.rate(s) for s in range(recipe.steps)])
-ax.axvline(recipe.masked_steps, color="black", linestyle="--", linewidth=1)
-_ = ax.set(xlabel="step (dashed: from here all patches)", ylabel="share of the rate")
+across = 8  # patches of 6 pixels
+order = torch.rand(2, across**2, generator=torch.Generator().manual_seed(p.seed * 1_000_003)).argsort(dim=1)
+kept = order[:, : round(p.keep * across**2)]
+assert torch.equal(kept, batches.kept_patches(p.seed, 0, 2, across**2, p.keep))
+shown = torch.zeros(2, across**2, dtype=torch.bool).scatter(1, kept, True).view(2, across, across).numpy()
+fig, axes = plots.figure(1, 3, size=(9.2, 2.2), width_ratios=[1, 1, 2.4])
+for ax, (picture, _), mask in zip(axes, drawn, shown, strict=False):
+    side = len(picture) // across
+    seen = np.kron(mask, np.ones((side, side), dtype=bool))[..., None]
+    plots.picture(ax, np.where(seen, picture, 255) / np.float32(255))
+axes[0].set_title("seen in one step: the white is left out", loc="left")
+axes[2].plot([recipe.rate(s) for s in range(recipe.steps)])
+axes[2].axvline(recipe.masked_steps, color="black", linestyle="--", linewidth=1)
+axes[2].set(xlabel="step (dashed: from here all patches)", ylabel="share of the rate")
+plots.save(fig, p.figures_root, "00_recipe")
+
+# %% [markdown]
+# Muon by hand: the momentum is written $M = U\Sigma V^\top$, and the step goes along $UV^\top$: every direction of the matrix moves about
+# as far, however small its gradient is. PyTorch's `torch.optim.Muon` comes near it by a few products, so the singular values of its step
+# are only about alike. On a matrix whose gradient is a thousand times larger in one direction than in another:
+
+# %%
+u, _, vt = torch.linalg.svd(torch.randn(4, 6, generator=draw), full_matrices=False)
+gradient = u @ torch.diag(torch.tensor([10.0, 1.0, 0.1, 0.01])) @ vt
+weight = torch.nn.Parameter(torch.zeros(4, 6))
+weight.grad = gradient.clone()
+torch.optim.Muon([weight], lr=1.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw").step()
+taken = -weight.detach() / (0.2 * 6**0.5)  # that function's factor: 0.2 times the root of the longer side
+along = F.cosine_similarity(taken.flatten(), (u @ vt).flatten(), dim=0)
+print(f"singular values of the gradient {[round(x, 2) for x in torch.linalg.svdvals(gradient).tolist()]}")
+print(f"of Muon's step {[round(x, 2) for x in torch.linalg.svdvals(taken).tolist()]}; cosine with UVᵀ {along:.2f}")
 
 # %% [markdown]
 # ## 5 Training
@@ -208,7 +240,9 @@ elif not record.is_file():
 else:
     told = json.loads(record.read_text(encoding="utf-8"))
 curve = pd.DataFrame(told["curve"])
-print(f"{told['steps']:,} steps, {told['pictures_seen']:,} pictures seen, {told['hours']:.1f} hours on {told['hardware']}")
+threads = told["hardware"]["threads"]
+machine = f"{told['hardware']['processor']}, {threads} {'thread' if threads == 1 else 'threads'}"
+print(f"{told['steps']:,} steps, {told['pictures_seen']:,} pictures seen, {told['hours']:.1f} hours on {machine}")
 
 # %%
 fig, axes = plots.figure(1, 2, size=(9.2, 2.9))
@@ -217,23 +251,27 @@ for (name, label), color in zip(names.items(), plots.LINE_COLORS, strict=False):
     axes[0].plot(curve.step, curve[name], color=color, label=label)
     if name in floor:
         axes[0].axhline(floor[name], color=color, linestyle=":", linewidth=1)
-axes[0].set(xlabel="step", ylabel="loss (dotted: its floor)")
-for name, color in zip(("late", "purity", "owned", "silence"), plots.LINE_COLORS[3:], strict=False):
-    axes[1].plot(curve.step, curve[name], color=color, label=name)
-axes[1].set(xlabel="step", ylabel="what is lacking, as a share")
+axes[0].set(xlabel="step (dashed: from here all patches)", ylabel="loss (dotted: its floor)")
+for i, name in enumerate(("late", "purity", "owned", "silence")):  # thinner and thinner, so that lines at 0 hide no other
+    axes[1].plot(curve.step, curve[name], color=plots.LINE_COLORS[3 + i], linewidth=4.2 - 1.1 * i, label=name)
+axes[1].set(xlabel="step (dashed: from here all patches)", ylabel="what is lacking, as a share")
 for ax in axes:
     ax.axvline(recipe.masked_steps, color="black", linestyle="--", linewidth=0.8)
     ax.legend()
-_ = plots.save(fig, p.figures_root, "00_loss")
+plots.save(fig, p.figures_root, "00_loss")
 
 # %%
 last = curve.iloc[-1]
 gaps = ", ".join(f"{names[n]} {last[n]:.2f} (floor {floor[n]:.2f})" for n in floor)
 lacking = ", ".join(f"{n} {last[n]:.3f}" for n in ("late", "purity", "owned", "silence"))
 print(f"At the end: {gaps}; planted heads alone {last.answers:.2f}; lacking: {lacking}")
+around = curve[(curve.step - recipe.masked_steps).abs() < 100]
+for part, rows in around.groupby(around.step < recipe.masked_steps):
+    print(f"last hundred masked steps: {rows.several.mean():.2f}" if part else f"first hundred with all patches: {rows.several.mean():.2f}")
 
 # %% [markdown]
-# Where the dashed line stands the curve drops: from there on whole pictures are shown, and what was hidden can be seen.
+# At the dashed line nothing about the model changes but what it is shown: from there on whole pictures. The last two numbers say what
+# that does to the loss where several factors are named.
 #
 # ## 6 Zero-shot on pictures never trained on
 #
@@ -274,8 +312,8 @@ for factor, target in targets.items():
     rows[factor] = {
         "classes": len(vocabulary.FACTORS[factor]),
         "n": int((labels[factor] >= 0).sum()),
-        "one prompt": accuracy,
-        "all templates": zero_shot(features, factor, templates),
+        "one prompt": round(accuracy, 2),
+        "all templates": round(zero_shot(features, factor, templates), 2),
         "wanted": target,
         "": "no target" if target is None else "reached" if accuracy >= target else "not reached",
     }
@@ -306,9 +344,9 @@ heads_of = sum(m["heads"] for m in margin.values()) / len(core)
 mlps_of = sum(m["mlps"] for m in margin.values()) / len(core)
 late = premises.late_share(heads_of, p.first_layer)
 fig, axes = plots.figure(1, 2, size=(9.2, 3.4), width_ratios=[3, 2])
-plots.contribution_map(axes[0], heads_of.numpy(), 1, "share of the margin (cosine)")
-plots.stacked_parts(axes[1], {"attention": heads_of.sum(1).numpy(), "MLP": mlps_of.numpy()}, "share of the margin (cosine)")
-_ = plots.save(fig, p.figures_root, "00_margins")
+plots.contribution_map(axes[0], heads_of.numpy(), 1, "part of the margin (cosine)")
+plots.stacked_parts(axes[1], {"attention": heads_of.sum(1).numpy(), "MLP": mlps_of.numpy()}, "part of the margin (cosine)")
+plots.save(fig, p.figures_root, "00_margins")
 print(f"{late:.0%} of the heads' share of the margin is written in layers {p.first_layer} to {frozen.layers}")
 
 # %% [markdown]
@@ -365,15 +403,137 @@ summary[""] = np.where(summary[""], "reached", "not reached")
 summary
 
 # %% [markdown]
-# ## What to take away
+# ## What is true here
 #
-# - A CLIP of the paper's shape can be had in hours on two cores when the world is small and most steps see half of the patches.
-# - What the method presupposes is built in and measured, so what it then does or does not do is its own doing.
-# - Which heads speak of what is known here. That is the yardstick for everything that claims to *find* roles.
+# Of DeAR-Mini. The [claims table](../figures/mini/claims.md) is about what DeAR does with it. To ship new weights, copy the exported files
+# over those in `dearlib/mini/assets/`; every record and role file made with other weights is then refused.
+
+# %%
+found = {"steps": told["steps"], "pictures": told["pictures_seen"], "hours": told["hours"], "machine": machine,
+         **{f"loss_{n}": last[n] for n in floor}, **{f"floor_{n}": floor[n] for n in floor},
+         **{factor: table.loc[factor, "one prompt"] for factor in core}, "reached": reached, "held_out": p.held_out,
+         "image": streams[0], "text": streams[1], "late": 100 * late, "planted": sum(len(given[f]) for f in core),
+         "confirmed": sum(confirmed.values()), "attributes": len(core), "premises": int((summary[""] == "reached").sum()),
+         "asked": len(summary), "J": p.first_layer}  # fmt: skip
+file = write_numbers(p.figures_root / "00_numbers.csv", found)
+
+# %%
+display(from_numbers(file, (
+    "- {steps:,.0f} steps with {pictures:,.0f} pictures took {hours:.1f} hours ({machine}). The loss ended at {loss_single:.2f} where one "
+    "factor is named (floor {floor_single:.2f}), at {loss_several:.2f} where several are ({floor_several:.2f})."
+)))
+display(from_numbers(file, (
+    "- Zero-shot on {held_out:,.0f} new pictures, one prompt a class: color {color:.2f} %, shape {shape:.2f}, texture {texture:.2f}, "
+    "object {object:.2f}, location {location:.2f}; {reached:.0f} of {attributes:.0f} targets are reached."
+)))
+display(from_numbers(file, (
+    "- Entering L{J:.0f} the image stream's standard deviation is {image:.2f}, the text stream's {text:.2f}; from there on the heads write "
+    "{late:.0f} % of their share of the margin."
+)))
+display(from_numbers(file, (
+    "- Mean-ablation confirms {confirmed:.0f} of {planted:.0f} heads that were given one of the {attributes:.0f} attributes; "
+    "{premises:.0f} of {asked:.0f} premises are as wanted."
+)))
+
+# %% [markdown]
+# **Misconception.** *"DeAR-Mini shows that CLIP's heads have roles."* Its roles were asked for. It shows what DeAR does with heads that
+# have some, and whether a way to *find* roles finds what is known to be there; what heads of published weights do, only those can show.
 #
-# To ship new weights, copy the two exported files over those in `dearlib/mini/assets/`; every record and role file made with other
-# weights is then refused.
+# ## Exercises
 #
-# **Exercises.** (a) Which two values of a factor are confused most often? (b) Set `planted: {}` in your head: which terms of the loss
-# remain, and which premise would you expect to fail first? (c) Move `masked_steps` to `full_steps`: what does masking cost, and what
-# does it save?
+# Each stub is checked by the cell below it. Nothing is written.
+#
+# **1.** The contrastive loss of section 2 from a table of cosines, pictures down, their captions across, both ways round; equal captions
+# are right for each other in equal shares.
+
+# %% tags=["exercise"]
+import torch
+
+
+def contrastive(cosine: torch.Tensor, captions: list[str], scale: float) -> torch.Tensor:
+    """`cosine`: [picture, caption]; caption j is that of picture j."""
+    ...
+
+
+# %% tags=["check"]
+from dearlib.teach.exercises import check
+
+flat, one_sided = torch.zeros(3, 3), torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+paired_up = torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+check(contrastive, [
+    ((flat, ["red", "blue", "cup"], 5.0), 1.0986, "where nothing is told apart each of three has a third: log 3"),
+    ((torch.eye(3), ["red", "blue", "cup"], 1.0), 0.5514, "a softmax over the captions of a row, its diagonal is right"),
+    ((torch.eye(3), ["red", "blue", "cup"], 10.0), 0.0001, "the cosines are multiplied by the scale before the softmax"),
+    ((one_sided, ["red", "blue", "cup"], 1.0), 1.1584, "half of it runs over captions, half over pictures"),
+    ((paired_up, ["red", "red", "cup"], 10.0), 0.4621, "two pictures say red: each has half of the target, and 0.46 is the floor"),
+])  # fmt: skip
+
+# %% [markdown] tags=["solution"]
+# <details><summary>A solution</summary>
+#
+# ```python
+# def contrastive(cosine, captions, scale):
+#     same = torch.tensor([[a == b for b in captions] for a in captions], dtype=torch.float)
+#     target = same / same.sum(dim=1, keepdim=True)
+#     ways = [-(target * torch.log_softmax(scale * c, dim=1)).sum(dim=1).mean() for c in (cosine, cosine.T)]
+#     return sum(ways) / 2
+# ```
+#
+# </details>
+
+# %% [markdown]
+# **2.** The floor of that loss, from the captions of a batch alone.
+
+# %% tags=["exercise"]
+def loss_floor(captions: list[str]) -> float:
+    """(1/B) Σ n_c log n_c over distinct captions."""
+    ...
+
+
+# %% tags=["check"]
+check(loss_floor, [
+    ((["red", "blue", "cup"],), 0.0, "where every caption is another one, nothing stands in the way of 0"),
+    ((["red", "red", "cup"],), 0.4621, "2 log 2 of three pictures, a natural logarithm"),
+    ((["red"] * 4,), 1.3863, "one caption for all: each picture is one of four, log 4"),
+])  # fmt: skip
+
+# %% [markdown] tags=["solution"]
+# <details><summary>A solution</summary>
+#
+# ```python
+# import math
+#
+# def loss_floor(captions):
+#     counts = [captions.count(c) for c in set(captions)]
+#     return sum(n * math.log(n) for n in counts) / len(captions)
+# ```
+#
+# </details>
+
+# %% [markdown]
+# **3.** Mean-ablation: the image features without what one head says about the single picture.
+
+# %% tags=["exercise"]
+def ablated(features: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
+    """`features`, and what the `head` added to them: [picture, dimension]."""
+    ...
+
+
+# %% tags=["check"]
+total, part = torch.tensor([[3.0, 1.0], [5.0, 1.0]]), torch.tensor([[1.0, 0.0], [3.0, 0.0]])
+check(ablated, [
+    ((total, part), [[4.0, 1.0], [4.0, 1.0]], "replaced by the mean over pictures, not by zero: 3 − 1 + 2"),
+    ((total, torch.ones(2, 2)), [[3.0, 1.0], [5.0, 1.0]], "a head that says the same of every picture changes nothing"),
+])  # fmt: skip
+
+# %% [markdown] tags=["solution"]
+# <details><summary>A solution</summary>
+#
+# ```python
+# def ablated(features, head):
+#     return features - head + head.mean(dim=0)
+# ```
+#
+# </details>
+#
+# **To think about.** Set `planted: {}` in your head: which terms of the loss remain, and which premise would you expect to fail first?

@@ -57,7 +57,7 @@ def cited(path: Path, column: str = "value", **where: str) -> Cited:
         return Cited(cells[0], path.as_posix(), where, column)
 
 
-def takeaway(text: str, **numbers: Cited) -> Markdown:
+def takeaway(text: str, /, **numbers: Cited) -> Markdown:
     """The sentence, its places in braces filled, with its sources among the output's metadata.
 
     Raises `InputError` for a place without a number, or a number without a place.

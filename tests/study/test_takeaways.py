@@ -35,6 +35,11 @@ def test_a_changed_number_is_found_out(numbers: Path, tmp_path: Path) -> None:
     assert contradictions(outputs, tmp_path) == []
 
 
+def test_a_number_may_have_any_name(numbers: Path) -> None:
+    write_numbers(numbers, {"text": 1.5, "path": 2.5})
+    assert from_numbers(numbers, "{text} and {path}").data == "1.5 and 2.5"
+
+
 def test_what_is_written_beside_a_sentence_is_json(numbers: Path) -> None:
     write_numbers(numbers, {"low": float("-inf"), "p": float("nan")})
     said = from_numbers(numbers, "from {low:+.1f}, p {p:.2f}")
