@@ -20,7 +20,10 @@ PAIRED = {"formats": "ipynb,py:percent"}
 
 def update_pair(notebook: Path, executed: NotebookNode) -> Path:
     """Writes the outputs of `executed` beside the cells of the `.py`, to its `.ipynb`. Raises InputError if they tell a machine's paths."""
-    node = paired(jupytext.read(notebook), executed)
+    try:
+        node = paired(jupytext.read(notebook), executed)
+    except InputError as error:
+        raise InputError(f"{notebook.name}: {error}") from None
     for cell in node.cells:
         for folder in (str(repository(notebook.parent)), str(Path.home())):
             if any(folder in text for text in _texts(cell)):
