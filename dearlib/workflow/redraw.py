@@ -86,9 +86,11 @@ def draw(name: str, values: Mapping[str, Any]) -> Drawn:
     import matplotlib as mpl
     import matplotlib.pyplot as plt
     import torch
+    from threadpoolctl import threadpool_limits
 
     mpl.use("Agg")
     torch.set_num_threads(1)
+    threadpool_limits(1)  # of NumPy's products as well: as the notebooks are run, so that sums are taken in one order
     began = time.monotonic()
     space: dict[str, Any] = {"__name__": f"notebook {name}", "display": lambda *_: None}
     try:
