@@ -11,7 +11,9 @@ from dearlib.workflow.commands import main
 
 
 @pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "é≤.png"), ("latin-1", "é\\u2264.png"), ("ascii", "\\xe9\\u2264.png")])
-def test_a_terminal_without_a_letter_is_shown_its_escape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, shown: str) -> None:
+def test_a_terminal_without_a_letter_is_shown_its_escape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, shown: str
+) -> None:
     """On a cluster's old locale a printed name or sign must not end in a traceback."""
     rows = {"train": [["é≤.png", 0, "a"]], "val": [["v.png", 0, "a"]], "test": []}
     (tmp_path / "split.json").write_text(json.dumps(rows))
