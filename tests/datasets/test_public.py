@@ -110,7 +110,7 @@ def test_a_class_folder_that_one_part_of_imagenet_lacks_shifts_no_label(tmp_path
     shutil.rmtree(images / "val" / WORDNET_IDS[1])
     with pytest.raises(InputError) as error:
         read_split(tmp_path, SOURCE)
-    one_line(error, str(images), "label 1")
+    one_line(error, str(images), "for label 2")
     (images / "train" / WORDNET_IDS[1]).rmdir()
     with pytest.raises(InputError) as error:
         read_split(tmp_path, SOURCE)
