@@ -52,7 +52,9 @@ def read_split(root: str | Path, dataset: str) -> Split:
     where = entry(dataset)
     folder = Path(root) / where.folder
     if where.source == "folders":
-        return _split(dataset, folders.class_rows(Path(root), dataset))
+        split = _split(dataset, folders.class_rows(Path(root), dataset))
+        _check_labels(folder / where.images, split)  # parts with other class folders would count other labels
+        return split
     split = listed_split(root, dataset)
     check_images(folder / where.split_file, split.items)
     return split

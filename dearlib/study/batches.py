@@ -17,7 +17,7 @@ from dearlib.clip import cache as kept
 from dearlib.clip import prefix
 from dearlib.clip.cut import TextStates, text_prefix
 from dearlib.clip.prefix import Prefix, Streamed
-from dearlib.datasets import few_shot, half, split_sha256
+from dearlib.datasets import few_shot, half
 from dearlib.errors import InputError
 from dearlib.files import write_text
 from dearlib.methods.dear import DeAR
@@ -36,6 +36,7 @@ from dearlib.study.others import Other
 from dearlib.study.records import Metric, RunCost, RunGates
 from dearlib.study.trials import Trial
 
+VERSION = 1  # of the code that trains and tests: raise it when what a batch's numbers are made by changes
 Key = tuple[str, int]  # a run's name and its seed
 
 
@@ -81,8 +82,7 @@ def _batches(ground: Ground, settings: Mapping[str, Variant]) -> list[dict[Key, 
 
 def _named(ground: Ground, depends: Sequence[str]) -> str:
     """What the files of a batch are named by: all that its numbers depend on."""
-    shared = [ground.clip.weights_sha256, ground.clip.identity, *(split_sha256(ground.p.data_root, d) for d, _ in ground.tests)]
-    return kept.digest([*shared, *depends])
+    return kept.digest([str(VERSION), *ground.sha256s, *depends])
 
 
 def _read(path: Path, keys: Sequence[Key]) -> list[Done]:

@@ -12,7 +12,7 @@ from dearlib.clip import cache as kept
 from dearlib.clip.cut import check_cut, check_distinct
 from dearlib.clip.loading import FrozenClip, load
 from dearlib.clip.prefix import Prefix, Streamed
-from dearlib.datasets import Split, classnames, half, prompts, read_split
+from dearlib.datasets import Split, classnames, half, prompts, read_split, split_sha256
 from dearlib.params.methods import MethodRun
 from dearlib.params.schemas import Variant
 from dearlib.params.study import Group
@@ -46,6 +46,12 @@ class Ground:
         for texts in made.values():
             check_distinct(texts, self.clip.tokenize(texts))
         return made
+
+    @cached_property
+    def sha256s(self) -> list[str]:
+        """Hashes of what every run's numbers stand on: the model, and of each part the split file and the test pictures."""
+        parts = [h for (d, _), part in self.tests.items() for h in (split_sha256(self.p.data_root, d), kept.contents(part.test))]
+        return [self.clip.weights_sha256, self.clip.identity, *parts]
 
     @cached_property
     def labels(self) -> dict[Part, Tensor]:

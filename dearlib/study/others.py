@@ -238,7 +238,7 @@ def tuned(ground: Ground, other: Other, home: Part, fabric: Fabric, folder: Path
     own = replace(other, p=p)
     made: Any = catalogue.build(p.method, clip, classes_of(p, home[0], ground.tests[home]), p.settings, other.seed, roles=ground.roles)
     made.to(fabric.device)
-    path = folder / f"teacher-{kept.digest([clip.identity, *home, *own.depends(ground.roles)])}.safetensors"
+    path = folder / f"teacher-{kept.digest([clip.identity, *home, *ground.sha256s, *own.depends(ground.roles)])}.safetensors"
     if path.exists():
         made.load_state_dict(read_tensors(path)[0])
         return made.eval()  # type: ignore[no-any-return]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from hashlib import sha256
@@ -95,6 +96,25 @@ def test_imagenet_has_its_validation_images_as_test_and_validation_part(family: 
     assert [item.path.parent.name for item in split.train] == [item.path.parent.name for item in split.test] == WORDNET_IDS
     assert classnames(split) == imagenet_classnames()
     assert classnames(split)[:3] == ["tench", "goldfish", "great white shark"]
+
+
+def test_a_class_folder_that_one_part_of_imagenet_lacks_shifts_no_label(tmp_path: Path) -> None:
+    """Counted by the folders that are there, every later class would have another's label, and every answer be wrong."""
+    build(tmp_path, SOURCE, per_class=1)
+    images = tmp_path / "imagenet" / "images"
+    (picture,) = (images / "train" / WORDNET_IDS[1]).iterdir()
+    picture.unlink()
+    with pytest.raises(InputError) as error:
+        few_shot(read_split(tmp_path, SOURCE), 1, 1)
+    one_line(error, "0 of class 'goldfish'")
+    shutil.rmtree(images / "val" / WORDNET_IDS[1])
+    with pytest.raises(InputError) as error:
+        read_split(tmp_path, SOURCE)
+    one_line(error, str(images), "for label 2")
+    (images / "train" / WORDNET_IDS[1]).rmdir()
+    with pytest.raises(InputError) as error:
+        read_split(tmp_path, SOURCE)
+    one_line(error, "1000 class folders", "999")
 
 
 def test_imagenetv2_folders_are_numbers_not_words(tmp_path: Path) -> None:

@@ -259,7 +259,6 @@ HALVES = "classes: halves"
         ({"A": {"method": "tcp", "settings": {"template": "a {n}"}}}, HALVES, "tcp: template: one {} for the class name, got 'a {n}'"),
         ({"A": {"method": "tac", "settings": {"templates": []}}}, HALVES, "tac: templates: .* at least 1 item"),
         ({"A": {"method": "tcp", "settings": {"tokens": 6}}}, HALVES, "expected at least 6 before the class name, got 4"),
-        ({"A": {"method": "atprompt", "settings": {"attributes": ["fine texture"]}}}, HALVES, "one token each, got 2 of 'fine texture'"),
         ({"a b": {}, "a_b": {}}, HALVES, r"unlike 'a b' and 'a_b'"),
         ({"A": {"method": "coop", "shot": 1}}, HALVES, "runs.A: shot: expected shots, got an unknown key"),
         ({"A": {"method": "coop", "seeds": [3]}, "DeAR": {}}, HALVES, "expected one seeds for all runs of a group"),

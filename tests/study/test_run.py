@@ -125,6 +125,21 @@ def test_another_setting_is_not_answered_by_an_old_batch(folder: Path) -> None:
     assert after.parameters_sha256 != before.parameters_sha256
 
 
+def test_redrawn_test_pictures_and_changed_code_are_not_answered_by_an_old_batch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The split file is the same as before."""
+    record = made(folder, "halved")
+    place = Path(record.runs["DeAR"]["runs_root"]) / "halved-dtd"
+    before = set(place.glob("batch-*"))
+    picture = read_split(Path(record.runs["DeAR"]["data_root"]), "dtd").test[0].path
+    small_study.paint(picture, 3)
+    made(folder, "halved")
+    redrawn = set(place.glob("batch-*")) - before
+    assert len(redrawn) == len(before)
+    monkeypatch.setattr(batches, "VERSION", batches.VERSION + 1)
+    made(folder, "halved")
+    assert len(set(place.glob("batch-*")) - before - redrawn) == len(before)
+
+
 def test_training_looks_at_no_test_picture_and_at_no_novel_class(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every picture that is opened before the models are tested is a base class's training picture, or a test picture for the test."""
     opened: list[Path] = []

@@ -10,13 +10,14 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
 
 from dearlib.clip import cache
 from dearlib.clip.loading import random_clip
 from dearlib.datasets import Item
 from dearlib.errors import InputError
 from dearlib.methods.evaluation import accuracy
-from dearlib.methods.linear_probe import linear_probe
+from dearlib.methods.linear_probe import STRENGTHS, linear_probe
 from dearlib.params import schemas
 from dearlib.params.schemas import Variant
 from dearlib.params.study import Group, run_settings
@@ -101,6 +102,23 @@ def test_a_linear_probe_separates_what_is_separable() -> None:
     logits = linear_probe((features[:12], labels[:12]), (features[12:18], labels[12:18]), features[18:])
     assert logits.shape == (6, 3)
     assert accuracy(logits, labels[18:]) == 100
+
+
+def test_the_strength_of_a_linear_probe_is_the_least_that_validation_pictures_find_best() -> None:
+    """Its own shots, which any weak regularisation fits, have no say; of equally good strengths the most regularised is taken."""
+    draw = torch.Generator().manual_seed(32)
+    labels = torch.arange(3).repeat(6)
+    features = torch.eye(3, 8)[labels] + 0.9 * torch.randn(18, 8, generator=draw)
+    train, val, tested = features[:6], features[6:12], features[12:]
+    unit = [torch.nn.functional.normalize(x, dim=-1).double().numpy() for x in (train, val, tested)]
+    probes = [LogisticRegression(C=c, max_iter=2000).fit(unit[0], labels[:6].numpy()) for c in STRENGTHS]
+    own, held = ([probe.score(x, labels[:6].numpy()) for probe in probes] for x in unit[:2])
+    best = [i for i, score in enumerate(held) if score == max(held)]
+    assert len(best) > 1, "several are equally good"
+    assert own.index(max(own)) not in best, "its own shots would choose another"
+    logits = linear_probe((train, labels[:6]), (val, labels[6:12]), tested)
+    torch.testing.assert_close(logits, torch.tensor(probes[best[0]].decision_function(unit[2])))
+    assert not torch.allclose(logits, torch.tensor(probes[best[-1]].decision_function(unit[2])))
 
 
 def test_a_linear_probe_of_two_classes_has_two_columns() -> None:

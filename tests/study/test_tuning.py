@@ -4,11 +4,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import small_study
+from lightning_fabric import Fabric
 
+from dearlib.clip import cache
+from dearlib.clip.loading import load
+from dearlib.datasets import few_shot, half, read_split
 from dearlib.errors import InputError
 from dearlib.params.methods import MethodRun
 from dearlib.params.schemas import Variant
 from dearlib.params.study import Group, dear_settings, read_study, run_settings
+from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import fair, tuning
 from dearlib.study.plan import TABLE2
 from dearlib.study.tuning import Plan, read_plan, settings_of, summary
@@ -61,6 +67,22 @@ def test_finished_trials_are_not_run_again(tmp_path) -> None:
     frame = tuning._run(plan, start(), belongs, tmp_path / "t.csv", cores=1)
     assert len(frame) == len(rows) == 6
     assert frame["base"].eq(50).all()
+
+
+def test_no_test_picture_and_no_novel_class_chooses_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DeAR learns the first quarter of the classes and is judged on the validation pictures of the first two."""
+    folder = small_study.make(tmp_path)
+    p = dear_settings(folder, read_study(folder).groups["halved"], "DeAR", "dtd")
+    opened: list[Path] = []
+    real = cache.open_image
+    monkeypatch.setattr(cache, "open_image", lambda path: (opened.append(path), real(path))[1])
+    row = tuning.trial(load("DeAR-Mini"), HeadRoles.load(p.roles), p, 1, Fabric(accelerator="cpu", devices=1))
+    assert {"base", "novel", "base_clip", "novel_clip"} <= set(row)
+    split = read_split(p.data_root, "dtd")
+    known = half(split, "base")
+    judged = {item.path for item in known.val}
+    assert judged <= set(opened)
+    assert set(opened) - judged == {item.path for item in half(half(few_shot(split, p.shots, 1), "base"), "base").train}
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n3,4,5,6\n", b"\xff\xfe\x00"])

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from dearlib.clip.cut import TextStates, text_layers, text_prefix
 from dearlib.clip.loading import FrozenClip
-from dearlib.errors import InputError
 from dearlib.methods.fusion import cosine_logits
 from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Split
 from dearlib.methods.recipe import Recipe
@@ -53,9 +52,6 @@ class ATPrompt(nn.Module):
     def __init__(self, clip: FrozenClip, classes: Classes, settings: Settings, seed: int) -> None:
         super().__init__()
         self.clip, self.settings = clip, settings
-        for word in settings.attributes:
-            if (found := int(clip.tokenize([word])[0].argmax()) - 1) != 1:
-                raise InputError(f"attributes: expected words of one token each, got {found} of '{word}'; choose another word")
         draw, n = torch.Generator().manual_seed(seed), len(settings.attributes)
         self.ctx = nn.Parameter(settings.init_std * torch.randn(settings.tokens, clip.d_text, generator=draw))
         around = torch.randn(n, settings.attribute_tokens, clip.d_text, generator=draw)
