@@ -96,6 +96,8 @@ def check(p: MethodRun, halves: bool, targets: Sequence[str], where: str) -> Non
             expected = "a table from base to novel classes for a method that learns from all classes' pictures"
             raise InputError(f"{p.method}: expected {expected}, got another; {found.METHOD.title} cannot stand there")
         _check_warm_up(p)
+        for path in p.descriptions.values():
+            _sentences(path)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 
@@ -119,16 +121,23 @@ def classes_of(p: MethodRun, dataset: str, part: Split) -> Classes:
     return Classes(names=tuple(name.replace("_", " ") for name in names), template=template, descriptions=said)
 
 
-def _descriptions(path: Path, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def _sentences(path: Path) -> dict[str, Any]:
+    """What a file of descriptions says of each class."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise InputError(
             f"descriptions: expected sentences for every class in {path}, got no such file; write it, or leave the key out"
         ) from None
-    if not isinstance(told, dict) or (missing := [n for n in names if not (isinstance(told.get(n), list) and told[n])]):
-        lacking = missing[0] if isinstance(told, dict) else "every class"
-        raise InputError(f"{path}: expected a list of sentences for every class, got none for {lacking}; write it")
+    if not isinstance(told, dict):
+        raise InputError(f"{path}: expected a list of sentences for every class, got none for any; write it")
+    return told
+
+
+def _descriptions(path: Path, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    told = _sentences(path)
+    if missing := [n for n in names if not (isinstance(told.get(n), list) and told[n])]:
+        raise InputError(f"{path}: expected a list of sentences for every class, got none for {missing[0]}; write it")
     return tuple(tuple(str(sentence) for sentence in told[name]) for name in names)
 
 
