@@ -52,6 +52,14 @@ SMALL: dict[str, Any] = {
     "precision": "32-true",
     "per_dataset": {SOURCE: {"batch": 8, "epochs": 1, "warmup_epochs": 0, "views": 1}},
 }
+# One epoch of a few pictures for the methods beside DeAR: on four classes with two pictures each, of which half are base classes,
+# that is one step, where a method sees no more pictures than its labelled ones.
+ONE_STEP = {"epochs": 1, "warmup_epochs": 0, "batch": 4}
+OF_METHOD: dict[str, dict[str, Any]] = {
+    "skiptuning": {"recipe": {**ONE_STEP, "batch": 2}},  # a batch of one class
+    "promptkd": {"teacher": {"clip": None, "recipe": ONE_STEP}},  # tuned on the student's own frozen CLIP: one set of weights is made here
+}
+VIEWS = {"tac": 4}  # in one step
 # Plain pictures, which the linear probe shares.
 OF_GROUP = {"few_shot": {"batch": 32, "epochs": 1, "warmup_epochs": 0, "views": 0}}
 OF_STEP: dict[str, dict[str, Any]] = {
@@ -149,7 +157,7 @@ def write_weights() -> None:
 
 def write_params() -> None:
     """A profile that extends params/paper with smaller counts, checked as it is written."""
-    PARAMS.mkdir(parents=True, exist_ok=True)
+    (PARAMS / "methods").mkdir(parents=True, exist_ok=True)
     _write("profile", {"extends": "paper", **SMALL})
     mini = plain(load_params("02_head_roles", Path("params/mini/02_head_roles.yaml")))
     for step, values in OF_STEP.items():
@@ -158,12 +166,19 @@ def write_params() -> None:
     study = read_yaml(Path("params/paper/study.yaml"))
     for group, settings in OF_GROUP.items():
         study["groups"][group]["settings"] = settings
+    for run in (run for group in study["groups"].values() for run in group["runs"].values() if "method" in run):
+        if "recipe" in run:
+            run["recipe"] |= ONE_STEP
+    for path in sorted(Path("params/paper/methods").glob("*.yaml")):
+        own = {"recipe": ONE_STEP, **OF_METHOD.get(path.stem, {})}
+        special = {name: {"recipe": own["recipe"]} for name, told in read_yaml(path).get("per_dataset", {}).items() if "recipe" in told}
+        _write(f"methods/{path.stem}", {"views": VIEWS.get(path.stem, 1), **own, **({"per_dataset": special} if special else {})})
     _write("study", study)
     read_study(PARAMS)
 
 
 def _write(name: str, values: dict[str, Any]) -> None:
-    text = yaml.safe_dump(values, sort_keys=False)
+    text = yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False)  # without aliases for what stands in several places
     (PARAMS / f"{name}.yaml").write_text(f"# Made by tests/miniature.py: the paper profile, smaller, on generated input.\n{text}")
 
 

@@ -97,6 +97,8 @@ def check(p: MethodRun, halves: bool, targets: Sequence[str], where: str) -> Non
             expected = "a table from base to novel classes for a method that learns from all classes' pictures"
             raise InputError(f"{p.method}: expected {expected}, got another; {found.METHOD.title} cannot stand there")
         _check_warm_up(p)
+        for path in p.descriptions.values():
+            _sentences(path)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 
@@ -120,7 +122,8 @@ def classes_of(p: MethodRun, dataset: str, part: Split) -> Classes:
     return Classes(names=tuple(name.replace("_", " ") for name in names), template=template, descriptions=said)
 
 
-def _descriptions(path: Path, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+def _sentences(path: Path) -> dict[str, Any]:
+    """What a file of descriptions says of each class."""
     try:
         told = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -129,13 +132,19 @@ def _descriptions(path: Path, names: Sequence[str]) -> tuple[tuple[str, ...], ..
         ) from None
     except (ValueError, RecursionError):
         raise InputError(f"{path}: expected a list of sentences for every class, got no whole JSON; correct the file") from None
-    if not isinstance(told, dict) or (missing := [n for n in names if not _sentences(told.get(n))]):
-        lacking = missing[0] if isinstance(told, dict) else "every class"
-        raise InputError(f"{path}: expected a list of sentences for every class, got none for {lacking}; write it")
+    if not isinstance(told, dict):
+        raise InputError(f"{path}: expected a list of sentences for every class, got none for every class; write it")
+    return told
+
+
+def _descriptions(path: Path, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    told = _sentences(path)
+    if missing := [n for n in names if not _are_sentences(told.get(n))]:
+        raise InputError(f"{path}: expected a list of sentences for every class, got none for {missing[0]}; write it")
     return tuple(tuple(told[name]) for name in names)
 
 
-def _sentences(said: object) -> bool:
+def _are_sentences(said: object) -> bool:
     return isinstance(said, list) and bool(said) and all(isinstance(one, str) and one.strip() for one in said)
 
 

@@ -16,11 +16,14 @@ from dearlib.datasets import PUBLIC, SOURCE, TARGETS
 from dearlib.datasets.doctor import examine
 from dearlib.datasets.generated import FILE, Declaration
 from dearlib.errors import InputError
+from dearlib.methods import catalogue, controls
 from dearlib.params import reading
 from dearlib.params import schemas as params
-from dearlib.params.study import read_study
+from dearlib.params.methods import MethodRun
+from dearlib.params.study import read_study, run_settings
 from dearlib.params.types import plain
 from dearlib.roles import phrases as pool
+from dearlib.study import others
 from dearlib.workflow import inputs, reproduce
 
 ROOT = Path(__file__).parents[2]
@@ -187,9 +190,33 @@ def test_the_miniature_is_the_paper_profile_with_smaller_counts(tmp_path: Path, 
     small, whole = (read_study(at).groups for at in (folder, ROOT / "params/paper"))
     assert small.keys() == whole.keys()
     for name, group in small.items():
-        assert group.model_copy(update={"settings": whole[name].settings}) == whole[name], "the same runs on the same data sets"
+        runs = {run: {**own, "recipe": whole[name].runs[run].get("recipe")} for run, own in group.runs.items()}
+        same = [one.model_dump(exclude={"settings", "runs"}) for one in (group, whole[name])]
+        assert same[0] == same[1], "the same data sets"
+        assert runs == {run: {**own, "recipe": own.get("recipe")} for run, own in whole[name].runs.items()}, "the same runs"
     sizes = miniature.thinned(_folders(tmp_path / "folders", 30), 1)
     assert sizes == 10 == len(list((tmp_path / "folders").rglob("*.jpg")))
+
+
+def test_the_miniature_has_one_epoch_of_every_method_and_a_teacher_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever data set and number of shots; base classes' pictures fill one batch, and the teacher needs no weights of its own."""
+    monkeypatch.chdir(ROOT)
+    folder = tmp_path / "params" / "miniature"
+    shutil.copytree(ROOT / "params", tmp_path / "params", ignore=shutil.ignore_patterns("miniature"))
+    monkeypatch.setattr(miniature, "PARAMS", folder)
+    miniature.write_params()
+    seen = set()
+    for name, group in read_study(folder).groups.items():
+        for run, dataset in ((run, dataset) for run, own in group.runs.items() if "method" in own for dataset in group.datasets):
+            p = run_settings(folder, group, run, dataset)
+            assert isinstance(p, MethodRun)
+            others.check(p, group.classes == "halves", group.targets, name)
+            recipe = catalogue.recipe(p.method, p.recipe)
+            assert (recipe.epochs, recipe.warmup_epochs) == (1, 0), (name, run, dataset)
+            assert recipe.batch == (2 if p.method == "skiptuning" else 4)
+            assert p.teacher is None or (p.teacher.clip, p.teacher.recipe["epochs"]) == (None, 1)
+            seen.add(p.method)
+    assert seen == {*catalogue.names(), *catalogue.names(controls)} - {"clip", "dear"}
 
 
 def _folders(at: Path, count: int) -> Path:

@@ -53,6 +53,39 @@ def test_a_profile_with_a_mistake_stops_before_the_first_step(repository: Path, 
     assert not Path(".snakemake").exists()
 
 
+FEW = '      "CoOp, 1 shot": {method: coop, shots: 1}'
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("quick/study.yaml", "{method: mmrl}", "{method: mmlr}", "runs.MMRL: method: expected mmrl, got 'mmlr'; correct the name"),
+        (
+            "quick/study.yaml",
+            FEW,
+            FEW.replace("coop", "promptkd"),
+            "few_shot: runs.CoOp, 1 shot: promptkd: expected a table from base to novel",
+        ),
+        ("mini/methods/promptkd.yaml", "teacher: {method: promptsrc}", "", "runs.PromptKD: promptkd: expected a teacher, got none"),
+        ("mini/methods/tac.yaml", "recipe:", "descriptions: {digits: none.json}\nrecipe:", "runs.TAC: descriptions: expected sentences"),
+    ],
+)
+def test_a_method_that_cannot_be_stops_before_the_first_step(
+    repository: Path, capsys: pytest.CaptureFixture[str], file: str, old: str, new: str, message: str
+) -> None:
+    """Unknown; in a table that it cannot have; without a teacher, or without the descriptions that are promised."""
+    Path("params/quick/methods/promptkd.yaml").unlink()
+    path = Path("params") / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    assert main(["reproduce", "--profile", "quick"]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert not Path(".snakemake").exists()
+
+
 def test_two_at_once_are_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path(".snakemake").mkdir()
     with open(".snakemake/reproduce.lock", "w") as lock:

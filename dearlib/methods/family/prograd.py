@@ -6,7 +6,8 @@ cosine is negative the step is g_d − λ (g_d · ĝ_g) ĝ_g, else g_d.
 Authors' recipe (BeierZhu/Prompt-align): SGD 2e-3, batch 32, λ = 1, RN50, 4 shots, 16 vectors that start from a template's words,
 right-aligned, with zeros before them; 100 epochs. For ViT-B/16 and 16 shots there is no setting of theirs; SkipTuning's and
 ProVP's repositories run it with SGD 2e-3, batch 32, 100 epochs (SkipTuning: 4 vectors from "a photo of a"), which are the defaults
-here. The teacher reads `classes.template`: give the authors' ("a type of pet, a photo of a {}." …). The projection is made for each
+here. Their code counts the words of `init`, not its tokens: after a comma its last word is not learned, and stays before the name. So
+it is here. The teacher reads `classes.template`: give the authors' ("a type of pet, a photo of a {}." …). The projection is made for each
 parameter tensor; there is one.
 """
 
@@ -25,7 +26,7 @@ from dearlib.methods.fusion import cosine_logits
 from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Split
 from dearlib.methods.recipe import Recipe
 from dearlib.methods.tokens import class_features, pieces
-from dearlib.methods.words import blanks, placed, word_vectors
+from dearlib.methods.words import placed, word_vectors
 from dearlib.params.types import Count, NonNegative
 
 RECIPE = Recipe(epochs=100, batch=32, lr=2e-3, optimiser="sgd")
@@ -58,15 +59,17 @@ class ProGrad(nn.Module):
     def __init__(self, clip: FrozenClip, classes: Classes, settings: Settings, seed: int) -> None:
         super().__init__()
         self.clip, self.settings = clip, settings
-        known = word_vectors(clip, settings.init, min(settings.tokens, len(settings.init.split())))
+        words = settings.init.split()[: settings.tokens]
+        known = word_vectors(clip, settings.init, len(words))
         self.ctx = nn.Parameter(torch.cat([known.new_zeros(settings.tokens - len(known), clip.d_text), known]))
+        self.front = " ".join([*["X"] * (settings.tokens - len(words)), *words])
         self.needs = Needs(image_from=clip.layers + 1, text_from=1, stacks=False)
         self.enters = (Entry(modality="text", layers=(0, 0), rule="words", source="parameter", count=settings.tokens),)
 
     def prepare(self, classes: Classes) -> Text:
-        """The prompts' embeddings, and the teacher's classes."""
-        blanked = [f"{blanks(self.settings.tokens)} {name}." for name in classes.names]
-        return Text(text_prefix(self.clip, blanked, 1), self.clip.encode_text(classes.prompts))
+        """The prompts' embeddings, the first M tokens to be replaced, and the teacher's classes."""
+        prompts = [f"{self.front} {name}." for name in classes.names]
+        return Text(text_prefix(self.clip, prompts, 1), self.clip.encode_text(classes.prompts))
 
     def losses(self, batch: Batch, text: Text) -> dict[str, Tensor]:
         """Both cross-entropies. The first has the projected gradient in place of its own, the second none."""

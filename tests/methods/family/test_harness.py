@@ -286,7 +286,10 @@ AUTHORS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "prograd": ({"epochs": 100, "batch": 32, "lr": 2e-3}, {"tokens": 4, "lambda_": 1}),
     "tcp": ({"epochs": 50, "batch": 32, "eps": 1e-3}, {"tokens": 4, "class_layer": 9, "narrow": 4, "init_std": 0.02, "weight": 8}),
     "atprompt": ({"epochs": 100, "batch": 32}, {"tokens": 2, "attribute_tokens": 2, "init_std": 0.02, "attribute_std": 0.01}),
-    "mmrl": ({"epochs": 10, "batch": 4, "lr": 1e-3}, {"tokens": 5, "width": 512, "first_layer": 6, "alpha": 0.7, "weight": 0.5, "scale": 100}),
+    "mmrl": (
+        {"epochs": 10, "batch": 4, "lr": 1e-3},
+        {"tokens": 5, "width": 512, "first_layer": 6, "alpha": 0.7, "weight": 0.5, "scale": 100},
+    ),
     "mmrl_plus": ({"epochs": 10, "batch": 4}, {"tokens": 5, "first_layer": 6, "beta": 0.9, "rank": 4, "projection_rank": 64}),
     "skiptuning": ({"epochs": 20, "batch": 4, "warmup_lr": 1e-6}, {"first_layer": 7, "share": 0.5, "most": 50, "decay": 0.3}),
     "tac": ({"epochs": 20, "batch": 8, "average": "uniform"}, {"tokens": 5, "depth": 12, "clusters": 5, "views": 4, "dropout": 0.3}),

@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain import words_first
 from role_maps import make_roles
-from test_methods import CLASSES, NAMES, batch_of, images, moved  # noqa: F401  (a fixture)
+from test_methods import CLASSES, NAMES, batch_of, images, loss_of, moved  # noqa: F401  (a fixture)
 
 from dearlib.clip.cut import image_prefix
 from dearlib.methods import catalogue
@@ -32,8 +33,26 @@ def zero_shot(clip, pictures):
     return answers(build("clip", clip), clip, pictures)
 
 
-def test_untrained_skip_tuning_is_clip(clip, images) -> None:  # noqa: F811
-    torch.testing.assert_close(answers(build("skiptuning", clip), clip, images), zero_shot(clip, images), rtol=1e-9, atol=1e-9)
+def test_skip_tuning_at_rate_0_is_clip(clip, images) -> None:  # noqa: F811
+    """Its layers start as CLIP's; a step of no length leaves them there, a step of some does not."""
+    method = build("skiptuning", clip)
+    for rate in (0.0, 1e-2):
+        torch.testing.assert_close(answers(method, clip, images), zero_shot(clip, images), rtol=1e-9, atol=1e-9)
+        loss_of(method, batch_of(method, clip, images)).backward()
+        torch.optim.SGD(method.parameters(), lr=rate, momentum=0.9, weight_decay=5e-4).step()
+    assert not torch.allclose(answers(method, clip, images), zero_shot(clip, images))
+
+
+def test_prograd_started_from_words_with_a_comma_keeps_the_last_one_as_its_authors_do(clip, images) -> None:  # noqa: F811
+    """Eight words are nine tokens: the first eight are learned behind zeros, "a" stays. Without a comma it is CoOp's prompt."""
+    init = "a type of pet, a photo of a"
+    method = build("prograd", clip, tokens=10, init=init)
+    assert not method.ctx[:2].any()
+    with torch.no_grad():
+        expected = words_first(clip, method.ctx, NAMES, f"X X {init}")
+        torch.testing.assert_close(method.encode(method.prepare(CLASSES)), expected, rtol=1e-9, atol=1e-9)
+    plain, coop = build("prograd", clip), build("coop", clip)
+    torch.testing.assert_close(plain.encode(plain.prepare(CLASSES)), coop.encode(coop.prepare(CLASSES)), rtol=0, atol=0)
 
 
 def test_mmrl_plus_without_residuals_is_its_shared_map(clip, images) -> None:  # noqa: F811
@@ -79,6 +98,10 @@ def test_dear_under_all_generalization_has_constant_attribute_answers(clip, imag
     fused, own = answers(method, clip, images), answers(method, clip, images, "transferred")
     rest = fused - method.model.alpha[0] * own
     torch.testing.assert_close(rest, rest[:1].expand_as(rest), rtol=1e-9, atol=1e-9)
+    with torch.no_grad():
+        each = method.model.image_features(batch_of(method, clip, images).states)
+    torch.testing.assert_close(each.attribute, each.attribute[:1].expand_as(each.attribute), rtol=1e-9, atol=1e-9)
+    assert not torch.allclose(each.cls, each.cls[:1].expand_as(each.cls), rtol=1e-3)
 
 
 def test_mmrl_answers_base_classes_with_both_features_and_others_with_one(clip, images) -> None:  # noqa: F811
