@@ -137,12 +137,12 @@ def citation(root: Path) -> str:
 
 
 def not_run(root: Path) -> str:
-    """The README's own section on what has been run and what has not."""
+    """The README's own section on what has been run and what has not; its links as of a page in another folder."""
     readme = (root / "README.md").read_text(encoding="utf-8")
     section = re.search(r"^## What has been run\n(.*?)(?=^## |\Z)", readme, re.MULTILINE | re.DOTALL)
     if section is None:
         raise InputError("README.md: expected a section '## What has been run', got none; docs/reproducibility.md shows it")
-    return section[1].strip()
+    return re.sub(r"\]\((?![a-z]+:|[/#])", "](/", section[1].strip())
 
 
 def explorer(root: Path) -> str:

@@ -619,7 +619,7 @@ def test_forward_elsewhere(forward, visual):
     for m in masks:
         m[:, range(n), range(n)] = True
     raw = 5 * torch.randn(3, states.shape[2])
-    expected = image_states(clip, states, raw.expand(2, -1, -1), [additive(m[None], raw.dtype) for m in masks], 0.0)
+    expected = image_states(clip, states, [raw.expand(2, -1, -1)] * 3, [additive(m[None], raw.dtype) for m in masks], 0.0)
     assert torch.allclose(forward(visual, states, raw, masks, 10), expected, atol=1e-3, rtol=1e-3)
 
 # %% [raw]

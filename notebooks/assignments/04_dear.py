@@ -156,7 +156,7 @@ def test_vision_mixes(vision_forward, visual, states):
     n, raw = states.shape[1] + 2, 3 * torch.randn(2, states.shape[2])
     masks = [torch.ones(12, n, n, dtype=torch.bool)] * 4
     bias = [additive(m[None], raw.dtype) for m in masks]
-    want = {b: image_states(load("DeAR-Mini"), states, raw.expand(len(states), -1, -1), bias, b) for b in (0.7, 0.3, 0.0)}
+    want = {b: image_states(load("DeAR-Mini"), states, [raw.expand(len(states), -1, -1)] * 4, bias, b) for b in (0.7, 0.3, 0.0)}
     got = vision_forward(visual, states, raw, masks, 0.7, 9)
     assert not torch.allclose(got, want[0.0], atol=1e-3), "your tokens evolve freely, as if β were 0"
     assert not torch.allclose(got, want[0.3], atol=1e-3), "this is the result for β = 0.3: β is the share of the raw token"
@@ -178,7 +178,7 @@ def test_vision_elsewhere(vision_forward, visual):
     masks = [torch.rand(12, n, n) < 0.8 for _ in range(2)]
     for m in masks:
         m[:, range(n), range(n)] = True
-    expected = image_states(clip, states, raw.expand(2, -1, -1), [additive(m[None], raw.dtype) for m in masks], 0.4)
+    expected = image_states(clip, states, [raw.expand(2, -1, -1)] * 2, [additive(m[None], raw.dtype) for m in masks], 0.4)
     assert torch.allclose(vision_forward(visual, states, raw, masks, 0.4, 11), expected, atol=1e-3, rtol=1e-3)
 
 # %% [raw]

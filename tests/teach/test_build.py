@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 import pytest
@@ -93,7 +94,9 @@ def test_the_handouts_own_checks_say_what_is_wrong(built: Path, tmp_path: Path) 
     stub.source = "def doubled(x):\n    return x"
     nbformat.write(node, tmp_path / "small.ipynb")
     node.cells = [c for c in node.cells if "grader.export" not in c.source]
-    run = Config({"KernelManager": {"transport": "ipc"}})
-    executed = NotebookClient(node, timeout=120, startup_timeout=300, config=run, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    with TemporaryDirectory() as sockets:  # their names may not be long, and the kernel works in another folder
+        run = Config({"KernelManager": {"transport": "ipc", "connection_file": f"{sockets}/k.json"}})
+        where = {"metadata": {"path": str(tmp_path)}}
+        executed = NotebookClient(node, timeout=120, startup_timeout=300, config=run, resources=where).execute()
     said = [str(o) for c in executed.cells if 'grader.check("q1")' in c.source for o in c.outputs]
     assert "twice 3 is 6, you return 3" in said[0]
