@@ -1,17 +1,15 @@
 """dearlib: DeAR, from the roles of attention heads to the tables. Where the paper's equations are:
 
-| Eq. | what | function |
-|---|---|---|
-| 1 | a frozen layer | `dearlib.clip.attention.biased_layer` |
-| 2 | a phrase's concept | `dearlib.roles.concepts.similarity` |
-| 3, 4 | Concept Entropy | `dearlib.roles.entropy.concept_distribution`, `dearlib.roles.entropy.concept_entropy` |
-| 5, 6 | tokens in the layers, mixed by β | `dearlib.methods.tokens.image_states`, `dearlib.methods.tokens.text_features` |
-| 7 | a mask becomes −∞ | `dearlib.clip.attention.additive` |
-| 8, 9 | who may look at whom, by role | `dearlib.methods.masks.head_mask` |
-| 10, 11 | the features | `dearlib.methods.fusion.read_out` |
-| 12 – 16 | the losses | `dearlib.methods.losses.terms` |
-| 17, 18 | the similarities | `dearlib.methods.fusion.similarities` |
-| 19 | the fused logits | `dearlib.methods.dear.DeAR.fuse` |
+- Eq. 1, a frozen layer: `dearlib.clip.attention.biased_layer`
+- Eq. 2, a phrase's concept: `dearlib.roles.concepts.similarity`
+- Eq. 3, 4, Concept Entropy: `dearlib.roles.entropy.concept_distribution`, `dearlib.roles.entropy.concept_entropy`
+- Eq. 5, 6, tokens in the layers, mixed by β: `dearlib.methods.tokens.image_states`, `dearlib.methods.tokens.text_features`
+- Eq. 7, a mask becomes −∞: `dearlib.clip.attention.additive`
+- Eq. 8, 9, who may look at whom, by role: `dearlib.methods.masks.head_mask`
+- Eq. 10, 11, the features: `dearlib.methods.fusion.read_out`
+- Eq. 12 – 16, the losses: `dearlib.methods.losses.terms`
+- Eq. 17, 18, the similarities: `dearlib.methods.fusion.similarities`
+- Eq. 19, the fused logits: `dearlib.methods.dear.DeAR.fuse`
 
 What most users need stands here as well, imported when it is asked for: `from dearlib import load_clip, DeAR`.
 """

@@ -11,7 +11,7 @@ import pytest
 import dearlib
 
 ROOT = Path(__file__).parents[1]
-MAP = re.findall(r"^\| ([\d, –]+) \| [^|]+ \| (.+) \|$", dearlib.__doc__ or "", re.MULTILINE)
+MAP = re.findall(r"^- Eq\. (\d[\d, –]*), [^:]+: (.+)$", dearlib.__doc__ or "", re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", dearlib.PUBLIC)
