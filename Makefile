@@ -1,21 +1,23 @@
-# Each target makes the environment it needs from requirements.lock, in .venv. Needs only Python >= 3.11.
-#   make reproduce   run everything, draw every table      make lab    open the notebooks
+# Short names of `dearlib` commands. Each makes the environment it needs from requirements.lock, in .venv. Needs only Python >= 3.11.
+#   make reproduce   run everything, draw every table      make figures   draw all of them from the committed records, without training
 #   make table2      (… table6, claims, audit, figure1 … figure4) one of them and what it needs
-#                    PROFILE=paper DATA=DIR: ViT-B/16 on the public data sets under DIR, on a GPU
+#                    PROFILE=paper DATA=DIR: ViT-B/16 on the public data sets under DIR, on a GPU; METHODS="A B": other methods beside DeAR
 #   make fetch PROFILE=paper   download CLIP's weights and TextSpan's phrases, once; all else runs without a network
 #   make miniature   the paper profile's study on generated pictures and random weights, on a CPU, into figures/miniature
 #   make quick       the same with one seed and two data sets, into figures/quick
 #   make plan        what `make reproduce` would run       make report  an HTML report on what has run
-#   … EXECUTOR=slurm each notebook a SLURM job; profiles/slurm/config.yaml has the cluster's settings
-#   make test        all tests                             make lint   style and types
+#   … CORES=4        steps at once (the machine's cores, if its memory has room)    … EXECUTOR=slurm   each step a SLURM job
+#   make test        all tests                             make lint    style and types
+#   make lab         open the notebooks                    make pairs   keep the last run's outputs in notebooks/*.ipynb
 #   make doctor DATA=DIR   which public data sets lie under DIR whole (NEEDS=table2: those of a table), and where to get the others
-#   make pairs       keep the last run's outputs in notebooks/*.ipynb
+#   make compare IN=DIR    hold figures/mini against another folder of tables      make check   a sample of the committed records, made anew
 #   make tune        choose hyper-parameters on validation pictures (into params/mini/tuning.csv)
 #   make bench       time training at the paper's size beside the plain way, into figures/<hardware>/bench.csv (half an hour)
+#   make site OUT=site                                     make browser   the site and the explorer in a real browser
+#   make assignments OUT=DIR   the course's hand-outs      make grade IN=submissions OUT=grades.csv     make course   build and grade all of it
 #   make lock        resolve pyproject.toml anew           make clean  remove what runs made
 PYTHON ?= python3
 PROFILE ?= mini
-CORES ?= 2
 EXECUTOR ?= local
 
 UV := .venv/uv/bin/uv
@@ -27,13 +29,21 @@ export TOKENIZERS_PARALLELISM := false
 # The caller's own environment must not leak into ours.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
-ONE := table2 table3 table4 table5 table6 claims audit figure1 figure2 figure3 figure4
+ONE := table1 table2 table3 table4 table5 table6 cost_methods table5_controls gain claims audit figure1 figure2 figure3 figure4
 
-FROM := $(if $(DATA),--data "$(DATA)")
+DEARLIB := $(PY) -m dearlib.commands
+AT_ONCE := $(if $(CORES),--cores $(CORES))
+REPRODUCE := $(DEARLIB) reproduce $(AT_ONCE) --executor $(EXECUTOR) $(if $(DATA),--data "$(DATA)") $(foreach m,$(METHODS),--methods $(m)) --profile
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+TESTS := $(ONE_THREAD) $(PY) -m pytest -q
 
-.PHONY: reproduce quick fetch miniature $(ONE) plan report test lint lab doctor pairs tune bench lock clean
+.PHONY: help env reproduce quick figures fetch miniature $(ONE) plan report test course browser lint lab doctor compare check pairs tune bench
+.PHONY: site assignments grade lock clean
 
-REPRODUCE = $(PY) -m dearlib.workflow.reproduce --cores $(CORES) --executor $(EXECUTOR) $(FROM) --profile
+help:
+	@sed -n 's/^#   //p' Makefile
+
+env: $(READY)
 
 reproduce: $(READY)
 	$(REPRODUCE) $(PROFILE)
@@ -41,32 +51,48 @@ reproduce: $(READY)
 quick: $(READY)
 	$(REPRODUCE) quick
 
+figures: $(READY)
+	$(DEARLIB) figures --profile $(PROFILE) $(AT_ONCE)
+
 $(ONE): $(READY)
 	$(REPRODUCE) $(PROFILE) --only $@
 
 fetch: $(READY)
-	HF_HUB_OFFLINE=0 $(PY) -m dearlib.workflow.inputs --profile $(PROFILE)
+	HF_HUB_OFFLINE=0 $(DEARLIB) fetch --profile $(PROFILE)
 
 miniature: $(READY)
 	$(PY) tests/miniature.py
-	$(PY) -m dearlib.workflow.reproduce --profile miniature --cores $(CORES)
+	$(REPRODUCE) miniature
 
 plan: $(READY)
-	@$(REPRODUCE) $(PROFILE) --dry-run
+	@$(REPRODUCE) $(PROFILE) --plan
 
 report: $(READY)
 	$(REPRODUCE) $(PROFILE) --report runs/$(PROFILE)/report.html
 
 tune: $(READY)
-	OMP_NUM_THREADS=1 $(PY) -m dearlib.study.tuning params/$(PROFILE)/05_training.yaml params/$(PROFILE)/tuning.yaml --out params/$(PROFILE)/tuning.csv --cores $(CORES)
+	$(ONE_THREAD) $(DEARLIB) tune --profile $(PROFILE) $(AT_ONCE)
 
 bench: $(READY)
-	$(PY) -m dearlib.bench
+	$(DEARLIB) bench
+
+compare: $(READY)
+	$(DEARLIB) compare "$(IN)" $(or $(OUT),figures/$(PROFILE)) --tolerance params/mini/tolerance.yaml
+
+check: $(READY)
+	$(DEARLIB) check --profile $(PROFILE) $(AT_ONCE)
 
 test: $(READY)
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -q -n $(CORES)
+	$(TESTS) -n $(or $(CORES),auto)
+
+course: $(READY)
+	$(TESTS) -m course
+
+browser: $(READY)
+	$(TESTS) -m browser
 
 lint: $(READY)
+	.venv/bin/lint-imports --no-logo
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
@@ -77,22 +103,26 @@ lab: $(READY)
 	$(PY) -m jupyter lab notebooks
 
 doctor: $(READY)
-	@$(PY) -m dearlib.datasets doctor --data "$(DATA)" $(if $(NEEDS),--needs $(NEEDS))
+	@$(DEARLIB) doctor --data "$(DATA)" $(foreach n,$(NEEDS),--needs $(n))
 
 pairs: $(READY)
-	@set -e; for run in runs/$(PROFILE)/*/notebook.ipynb; do \
-	  step=$$(basename $$(dirname $$run)); name=$${step%%-*}; \
-	  case $$step in 05_training-objects | ablations-objects) ;; *-*) continue;; esac; \
-	  [ "$$name" = ablations ] && name=05_variants; \
-	  $(PY) -m dearlib.workflow.pairs notebooks/$$name.py $$run; echo "notebooks/$$name.ipynb <- $$run"; \
-	done
+	$(DEARLIB) pairs --profile $(PROFILE)
+
+site: $(READY)
+	$(DEARLIB) site $(if $(OUT),--out "$(OUT)")
+
+assignments: $(READY)
+	$(DEARLIB) assignments $(if $(OUT),--out "$(OUT)")
+
+grade: $(READY)
+	$(DEARLIB) grade "$(IN)" --out "$(OUT)"
 
 lock: $(UV)
 	$(UV) pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	  --all-extras pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf runs data cache/prefix .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf runs data cache/prefix cache/site build site .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # uv lives in an environment of its own inside .venv: `uv pip sync` removes from .venv what the lock does not name.
 $(UV):

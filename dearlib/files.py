@@ -1,9 +1,12 @@
 """Tensors on disk: safetensors and JSON alone, written whole or not at all."""
 
+import fcntl
+import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,31 +26,39 @@ def _partial(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes beside `path` and renames over it, so that a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes beside `path` and renames over it, so that a reader sees the old file or the new one.
+
+    A file that holds this text already stays, time stamp and all: nothing that was made from it is out of date.
+    """
     partial = _partial(path)
     try:
+        if path.is_file() and path.read_bytes() == text.encode():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        _discard(partial)
         raise InputError(f"{path}: could not be written ({error.strerror}); make room or choose another folder") from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any] | None = None) -> None:
-    """One safetensors file; `notes` (JSON-able) travel in its header."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """One safetensors file; `notes` (JSON-able) travel in its header, with a hash of them and of all numbers."""
     partial = _partial(path)
+    held, said = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, json.dumps(notes or {})
     try:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, {"notes": json.dumps(notes or {})})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # one key: safetensors writes several in an order of its own, and the same numbers should be the same bytes
+        save_file(held, partial, {"notes": json.dumps({"sha256": _sha256(held, said), "notes": said})})
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
+        _discard(partial)
         raise InputError(f"{path}: could not be written ({error}); make room or choose another folder") from error
 
 
 _CODES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 _NO_SUM = "0" * 16
+_STALE = 3600  # seconds
 
 
 @contextmanager
@@ -56,35 +67,57 @@ def filled_tensors(
 ) -> Iterator[dict[str, Tensor]]:
     """A safetensors file to be filled in place, for tensors that need not fit into memory.
 
-    Gives the tensors as mapped memory; when the block ends they stand under `path`, with a sum over their bytes in the
-    header, or not at all. Space is taken before anything is computed, so a full disk is noticed at the start.
+    Gives the tensors as mapped memory; when the block ends they stand under `path`, with a sum over header and bytes in
+    the header, or not at all. Space is taken before anything is computed, so a full disk is noticed at the start. The header is
+    written here because safetensors writes only what is in memory, and .npy, which can be mapped, holds one array, no notes
+    and no bfloat16.
     """
-    header: dict[str, Any] = {"__metadata__": {"notes": json.dumps(notes), "sum": _NO_SUM}}
+    header: dict[str, Any] = {"__metadata__": {"sum": _NO_SUM, "notes": json.dumps(notes)}}
     end = 0
     for name, (dtype, shape) in shapes.items():
         start, end = end, end + int(np.prod(shape)) * dtype.itemsize
         header[name] = {"dtype": _CODES[dtype], "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     try:
-        with open(partial, "wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "w+b") as file:
+            with suppress(OSError):  # a file system without locks; this one is free again however the process ends: see `sweep`
+                fcntl.flock(file, fcntl.LOCK_EX)
             file.write(len(text).to_bytes(8, "little") + text)
             _allocate(file.fileno(), 8 + len(text), end)
-        mapped = np.memmap(partial, np.uint8, "r+", offset=8 + len(text), shape=(end,))
-        yield {
-            name: torch.from_numpy(mapped[slice(*header[name]["data_offsets"])]).view(dtype).view(shape)
-            for name, (dtype, shape) in shapes.items()
-        }
-        total = _sum(mapped)
-        mapped.flush()
-        with open(partial, "r+b") as file:
-            file.write(len(text).to_bytes(8, "little") + text.replace(_NO_SUM.encode(), total.encode(), 1))
+            file.flush()
+            mapped = np.memmap(partial, np.uint8, "r+", offset=8 + len(text), shape=(end,))
+            yield {
+                name: torch.from_numpy(mapped[slice(*header[name]["data_offsets"])]).view(dtype).view(shape)
+                for name, (dtype, shape) in shapes.items()
+            }
+            total = _sum(text, mapped)
+            mapped.flush()
+            file.seek(8)
+            file.write(text.replace(_NO_SUM.encode(), total.encode(), 1))
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: could not be written ({error}); make room or choose another folder") from error
     finally:
+        _discard(partial)
+
+
+def sweep(folder: Path) -> None:
+    """Deletes what killed processes left half written in `folder`: unlocked, and untouched for an hour.
+
+    The hour is for file systems whose locks do not reach other machines.
+    """
+    for partial in folder.glob(".*.partial"):
+        with suppress(OSError), open(partial, "rb") as file:  # gone, or locked by its living writer
+            if time.time() - os.fstat(file.fileno()).st_mtime > _STALE:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                partial.unlink()
+
+
+def _discard(partial: Path) -> None:
+    with suppress(OSError):  # a folder that cannot be written has nothing to discard
         partial.unlink(missing_ok=True)
 
 
@@ -98,11 +131,14 @@ def _allocate(descriptor: int, start: int, size: int) -> None:
             os.pwrite(descriptor, zeros[: size - done], start + done)
 
 
-def _sum(data: np.ndarray) -> str:
-    """The bytes as 64-bit words, added up without carry, in 16 hex digits: notices what a disk loses, at memory's speed."""
+def _sum(header: bytes, data: np.ndarray) -> str:
+    """The bytes as 64-bit words, added up without carry, in 16 hex digits: notices what a disk loses, at memory's speed.
+
+    `header` is a multiple of eight bytes long and has `_NO_SUM` where the sum will stand.
+    """
     whole = len(data) // 8 * 8
-    total = int(np.add.reduce(data[:whole].view(np.uint64), dtype=np.uint64)) + int(data[whole:].sum(dtype=np.uint64))
-    return f"{total % 2**64:016x}"
+    words = (np.frombuffer(header, np.uint64), data[:whole].view(np.uint64), data[whole:])
+    return f"{sum(int(np.add.reduce(w, dtype=np.uint64)) for w in words) % 2**64:016x}"
 
 
 def mapped_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -111,8 +147,9 @@ def mapped_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
         with open(path, "rb") as raw:
-            start = 8 + int.from_bytes(raw.read(8), "little")
-        whole = metadata.get("sum") == _sum(np.memmap(path, np.uint8, "r", offset=start))
+            header = raw.read(int.from_bytes(raw.read(8), "little"))
+        told = metadata.get("sum", "")
+        whole = told == _sum(header.replace(told.encode(), _NO_SUM.encode(), 1), np.memmap(path, np.uint8, "r", offset=8 + len(header)))
         tensors, notes = load_file(path), json.loads(metadata.get("notes", "{}"))
     except (OSError, SafetensorError, ValueError) as error:
         raise InputError(f"{path}: expected a safetensors file, got {error}; delete it to make it anew") from error
@@ -122,13 +159,24 @@ def mapped_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and notes of a file made by `write_tensors`."""
+    """The tensors and notes of a file made by `write_tensors`, their hash checked."""
     try:
         with safe_open(path, "pt") as file:
-            notes = json.loads((file.metadata() or {}).get("notes", "{}"))
-        return load_file(path), notes
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: expected a safetensors file, got {error}; delete it to make it anew") from error
+            metadata = json.loads((file.metadata() or {})["notes"])
+        tensors, said, digest = load_file(path), metadata["notes"], metadata["sha256"]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: expected a safetensors file of this program, got {error}; delete it to make it anew") from error
+    if digest != _sha256(tensors, said):
+        raise InputError(f"{path}: expected numbers and notes with the hash in its header, got others; delete it to make it anew")
+    return tensors, json.loads(said)
+
+
+def _sha256(tensors: Mapping[str, Tensor], notes: str) -> str:
+    hasher = hashlib.sha256(notes.encode())
+    for name, tensor in sorted(tensors.items()):
+        hasher.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        hasher.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return hasher.hexdigest()
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer, name: str) -> dict[str, Tensor]:

@@ -1,3 +1,13 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # 01 · Inside the image encoder
 #
@@ -6,11 +16,13 @@
 #
 # | | |
 # |---|---|
+# | Before this | matrix products, softmax, PyTorch tensors; nothing of CLIP. The model is made in [00](00_pretrain_mini.ipynb) |
 # | Paper | Section 3.1, Eq. 1 |
 # | You will see | patches · tokens · one head worked by hand · attention maps of a whole layer · the image feature as a sum over heads |
-# | Reads | a frozen CLIP, a few test pictures |
-# | Writes | `01_*.svg` and `.png` in the figures folder |
-# | Takes | under a minute on a laptop, no GPU; 1 GB of memory |
+# | Reads | a frozen CLIP, a few test pictures (rendered if missing) |
+# | Writes | `01_numbers.csv`, `01_*.svg` and `.png` in the figures folder |
+# | Takes | 15 seconds on one laptop core, no GPU; 1 GB of memory; half a minute more where pictures are rendered first |
+# | After this | [02 · What the heads do](02_head_roles.ipynb) |
 #
 # Everything that DeAR does later rests on the last point: if a feature is a sum over heads, one can ask *per head* what it
 # says (notebook 02) and decide *per head* what it may see (notebook 03).
@@ -32,10 +44,9 @@ head: int = 3  # the head to work by hand, counted from 0
 
 # %%
 import numpy as np
-import open_clip
 import torch
 from einops import rearrange
-from IPython.display import Markdown, display
+from IPython.display import display
 
 from dearlib import plots
 from dearlib.clip import attention
@@ -45,11 +56,14 @@ from dearlib.datasets import classnames, half, open_image, prompts, read_split
 from dearlib.errors import InputError
 from dearlib.params.reading import validated
 from dearlib.roles.heads import decompose
+from dearlib.study import opening
+from dearlib.study.takeaways import from_numbers, write_numbers
 
+# %%
 p = validated("01_vit_internals", globals())
 torch.manual_seed(p.seed)
-torch.set_grad_enabled(False)
-model = load(p.clip, p.clip_weights)
+model = load(p.clip, p.clip_weights)  # frozen: nothing below builds a graph
+opening.pictures(p.data_root, p.dataset)
 check_cut(model, p.first_layer)
 if p.layer > model.layers or p.head >= model.heads:
     raise InputError(f"layer, head: expected up to L{model.layers} H{model.heads - 1}, got L{p.layer} H{p.head}; choose others")
@@ -71,7 +85,7 @@ where = torch.device(p.device if p.device != "auto" else "cuda" if torch.cuda.is
 visual = model.visual.to(where)
 text = text.to(where)
 pixels = torch.stack([model.preprocess(open_image(item.path)) for item in items]).to(where)
-mean, std = (torch.tensor(v).view(3, 1, 1) for v in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD))
+mean, std = model.preprocess.mean_and_std
 pictures = (pixels.cpu() * std + mean).permute(0, 2, 3, 1).numpy()  # as colours in [0, 1] again
 
 # %% [markdown]
@@ -95,9 +109,11 @@ torch.testing.assert_close(by_hand, embedded, rtol=1e-4, atol=1e-5)
 cls = visual.class_embedding.expand(len(pixels), 1, -1)
 tokens = visual.ln_pre(torch.cat([cls, embedded], dim=1) + visual.positional_embedding)
 n_tokens, d_model = tokens.shape[1:]
-display(Markdown(f"A picture of {pixels.shape[2]}×{pixels.shape[3]} pixels becomes {model.patches} patches of {side}×{side} and "
-                 f"one [CLS]: **{n_tokens} tokens of {d_model} numbers**. A position vector is added to each, because nothing "
-                 "later knows where in the sequence a token stands."))  # fmt: skip
+size = "×".join(map(str, pixels.shape[2:]))
+print(f"{size} pixels: {model.patches} patches of {side}×{side} and one [CLS], {n_tokens} tokens of {d_model} numbers")
+
+# %% [markdown]
+# A position vector is added to each token, because nothing later knows where in the sequence a token stands.
 
 # %%
 rows = model.patches // (pixels.shape[3] // side)
@@ -111,9 +127,9 @@ plots.save(fig, p.figures_root, "01_patches")
 # ## 2 One attention head, by hand
 #
 # A head lets every token ask the others for something. From its input a token makes a *query*, a *key* and a *value*; it then
-# takes the average of all values, weighted by how well its query fits their keys (Eq. 1):
+# takes the average of all values, weighted by how well its query fits their keys:
 #
-# $$\text{head}_i = \text{softmax}\left(\frac{Q_i K_i^\top}{\sqrt{D_h}}\right) V_i$$
+# $$\text{head}_i = \text{softmax}\left(\frac{Q_i K_i^\top}{\sqrt{D_h}}\right) V_i \qquad (1)$$
 #
 # The head sees the *normalised* state (`ln_1`), and its three maps are slices of one big matrix that open_clip keeps for all
 # heads of the layer.
@@ -164,13 +180,16 @@ torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 # %% [markdown]
 # A second way to read the same line matters more for what follows. Multiplying a concatenation by $W_o$ is the same as
-# multiplying each head by *its own rows* of $W_o$ and **adding**: heads do not mix inside a layer, each simply adds its
-# vector to the stream.
+# multiplying each head by *its own rows* of $W_o$ and **adding**: attention does not mix heads, each simply adds its
+# vector to the stream. (The MLP behind it then reads the sum, and so mixes what the heads said.)
 
 # %%
+joined_parts = [reference[:, h] @ block.attn.out_proj.weight[:, h * d_head : (h + 1) * d_head].T for h in range(model.heads)]
 w_o = rearrange(block.attn.out_proj.weight, "d (head e) -> head e d", head=model.heads)
 one_by_one = sum(reference[:, h] @ w_o[h] for h in range(model.heads)) + block.attn.out_proj.bias
 torch.testing.assert_close(one_by_one, theirs, rtol=1e-4, atol=1e-5)
+for h, part in enumerate(joined_parts):  # each head, not only the total
+    torch.testing.assert_close(part, reference[:, h] @ w_o[h], rtol=1e-4, atol=1e-5)
 
 # %% [markdown]
 # ## 3 What the heads of a layer look at
@@ -194,10 +213,8 @@ plots.save(fig, p.figures_root, "01_attention_heads")
 # %%
 entropy = -(weights[:, :, 0] * weights[:, :, 0].clamp(min=1e-12).log2()).sum(-1).mean(0)  # bits, averaged over pictures
 sharp, broad = int(entropy.argmin()), int(entropy.argmax())
-display(Markdown(f"Heads of one layer differ much: over the {len(items)} pictures the narrowest gaze is H{sharp}'s, which spreads "
-                 f"over about "
-                 f"{2 ** entropy[sharp].item():.0f} of {n_tokens} tokens, and the widest H{broad}'s with about "
-                 f"{2 ** entropy[broad].item():.0f} (two to the power of the entropy of the weights)."))  # fmt: skip
+for what, h in (("narrowest", sharp), ("widest", broad)):
+    print(f"the {what} gaze: H{h}, about {2 ** entropy[h].item():.0f} of {n_tokens} tokens (2 to the entropy of its weights)")
 
 # %% [markdown]
 # Where a head looks is not yet *what it says*: a head may look at the subject and report its colour, or its place. The same
@@ -239,9 +256,7 @@ plots.save(fig, p.figures_root, "01_residual_stream")
 
 # %%
 late = sum(v[:, p.first_layer - 1 :].norm(dim=-1).sum(1) for v in sizes.values()) / sum(v.norm(dim=-1).sum(1) for v in sizes.values())
-display(Markdown(f"Layers {p.first_layer} to {model.layers}, where DeAR will work, are {1 - (p.first_layer - 1) / model.layers:.0%} "
-                 f"of the "
-                 f"layers and write {late.mean():.0%} of all the length that is added to [CLS]."))  # fmt: skip
+print(f"layers {p.first_layer} to {model.layers}, where DeAR will work, write {late.mean():.0%} of all the length that is added to [CLS]")
 
 # %% [markdown]
 # ## 5 The image feature, head by head
@@ -257,13 +272,12 @@ parts = decompose(visual, pixels)
 feature = model.visual(pixels)
 off = ((parts.total - feature).norm(dim=-1) / feature.norm(dim=-1)).max().item()
 assert off < 1e-4
-display(Markdown(f"{1 + model.layers * (model.heads + 1)} parts of {model.d_embed} numbers each add up to open_clip's own feature; "
-                 f"the largest relative error over {len(items)} pictures is {off:.0e}, which is float32's rounding."))  # fmt: skip
+print(f"{1 + model.layers * (model.heads + 1)} parts add up to open_clip's own feature; relative error at most {off:.0e}: rounding")
 
 # %% [markdown]
 # Since the parts add up, so does anything linear in them. CLIP decides by the cosine between $f$ and each class's text
-# feature $t$. Take as direction the right class's $t$ minus the mean of the others': every part's share of the *margin* can
-# be read off, and the shares add up to the margin itself.
+# feature $t$. Take as direction the right class's $t$ minus the mean of the others': every part's contribution to the *margin*
+# can be read off, and the contributions add up to the margin itself.
 
 # %%
 unit = torch.nn.functional.normalize(text, dim=-1)
@@ -278,38 +292,111 @@ torch.testing.assert_close(total, margin, rtol=1e-3, atol=1e-4)
 
 # %%
 fig, axes = plots.figure(1, 2, size=(9.2, 3.6), width_ratios=[3, 2])
-plots.contribution_map(axes[0], per_head.mean(0).cpu().numpy(), 1, "share of the margin (cosine)")
+plots.contribution_map(axes[0], per_head.mean(0).cpu().numpy(), 1, "contribution to the margin (cosine)")
 axes[0].set_title("every head")
 by_layer = {"attention": per_head.sum(2).mean(0).cpu().numpy(), "MLP": per_mlp.mean(0).cpu().numpy()}
-plots.stacked_parts(axes[1], by_layer, "share of the margin (cosine)")
+plots.stacked_parts(axes[1], by_layer, "contribution to the margin (cosine)")
 axes[1].set_title("by layer")
 plots.save(fig, p.figures_root, "01_contributions")
 
 # %%
 mean_share = per_head.mean(0)
 best = divmod(int(mean_share.argmax()), model.heads)
-late = mean_share[p.first_layer - 1 :].sum() / mean_share.sum()
-display(Markdown(
-    f"Mean margin over the {len(items)} pictures: {margin.mean():.3f}. All heads together carry {mean_share.sum():+.3f} of it, the "
-    f"MLPs "
-    f"{per_mlp.sum(1).mean():+.3f}. Of the heads' share, {late:.0%} is written in layers {p.first_layer}–{model.layers}; the single "
-    f"head that "
-    f"helps most is **L{best[0] + 1} H{best[1]}** ({mean_share.max():+.3f}). These are *direct* contributions: what a head tells "
-    "later heads and MLPs is counted there, not here. With so few pictures the map is an example, not a statistic."
-))  # fmt: skip
+late = (mean_share[p.first_layer - 1 :].sum() / mean_share.sum()).item()
+print(f"heads {mean_share.sum():+.3f}, MLPs {per_mlp.sum(1).mean():+.3f}, start {(parts.embedding * direction).sum(-1).mean():+.3f}: "
+      f"margin {margin.mean():.3f}, mean of {len(items)} pictures")  # fmt: skip
 
 # %% [markdown]
-# ## What to take away
+# These are *direct* contributions: what a head tells later heads and MLPs is counted there, not here. With so few pictures the map is an
+# example, not a statistic. The paper starts at $J = 9$ because late layers of CLIP write most of the feature; whether that is so here is
+# the third line below, and with many pictures in notebook 00.
 #
-# - A picture is a sequence of patches with [CLS] in front; attention is the only place where tokens exchange anything.
-# - A head is a weighted average followed by a linear map, and heads *add*: nothing inside a layer mixes them.
-# - With `ln_post`'s two statistics held fixed, the image feature is exactly a sum over heads, MLPs and the start. That makes
-#   "what does this head say?" a well-posed question, which notebook 02 answers in words.
+# ## What is true here
+
+# %%
+found = {"parts": 1 + model.layers * (model.heads + 1), "error": off, "margin": margin.mean(), "heads": mean_share.sum(),
+         "mlps": per_mlp.sum(1).mean(), "late": 100 * late, "first": p.first_layer, "last": model.layers,
+         "of_layers": 100 * (1 - (p.first_layer - 1) / model.layers), "best": f"L{best[0] + 1} H{best[1]}", "share": mean_share.max(),
+         "narrow": 2 ** entropy[sharp].item(), "wide": 2 ** entropy[broad].item(), "tokens": n_tokens, "pictures": len(items)}  # fmt: skip
+file = write_numbers(p.figures_root / "01_numbers.csv", found)
+
+# %%
+display(from_numbers(file, "- {parts:.0f} parts add up to the image feature, to {error:.0e} of its length: each head has its share."))
+display(from_numbers(file, "- Of a margin of {margin:.3f} the heads write {heads:+.3f}, the MLPs {mlps:+.3f}; {best} alone {share:+.3f}."))
+display(from_numbers(file, (
+    "- Layers {first:.0f} to {last:.0f} are {of_layers:.0f} % of the layers and write {late:.0f} % of the heads' share of the margin, over "
+    "{pictures:.0f} pictures."
+)))
+display(from_numbers(file, (
+    "- Heads of one layer differ: the narrowest gaze spreads over about {narrow:.0f} of {tokens:.0f} tokens, the widest over {wide:.0f}."
+)))
+
+# %% [markdown]
+# **Misconception.** *"Where a head looks is what it says."* It may look at the subject and report its colour, or its place: notebook 02
+# asks it.
 #
 # ## Exercises
 #
-# 1. Swap `query` and `key` in the loop of section 2. Which assertion fails, and why would a test on *attention averaged over
-#    queries* miss it?
-# 2. Section 5 holds the mean and the standard deviation of `ln_post` fixed. Let them change (remove one head *before*
-#    `ln_post`) and compare the two features. For which heads does it matter?
-# 3. Replace `direction` by the text feature of a colour, e.g. of "something red". Which heads light up on red things?
+# Each stub is checked by the cell below it. Nothing is written.
+#
+# **1.** Eq. 1 for one head, for all tokens at once and without a loop.
+
+# %% tags=["exercise"]
+import torch
+
+
+def one_head(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """[token, d_head] each."""
+    ...
+
+
+# %% tags=["check"]
+from dearlib.teach.exercises import check
+
+q, k, v = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+check(one_head, [
+    ((0 * q, k, v), [[0.5, 0.5]], "a query of zeros fits all keys alike: the mean of the values"),
+    ((q, k, v), [[0.1956, 0.8044]], "divide by √D_h before the softmax, which runs over the keys"),
+])  # fmt: skip
+
+# %% [markdown] tags=["solution"]
+# <details><summary>A solution</summary>
+#
+# ```python
+# def one_head(query, key, value):
+#     return torch.softmax(query @ key.T / query.shape[1] ** 0.5, dim=-1) @ value
+# ```
+#
+# </details>
+
+# %% [markdown]
+# **2.** The read-out with fixed statistics: of each part of a sum its share after LayerNorm (without weight and bias), so that the shares
+# add up to
+# the LayerNorm of the sum. Its mean is shared out evenly among the parts.
+
+# %% tags=["exercise"]
+def shares(parts: torch.Tensor) -> torch.Tensor:
+    """[part, d] → [part, d]; `parts.sum(0)` is what LayerNorm would be given."""
+    ...
+
+
+# %% tags=["check"]
+check(shares, [
+    ((torch.tensor([[4.0, 0.0]]),), [[1.0, -1.0]], "one part: LayerNorm itself, mean 2 and std 2 (divide by n, not n − 1)"),
+    ((torch.tensor([[4.0, 0.0], [0.0, 0.0]]),), [[1.5, -0.5], [-0.5, -0.5]], "the sum's mean and std, half of the mean for each part"),
+])  # fmt: skip
+
+# %% [markdown] tags=["solution"]
+# <details><summary>A solution</summary>
+#
+# ```python
+# def shares(parts):
+#     total = parts.sum(0)
+#     return (parts - total.mean() / len(parts)) / total.std(correction=0)
+# ```
+#
+# </details>
+#
+# **To think about.** Swap `query` and `key` in the loop of section 2. Which assertion fails, and what does the mean over *all* queries of
+# the
+# attention say about it? For which heads would `ln_post`'s statistics change most if they fell silent?

@@ -15,11 +15,13 @@
 #
 # | | |
 # |---|---|
-# | Paper | Sections 3.3.1–3.3.4, Eq. 5–19 |
-# | You will see | every trained number counted, the forward pass in plain cells, β-mixing, three losses by hand, a few steps |
-# | Reads | a frozen CLIP, the role file of notebook 02, a few training pictures |
-# | Writes | `04_*.svg` and `.png` in the figures folder |
-# | Takes | under a minute on a laptop, no GPU; 1 GB of memory |
+# | Before this | [03 · Roles become masks](03_role_masks.ipynb) |
+# | Paper | Sections 3.3.1, 3.3.3, 3.3.4; Eq. 5, 6, 10, 11, 17–19 |
+# | You will see | every trained number counted, the forward pass in plain cells, β, what a shielded token can know, fusion, a few steps |
+# | Reads | a frozen CLIP, the role file of notebook 02 (or the committed one), a few training pictures (rendered if missing) |
+# | Writes | `figure2.*`, `04_numbers.csv`, `04_*.svg` and `.png` in the figures folder |
+# | Takes | 20 seconds on one laptop core, no GPU; 1 GB of memory; half a minute more where pictures are rendered first |
+# | After this | [05 · Training DeAR](05_training.ipynb); [15](15_what_carries_the_gain.ipynb) and [16](16_the_family.ipynb) build on it |
 #
 # The plain form below is slow and in view; `dearlib.methods.dear` is what runs the experiments. Each step asserts that the two agree,
 # in float64, so that a difference is a mistake and not rounding.
@@ -33,14 +35,16 @@ clip_weights = None  # type: str|None  a weights file; None: those in the packag
 data_root: str = "data/mini"
 seed: int = 1
 device: str = "cpu"
-dataset: str = "objects"
+dataset: str = "source"
 roles: str = "runs/mini/02_head_roles/roles.json"
 first_layer: int = 9  # J
 text_tokens: int = 5  # K
 tokens_per_attribute: int = 1
 beta: float = 0.7  # share of the raw token at the entrance of the layers after J
 alpha_cls: float = 0.5  # α_cls before training
-lambda_reg: float = 1.0
+init_std: float = 0.02  # of the tokens before training
+routing: str = "printed"  # or "exclusive", see notebook 03
+lambda_reg: float = 0.3
 lambda_fusion: float = 0.1
 images: int = 16  # pictures to work with
 steps: int = 10  # of training
@@ -58,19 +62,21 @@ from dearlib.clip.cut import image_prefix, text_prefix
 from dearlib.clip.loading import load
 from dearlib.datasets import classnames, half, open_image, prompts, read_split
 from dearlib.datasets.generated import note
-from dearlib.methods.dear import DeAR, Settings
+from dearlib.methods.dear import DeAR
 from dearlib.methods.losses import losses
 from dearlib.methods.masks import layer_mask
 from dearlib.params.reading import validated
 from dearlib.roles.controls import uniform_roles
-from dearlib.roles.rolefile import HeadRoles
-from dearlib.study import tables
+from dearlib.study import opening, tables, trials
+from dearlib.study.takeaways import from_numbers, write_numbers
 
+# %%
 p = validated("04_dear_model", globals())
 frozen = load(p.clip, p.clip_weights)
 frozen.model.double()
-head_roles = HeadRoles.load(p.roles).for_weights(frozen.weights_sha256)
-settings = Settings(p.first_layer, p.text_tokens, p.tokens_per_attribute, p.beta, p.alpha_cls)
+head_roles = opening.role_file(p.roles, p.figures_root, frozen)
+opening.pictures(p.data_root, p.dataset)
+settings = trials.settings(p)
 model = DeAR(frozen, head_roles, settings, seed=p.seed).double()
 print(f"{frozen.name} {frozen.weights_sha256[:8]} · roles {head_roles.sha256[:8]} · J = {p.first_layer}, K = {p.text_tokens}")
 
@@ -101,12 +107,11 @@ assert count(5, 1, 5, 768, 512, 512) == 399_622
 print(f"{frozen.name}: predicted {predicted:,}, measured {measured:,}. ViT-B/16 with K = 5: {count(5, 1, 5, 768, 512, 512):,}")
 
 # %% [markdown]
-# The whole of it as a drawing; every number in it is read off the model above (the paper's Figure 2). Blue is frozen, orange is
-# trained.
+# The whole of it as a drawing; every number in it is read off the model above (the paper's Figure 2). The losses are notebook 05's.
 
 # %%
 base = half(read_split(p.data_root, p.dataset), "base")
-fig, ax = plots.figure(size=(9.6, 4.4))
+fig, ax = plots.figure(size=(11.6, 4.6))
 plots.framework(ax, model, classes=len(classnames(base)))
 said = note(p.data_root)  # of a data root whose pictures only stand in for real ones
 plots.save(fig, p.figures_root, "figure2", said)
@@ -163,10 +168,17 @@ print(f"L{p.first_layer}: the loop over {frozen.heads} heads equals the fused la
 # %% [markdown]
 # ## 4 β: how a token remembers what it is
 #
-# Into layer $J$ goes the raw token $r_a$. Into each later layer goes a mixture of the raw token and what the layer before
-# made of it:
+# $$\begin{aligned}[\mathbf z_\text{cls}^{\ell}, \mathbf z_p^{\ell}, \{\tilde{\mathbf r}_a^{\ell}\}] &= \mathcal V_{\ell}([\mathbf
+# z_\text{cls}^{\ell-1}, \mathbf z_p^{\ell-1},
+# \{\mathbf r_a^{\ell-1}\}]) \\ [\mathbf z_\text{cls}^{\ell+1}, \mathbf z_p^{\ell+1}, \{\tilde{\mathbf r}_a^{\ell+1}\}] &= \mathcal
+# V_{\ell+1}([\mathbf z_\text{cls}^{\ell}, \mathbf z_p^{\ell},
+# \{\beta\, \mathbf r_a^{\ell} + (1-\beta)\, \tilde{\mathbf r}_a^{\ell}\}]) \end{aligned} \qquad (5)$$
 #
-# $$\hat r_a^{(l)} = \beta\, r_a + (1-\beta)\, r_a^{(l-1),\,\mathrm{out}}$$
+# **How we read it.** The print gives $\mathbf r_a$ a layer's number, as if there were a raw token for each layer, or as if
+# $\mathbf r_a^\ell$ were the mixture of the layer before. The text says that β = 1 puts the raw token in anew at each layer, and that
+# $\mathbf r_a$ is what keeps a token from drifting; a chain of mixtures would have lost it after two layers. So there is one raw token
+# $\mathbf r_a$ for all layers. It goes into layer $J$ as it is, and into each later layer goes
+# $\beta\,\mathbf r_a + (1-\beta)\,\tilde{\mathbf r}_a$ *[ours]*.
 #
 # β = 1 forgets the picture at every layer, β = 0 lets the token drift wherever the frozen layers take it.
 
@@ -190,27 +202,32 @@ def attribute_pass(beta, larger=1.0):
 # %%
 layers = list(range(p.first_layer, frozen.layers + 1))
 patch_size = states.std() / model.attribute_tokens.std()  # makes a raw token as large as a patch's state
-fig, axes = plots.figure(1, 2, size=(7.4, 2.6), sharey=True)
-for ax, larger, title in ((axes[0], 1.0, "as drawn (std 0.02)"), (axes[1], patch_size.item(), f"{patch_size:.0f} times larger")):
-    for beta_shown in (0.0, 0.3, 0.7, 1.0):
-        with torch.no_grad():
-            ax.plot(layers, attribute_pass(beta_shown, larger)[2], marker="o", markersize=3, label=f"β = {beta_shown}")
-    ax.set(xlabel="layer", xticks=layers, ylim=(-0.2, 1.05), title=title)
-axes[0].set(ylabel="cosine of its input to $r_a$")
-axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+betas = (0.0, 0.3, 0.7, 1.0)
+fig, axes = plots.figure(1, 2, size=(8.4, 2.4))
+for ax, larger, title in ((axes[0], 1.0, f"as drawn, std {p.init_std}"), (axes[1], patch_size.item(), f"{patch_size:.0f} times larger")):
+    with torch.no_grad():
+        kept = np.array([attribute_pass(beta, larger)[2] for beta in betas])
+    plots.weight_map(ax, kept.clip(0), [f"β = {beta}" for beta in betas], [f"L{layer}" for layer in layers], "cosine to $r_a$")
+    ax.set(title=title, xlabel="token that enters")
 _ = plots.save(fig, p.figures_root, "04_beta")
 
 # %% [markdown]
-# On the left the tokens as they are drawn, so small that what one layer writes drowns them, at any β below 1. On the right the
+# On the left the tokens as they are drawn: what one layer writes drowns a small token, at any β below 1. On the right the
 # same tokens made as large as a patch's state: now β says how much of the token's own direction survives. A raw token's *size* is
-# therefore something that training can use.
+# therefore something that training can use, and `init_std` is a parameter.
 
 # %% [markdown]
 # ## 5 Features
 #
-# $f_{cls}$ leaves through CLIP's own projection, the attribute features $f_a$ through the trained one:
+# The class feature leaves through CLIP's own projection, the attribute features through the trained one:
 #
-# $$f_{cls} = \mathrm{LN}(x_{cls})\,W_0, \qquad f_a = \mathrm{LN}(r_a^{(L)})\,W .$$
+# $$\mathbf f_\text{cls} = \mathbf P_\text{vision}(\mathrm{LN}(\mathbf z_\text{cls}^L)) \qquad (10)$$
+#
+# $$\mathbf f_\text{attr} = \mathbf P_\text{attr}(\mathrm{LN}(\mathbf r_\text{attr}^L)) \qquad (11)$$
+#
+# **How we read it.** $\mathbf r^L_\text{attr}$ is what came out of the last layer, not mixed again; one $\mathbf P_\text{attr}$ serves
+# all attributes, has no
+# bias and starts as a copy of $\mathbf P_\text{vision}$ *[ours]*; several tokens of an attribute are averaged after it *[ours]*.
 
 # %%
 with torch.no_grad():
@@ -225,19 +242,45 @@ gap = (fast.cls - f_cls).abs().max()
 print(f"f_cls {tuple(f_cls.shape)}, f_a {tuple(f_attribute.shape)}: plain form and dearlib.methods.dear agree to {gap:.0e}")
 
 # %% [markdown]
-# **A fact worth a check.** If every head is Generalization, no original token ever sees an attribute token. The class feature
-# must then be the frozen model's, whatever the tokens are. If every head is Mixed, it is not.
+# ## 6 What a shielded token can know
+#
+# If every head is shielded (Eq. 8), no original token ever sees an attribute token, and no attribute token ever sees the picture. So the
+# class feature must be the frozen model's, whatever the tokens are; and $\mathbf f_a$ must be *the same for every picture*: a function of
+# trained
+# numbers alone. If every head is Mixed, neither holds.
 
 # %%
+spread = {}
 for role in ("generalization", "mixed"):
     variant = DeAR(frozen, uniform_roles(role, head_roles), settings, seed=p.seed).double()
     with torch.no_grad():
-        gap = (variant.image_features(states).cls - frozen_image).abs().max().item()
+        out = variant.image_features(states)
+    gap = (out.cls - frozen_image).abs().max().item()
+    spread[role] = (out.attribute - out.attribute[:1]).abs().max().item()
     assert (gap < 1e-5) == (role == "generalization")
-    print(f"all {role}: the class feature moves by at most {gap:.0e}")
+    assert (spread[role] < 1e-9) == (role == "generalization")
+    print(f"all {role}: the class feature moves by at most {gap:.0e}; the f_a of two pictures differ by at most {spread[role]:.0e}")
 
 # %% [markdown]
-# ## 6 Text
+# Then each $\mathbf s_a$ is **a constant for each class**, and fused logits are CLIP's plus a bias. A method whose tokens see nothing can
+# still gain
+# on the classes that it was trained on, by learning which answers are right more often than CLIP gives them. Lesson 15 measures how
+# much of DeAR's gain is of that kind. With these roles the tokens do see pictures, through attribute and mixed heads. How much
+# their votes depend on the picture is asked in section 8.
+
+# %% [markdown]
+# ## 7 Text
+#
+# $$\mathbf p_k^{\text{in},\ell} = \begin{cases} \mathbf p_k^{\ell-1} & \text{if } \ell < J \\ \beta\, \mathbf p_k + (1-\beta)\,
+# \tilde{\mathbf p}_k^{\ell-1} &
+# \text{if } \ell \ge J \end{cases} \qquad (6)$$
+#
+# **How we read it.** At $\ell = J$ the second case mixes with $\tilde{\mathbf p}_k^{J-1}$, the output of a layer that the tokens, put in
+# at $J$, never
+# passed. The first case would have them in the prompt from layer 1 on, but the text puts them in at $J$ and Figure 2 draws them there. So
+# at $J$
+# the raw tokens go in, and later layers mix, as for pictures *[ours]*. Here the raw token *is* written without a layer's number, which
+# supports the reading of Eq. 5.
 #
 # The $K$ text tokens go in after the start token, so the end-of-text position, where CLIP reads the feature, moves by $K$.
 # Text attention is causal: no column looks to its right. So the columns behind the longest prompt can be cut *exactly*,
@@ -271,11 +314,20 @@ frozen_text = frozen.encode_text(texts)
 print(f"{texts[0]!r} …: {frozen.tokenize(texts).shape[1]} columns cut to {text_states.states.shape[1]}, same features")
 
 # %% [markdown]
-# ## 7 Fusion
+# ## 8 Fusion
 #
-# Every feature votes by cosine similarity with the class texts, at CLIP's temperature τ; the votes are weighed:
+# Every feature votes by cosine similarity with the class texts $\mathbf t_1 … \mathbf t_m$, at CLIP's temperature τ; the votes are
+# weighed by
+# $\alpha = \mathrm{softmax}(w)$:
 #
-# $$\hat y = \alpha_{cls}\, s_{cls} + \sum_a \alpha_a\, s_a, \qquad \alpha = \mathrm{softmax}(w).$$
+# $$\mathbf s_\text{cls} = \tau \cdot [\mathrm{sim}(\mathbf f_\text{cls}, \mathbf t_1), \dots, \mathrm{sim}(\mathbf f_\text{cls}, \mathbf
+# t_m)] \qquad (17)$$
+#
+# $$\mathbf s_a = \tau \cdot [\mathrm{sim}(\mathbf f_a, \mathbf t_1), \dots, \mathrm{sim}(\mathbf f_a, \mathbf t_m)] \qquad (18)$$
+#
+# $$\hat{\mathbf y} = \alpha_\text{cls} \cdot \mathbf s_\text{cls} + \sum_{a \in \mathcal A} \alpha_a \cdot \mathbf s_a \qquad (19)$$
+#
+# For another data set the paper answers with $\mathbf s_\text{cls}$ alone: learned weights need not fit there.
 
 # %%
 with torch.no_grad():
@@ -288,28 +340,28 @@ names = ["class", *head_roles.attributes]
 print(" · ".join(f"α {name} {value:.2f}" for name, value in zip(names, model.alpha.tolist(), strict=True)))
 
 # %% [markdown]
-# ## 8 Three losses
-#
-# $$L = \mathrm{CE}(\hat y, y) + \lambda_{reg}\Big[(1-\cos(f_{cls}, f^0_{cls})) + (1-\cos(f_t, f^0_t))\Big]
-#  - \lambda_{fusion} \log \alpha_{cls}$$
-#
-# averaged over the batch and over the classes. The first pulls towards the labels, the second back to what CLIP knew,
-# the third keeps the class feature in charge.
+# Now the question of section 6, for untrained tokens: of each feature's votes, what share of the variance depends on the picture?
 
 # %%
 with torch.no_grad():
-    ce = -(fused_logits.exp() / fused_logits.exp().sum(dim=1, keepdim=True))[torch.arange(len(labels)), labels].log().mean()
-    unit = [F.normalize(t, dim=-1) for t in (f_cls, frozen_image, f_text, frozen_text)]
-    reg = (1 - (unit[0] * unit[1]).sum(-1)).mean() + (1 - (unit[2] * unit[3]).sum(-1)).mean()
-    terms = losses(model, fast, f_text, frozen_image, frozen_text, labels)
-for by_hand, ours in ((ce, terms.cross_entropy), (reg, terms.regularisation), (-model.alpha[0].log(), terms.fusion)):
-    torch.testing.assert_close(by_hand, ours)
-print(f"cross-entropy {ce:.3f} · regularisation {reg:.4f} · fusion {terms.fusion:.3f}  (uniform guessing: {np.log(len(texts)):.3f})")
+    about_picture = (votes - votes.mean(0)).square().sum((0, 2)) / (votes - votes.mean((0, 2), keepdim=True)).square().sum((0, 2))
+print(" · ".join(f"{name} {share:.0%}" for name, share in zip(names, about_picture.tolist(), strict=True)))
+
+# %% [markdown]
+# And the constant itself: with every head shielded each $\mathbf s_a$ is the same row of numbers for every picture.
+
+# %%
+shut = DeAR(frozen, uniform_roles("generalization", head_roles), settings, seed=p.seed).double()
+with torch.no_grad():
+    constant = shut.similarities(shut.image_features(states), f_text)[:, 1:]
+assert (constant - constant[:1]).abs().max() < 1e-6  # logits; s_cls of the same pictures differs by whole ones
+assert (votes[:, 0] - votes[:1, 0]).abs().max() > 1
 
 # %% [markdown]
 # ## 9 Backward: who gets a gradient
 #
-# A blocked pair has weight exactly 0, and a gradient of exactly 0. So what an attribute token can learn *from the class
+# A blocked pair has weight exactly 0, and a gradient of exactly 0 (asserted in notebook 03). So what an attribute token can learn *from
+# the class
 # feature* depends on the attribute heads of its own concept and on mixed heads; its own feature always teaches it.
 
 # %%
@@ -329,7 +381,8 @@ print("attribute heads:", ", ".join(f"{name} {number}" for name, number in count
 # %% [markdown]
 # ## 10 A few steps
 #
-# AdamW on the four tensors of section 1, on these few pictures: not a result, a sign of life. Notebook 05 trains properly.
+# AdamW on the four tensors of section 1, on these few pictures: not a result, a sign of life. Notebook 05 takes the losses apart and
+# trains properly.
 
 # %%
 optimiser = torch.optim.AdamW(model.parameters(), lr=p.lr)
@@ -360,12 +413,107 @@ display(
 )
 
 # %% [markdown]
-# ## What to take away
+# The right curve starts above zero and may fall: the text tokens, drawn at random, move the text features away from CLIP's at once, and
+# training brings them back. The class feature starts at CLIP's, or close to it.
 #
-# - DeAR adds tokens, one projection and six scalars to a frozen CLIP; masks decide per head who may read them.
-# - With all heads blocked the class feature is CLIP's own. What the method changes, it changes through heads whose role allows it.
-# - Two cuts save most of the time and change nothing: the frozen layers below $J$, and text columns after the end of text.
+# ## What is true here
+
+# %%
+found = {"trained": measured, "share": 100 * measured / sum(q.numel() for q in frozen.model.parameters()),
+         "reference": count(5, 1, 5, 768, 512, 512),
+         "same": spread["generalization"], "from": before, "to": after, "pictures": len(items), "steps": p.steps,
+         "picture_cls": 100 * about_picture[0].item(), "picture_tokens": 100 * about_picture[1:].mean().item()}  # fmt: skip
+file = write_numbers(p.figures_root / "04_numbers.csv", found)
+
+# %%
+display(from_numbers(file, (
+    "- DeAR trains {trained:,.0f} numbers here, {share:.2f} % of what is frozen; at ViT-B/16 it would be "
+    "{reference:,.0f}."
+)))
+display(from_numbers(file, (
+    "- With all heads shielded the attribute features of two pictures differ by {same:.0e}: the tokens vote for "
+    "classes without having seen the picture."
+)))
+display(from_numbers(file, (
+    "- With these roles, before training, {picture_tokens:.0f} % of an attribute feature's votes depend on the "
+    "picture; of the class feature's {picture_cls:.0f} %."
+)))
+display(from_numbers(file, (
+    "- {steps:.0f} steps on {pictures:.0f} pictures take the cross-entropy from {from:.3f} to {to:.3f}: a sign of "
+    "life, no result."
+)))
+
+# %% [markdown]
+# **Misconception.** *"The color token knows colours because it is called color."* Its name decides which heads may show it, and nothing
+# else; no loss names an attribute.
 #
-# **Exercises.** (a) Give one Generalization head of layer $L$ the role Mixed (`with_role`): which features change, and which
-# cannot? (b) Show that for $\beta = 1$ the attribute token entering layer $L$ is the same for all pictures. (c) Where does the
-# gradient of the text tokens come from, and what happens to it for $\lambda_{reg} \to \infty$?
+# ## Exercises
+#
+# Each stub is checked by the cell below it. Nothing is written.
+#
+# **1.** Eq. 5 for one token over several layers, each layer a function of the token alone.
+
+# %% tags=["exercise"]
+def through(raw: float, layers: list, beta: float) -> float:
+    """What comes out of the last layer; into the first goes `raw`."""
+    ...
+
+
+# %% tags=["check"]
+from dearlib.teach.exercises import check
+
+add, double = (lambda x: x + 1), (lambda x: 2 * x)
+check(through, [
+    ((5.0, [add], 0.7), 6.0, "into the first layer the raw token goes as it is, at any β"),
+    ((5.0, [add, double], 0.0), 12.0, "β = 0: only what came out of the layer before"),
+    ((5.0, [add, double], 1.0), 10.0, "β = 1: only the raw token"),
+    ((5.0, [add, double, add], 0.5), 9.0, "mix with the raw token, not with the mixture of the layer before"),
+])  # fmt: skip
+
+# %% [markdown] tags=["solution"]
+# <details><summary>A solution</summary>
+#
+# ```python
+# def through(raw, layers, beta):
+#     out = layers[0](raw)
+#     for layer in layers[1:]:
+#         out = layer(beta * raw + (1 - beta) * out)
+#     return out
+# ```
+#
+# </details>
+
+# %% [markdown]
+# **2.** The bias in the votes: take from the scores `votes[feature][picture][class]` of every *attribute* feature what depends on the
+# picture, by
+# putting each class's mean over the pictures in its place, and fuse (feature 0 is the class feature and stays as it is).
+
+# %% tags=["exercise"]
+import torch
+
+
+def fused_without_pictures(votes: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """[picture, class]"""
+    ...
+
+
+# %% tags=["check"]
+some = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[2.0, 0.0], [0.0, 4.0]]])
+check(fused_without_pictures, [
+    ((some, torch.tensor([1.0, 0.0])), [[1, 0], [0, 1]], "the class feature's votes stay"),
+    ((some, torch.tensor([0.0, 1.0])), [[1, 2], [1, 2]], "an attribute's votes are one constant for each class"),
+    ((some, torch.tensor([0.5, 0.5])), [[1, 1], [0.5, 1.5]], "α weighs them"),
+])  # fmt: skip
+
+# %% [markdown] tags=["solution"]
+# <details><summary>A solution</summary>
+#
+# ```python
+# def fused_without_pictures(votes, alpha):
+#     mean = votes.mean(dim=1, keepdim=True).expand_as(votes)
+#     return torch.einsum("f,fpc->pc", alpha, torch.cat([votes[:1], mean[1:]]))
+# ```
+#
+# </details>
+#
+# **To think about.** Where does the gradient of the text tokens come from, and what happens to it for $\lambda_\text{reg} \to \infty$?

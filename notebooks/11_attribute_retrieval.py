@@ -11,243 +11,301 @@
 # %% [markdown]
 # # 11 · Asking one token at a time
 #
-# **Question.** Each attribute token ends in a feature of its own. Does the colour token's feature find pictures of the same
-# colour, the texture token's pictures of the same texture?
+# **Question.** Each attribute token ends in a feature of its own. Does the color token's feature find pictures of the same
+# color, the texture token's pictures of the same texture? And does it matter who may read in an attribute head?
 #
 # | | |
 # |---|---|
+# | Before this | [03 · Roles become masks](03_role_masks.ipynb): two readings of Eq. 9; [10 · Is it the roles?](10_ablations.ipynb) |
 # | Paper | Section 3.3.3, Figure 3 (nearest neighbours by token, shown on a few ImageNet pictures) |
-# | You will see | neighbours as pictures; precision@k for token × factor beside chance and the class feature; features in two dimensions |
-# | Reads | the tokens of the source runs, the test pictures of the source, with their factors where they are known |
-# | Writes | `figure3.svg`, `.png`, `.csv`, `.json`, `11_precision.*`, `11_features.*`, a record |
-# | Takes | half a minute; under 2 GB |
+# | You will see | neighbours as pictures, precision@k for token × factor beside chance and the class feature, features in two dimensions |
+# | Reads | the record of the source's tokens (`retrieval`), the source's test pictures (rendered if missing), with their factors |
+# | Writes | `figure3.*`, `11_precision.*`, `11_features.*`, `11_numbers.csv`, the explorer's neighbours |
+# | Takes | 30 seconds on one laptop core; half a minute more where pictures are rendered first |
+# | After this | [12 · Do the paper's tables add up?](12_paper_audit.ipynb), [15 · What carries the gain?](15_what_carries_the_gain.ipynb) |
+#
+# Nothing is trained or encoded here: `dearlib.study.neighbours` asked the trained tokens of every seed and wrote down what they found.
 
 # %% tags=["parameters"]
 profile: str = "mini"
 runs_root: str = "runs/mini"
 figures_root: str = "figures/mini"
 data_root: str = "data/mini"
-source: str = "source"
 gallery = None  # type: int|None  pictures to search, drawn blindly; None: all test pictures
 k: int = 10  # neighbours
 shown: int = 7  # of them drawn
 projected: int = 500  # pictures in the two-dimensional maps
 
 # %%
-import json
-import time
-
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown
-from sklearn.manifold import TSNE
+from IPython.display import Markdown, display
 
 from dearlib import plots
-from dearlib.clip import cache as kept_states
-from dearlib.clip.loading import load
-from dearlib.datasets import entry, open_image, read_split, split_sha256
+from dearlib.datasets import open_image
 from dearlib.datasets.world import vocabulary
 from dearlib.files import write_text
-from dearlib.methods import retrieval
-from dearlib.methods.dear import DeAR
-from dearlib.params.reading import accelerator, load_values, params_hash, validated
-from dearlib.params.schemas import plain
-from dearlib.roles.rolefile import HeadRoles
-from dearlib.study import experiment, tables
-from dearlib.study.contrasts import Contrast, difference, paired
-from dearlib.study.records import Metric, RunRecord, load_records, origin, provenance, tidy
-
-began = time.monotonic()
-p = validated("11_attribute_retrieval", globals())
-records = load_records([p.runs_root / f"source-{p.source}" / "record.json"])
-trained_with = load_values("05_variants", records[0].parameters)
-frozen = load(trained_with.clip, trained_with.clip_weights)
-where = torch.device("cuda" if accelerator(trained_with.device) in ("auto", "cuda") and torch.cuda.is_available() else "cpu")
-frozen.model.to(where)
-roles = HeadRoles.load(trained_with.roles).for_weights(frozen.weights_sha256)
-run_folder = p.runs_root / f"source-{p.source}"
-tokens = sorted(run_folder.glob("tokens-DeAR-seed*.safetensors"))
-print(f"{len(tokens)} models trained on {p.source} · weights {frozen.weights_sha256[:8]} · roles {roles.sha256[:8]}")
-
-# %% [markdown]
-# ## 1. Features by token
-#
-# After the last layer each attribute token's state goes through the trained projection (Eq. 11). Two pictures are near *by colour*
-# if the colour token's features point the same way. Gallery and queries are the source's test pictures, none of which any of
-# the models was trained on; a picture is not its own neighbour.
+from dearlib.methods.retrieval import CLASS_FEATURE
+from dearlib.params.reading import validated
+from dearlib.plots.explorer import write_page
+from dearlib.study import neighbours, opening, tables
+from dearlib.study.contrasts import Contrast, paired
+from dearlib.study.explorer import Explorer, Found
+from dearlib.study.explorer_parts import neighbours as for_explorer
+from dearlib.study.explorer_parts import picture_of
+from dearlib.study.inference import difference
+from dearlib.study.plan import RETRIEVAL, read_plan
+from dearlib.study.records import origin, tidy
+from dearlib.study.takeaways import from_numbers, write_numbers
 
 # %%
-test = read_split(p.data_root, p.source).test
-count = min(p.gallery or len(test), len(test))
-gallery = [test[i] for i in sorted(np.random.default_rng(0).choice(len(test), size=count, replace=False))]
-kept = kept_states.of_items(experiment.cache(trained_with), frozen, roles.first_layer, gallery)
-models = [DeAR.load(path, frozen, roles).to(where) for path in tokens]
-by_model = [retrieval.features_by_token(model, kept.chunks()) for model in models]
-unit = torch.nn.functional.normalize(kept.features, dim=-1)
-print(f"{len(gallery):,} pictures, features by {', '.join(by_model[0])}")
+p = validated("11_attribute_retrieval", globals())
+plan = read_plan(p.profile, p.figures_root)
+records = plan.records(RETRIEVAL)
+record, metrics = records[0], tidy(records)
+opening.pictures(p.data_root, record.dataset)
+routing = {run: settings["routing"] for run, settings in record.runs.items()}
+named = [key.split(", ", 1) for key in record.flat]
+tokens = list(dict.fromkeys(name for name, _ in named if name != CLASS_FEATURE))
+searched = neighbours.gallery(p.data_root, record.dataset, tokens, p.gallery)
+factors = list(searched.labels)
+print(f"{record.dataset}: {len(searched.items):,} pictures, tokens {', '.join(tokens)}; runs {routing}")
+print(f"weights {record.weights_sha256[:8]} · roles {record.roles_sha256[:8]} · {metrics.seed.nunique()} seeds")
 
 # %% [markdown]
+# ## 1 Features by token
+#
+# After the last layer each attribute token's state goes through the trained projection (Eq. 11, notebook 04). Two pictures are near *by
+# color* if the color token's features point the same way. Gallery and queries are the source's test pictures, none of which any of
+# the models was trained on; a picture is not its own neighbour.
+#
 # What can two pictures share? Where the pictures were rendered, the factors of each were written beside the data set. Of
 # photographs only the class is known, and whether a token finds its own attribute cannot be told.
 
 # %%
-folder = p.data_root / entry(p.source).folder
-known_factors = (folder / "factors.json").is_file()
-if known_factors:
-    truth = json.loads((folder / "factors.json").read_text(encoding="utf-8"))
-    drawn = [vocabulary.Factors(**truth[str(item.path.relative_to(folder / entry(p.source).images))]) for item in gallery]
-    factors = [a for a in roles.attributes if a in vocabulary.FACTORS]
+query = record.neighbours["query"][0]
+if searched.known:
+    asked = {a: vocabulary.FACTORS[a][int(v[query])] for a, v in searched.labels.items() if v[query] >= 0}
+    print("The query:", ", ".join(f"{a} {v}" for a, v in asked.items()))
 else:
-    print(f"The factors of the pictures of {p.source} are not known: neighbours are judged by their class alone.")
-    factors = ["class"]
-tokens_shown = factors if known_factors else list(roles.attributes)
-
-
-def label_of(factor):
-    if not known_factors:
-        return torch.tensor([item.label for item in gallery])
-    values = vocabulary.FACTORS[factor]
-    return torch.tensor([-1 if (v := f.value(factor)) is None else values.index(v) for f in drawn])
-
-
-labels = {factor: label_of(factor) for factor in factors}
+    print(f"The factors of {record.dataset} are not known, neighbours are judged by class. The query: {searched.items[query].classname}")
 
 # %% [markdown]
-# ## 2. Neighbours as pictures
+# ## 2 Neighbours as pictures
 #
-# One query; a row per token, then the class feature. A frame marks neighbours that share the row's factor with the query, or its
-# class where that is all that is known.
+# One query; a row per token, then the class feature; a block per routing. A frame marks neighbours that share the row's factor with
+# the query, or its class where that is all that is known.
 
 # %%
-query = 0
-if known_factors:
-    query = next(i for i, f in enumerate(drawn) if f.kind == "object" and f.texture == "striped" and f.color in ("red", "blue", "green"))
-rows = {**{name: by_model[0][name] for name in tokens_shown}, retrieval.CLASS_FEATURE: by_model[0][retrieval.CLASS_FEATURE]}
-fig, axes = plots.figure(len(rows), p.shown + 1, size=(1.05 * (p.shown + 1), 1.12 * len(rows)))
-for line, (name, features) in zip(axes, rows.items(), strict=True):
-    near = retrieval.nearest(features, p.shown)[query].tolist()
-    for ax, i in zip(line, [query, *near], strict=True):
-        plots.picture(ax, np.asarray(open_image(gallery[i].path)) / np.float32(255))
-        told = labels.get(name) if known_factors else labels["class"]
-        if told is not None and i != query and told[query] >= 0 and told[i] == told[query]:
-            plots.frame(ax, plots.LINE_COLORS[2])
-    line[0].set_axis_on()
-    line[0].set(xticks=[], yticks=[])
-    line[0].set_ylabel(name.replace(" ", "\n"), fontsize=8)
-axes[0, 0].set_title("query")
+rows = [*(t for t in tokens if t in factors or not searched.known), CLASS_FEATURE]
+wide = p.shown + 1
+fig, axes = plots.figure(len(rows), wide * len(routing), size=(0.78 * wide * len(routing), 0.86 * len(rows)), squeeze=False)
+for block, (run, how) in enumerate(routing.items()):
+    for line, name in zip(axes[:, block * wide : (block + 1) * wide], rows, strict=True):
+        near = record.neighbours[f"{name}, {run}"][: p.shown]
+        own = searched.labels.get(name if searched.known else neighbours.CLASS)
+        for ax, i in zip(line, [query, *near], strict=True):
+            plots.picture(ax, np.asarray(open_image(searched.items[i].path)) / np.float32(255))
+            if own is not None and i != query and own[query] >= 0 and own[i] == own[query]:
+                plots.frame(ax, plots.LINE_COLORS[2])
+        line[0].set_axis_on()
+        line[0].set(xticks=[], yticks=[])
+        if block == 0:
+            line[0].set_ylabel(name.replace(" ", "\n"), fontsize=8)
+    axes[0, block * wide].set_title(f"query ({how})", fontsize=8)
 made_from = origin("11_attribute_retrieval", p, records)
 plots.save(fig, p.figures_root, "figure3", made_from.get("generated"))
 
-# %%
-if known_factors:
-    asked = drawn[query]
-    print(f"The query: a {asked.size} {asked.color} {asked.texture} {asked.subject}, {vocabulary.place_phrase(asked.location)}.")
-else:
-    print(f"The query: {gallery[query].classname}.")
-
 # %% [markdown]
-# ## 3. Precision at k
+# ## 3 Precision at k
 #
 # A few pictures can be picked to please. The number: the share of a query's `k` nearest neighbours with the query's value of a
-# factor, averaged over all queries that have the factor. By hand for one query, then for all:
+# factor, averaged over all queries that have the factor. By hand for the query above, from the neighbours that are drawn:
 
 # %%
-what = "color" if known_factors else "class"
-near = retrieval.nearest(by_model[0]["color"], p.k)
-mine = labels[what][query]
-by_hand = sum(labels[what][i] == mine for i in near[query].tolist()) / p.k
-assert abs(by_hand - retrieval.precision(near, labels[what])[query].item()) < 1e-9
-print(f"{by_hand:.0%} of the query's {p.k} neighbours by the color token have its {what}")
+for run in routing:
+    hits = {}
+    for name in (t for t in tokens if t in factors):
+        near, own = record.neighbours[f"{name}, {run}"], searched.labels[name]
+        if own[query] >= 0:
+            hits[name] = sum(int(own[i] == own[query]) for i in near) / len(near)
+    print(f"{routing[run]}: " + ", ".join(f"{name} {share:.0%}" for name, share in hits.items()) + f" of {p.shown} neighbours share it")
 
 # %%
-metrics, cells = [], []
-for path, features in zip(tokens, by_model, strict=True):
-    seed = int(path.stem.rpartition("seed")[2])
-    for name in (*tokens_shown, retrieval.CLASS_FEATURE):
-        near = retrieval.nearest(features[name], p.k)
-        for factor in factors:
-            found = 100 * retrieval.precision(near, labels[factor]).nanmean().item()
-            cells.append({"feature": name, "factor": factor, "seed": seed, "precision": found})
-            if not known_factors:
-                method = name if name == retrieval.CLASS_FEATURE else f"{name} token"
-                metrics.append(Metric(dataset=p.source, split="all", part="test", method=method, seed=seed, accuracy=found))
-            elif name in (factor, retrieval.CLASS_FEATURE):
-                method = "own token" if name == factor else name
-                metrics.append(Metric(dataset=factor, split="all", part="test", method=method, seed=seed, accuracy=found))
-near = retrieval.nearest(unit, p.k)
-for factor in factors:
-    frozen_finds = 100 * retrieval.precision(near, labels[factor]).nanmean().item()
-    blind = 100 * retrieval.chance(labels[factor])
-    cells += [{"feature": n, "factor": factor, "seed": None, "precision": v} for n, v in (("frozen CLIP", frozen_finds), ("chance", blind))]
-table = pd.DataFrame(cells).groupby(["feature", "factor"], sort=False).precision.agg(["mean", "std", "count"]).reset_index()
-order = [*tokens_shown, retrieval.CLASS_FEATURE, "frozen CLIP", "chance"]
-matrix = table.pivot(index="feature", columns="factor", values="mean").loc[order, factors]
+first_run = next(iter(routing))
+cells = []
+for m in record.metrics:
+    feature, _, run = m.method.partition(", ")
+    if feature != neighbours.OWN:
+        blind = feature in (neighbours.FROZEN, neighbours.CHANCE)
+        cells.append({"feature": feature, "factor": m.dataset, "routing": "–" if blind else routing[run or first_run],
+                      "precision": m.accuracy})  # fmt: skip
+table = pd.DataFrame(cells).groupby(["routing", "feature", "factor"], sort=False).precision.agg(["mean", "std", "count"]).reset_index()
 write_text(p.figures_root / "figure3.csv", table.to_csv(index=False, float_format="%.4f"))
 tables.write_sidecar(p.figures_root / "figure3", made_from)
 
 # %%
-fig, ax = plots.figure(size=(6.4, 3.8))
-names = [f"{n} token" if n in tokens_shown else n for n in order]
-plots.weight_map(ax, matrix.to_numpy() / 100, names, factors, f"precision@{p.k}")
-ax.set(xlabel=f"{'factor' if known_factors else 'what'} that query and neighbour share", ylabel="feature that finds the neighbours")
-_ = plots.save(fig, p.figures_root, "11_precision")
-
-# %%
-record = RunRecord(
-    notebook="11_attribute_retrieval",
-    parameters=plain(p),
-    parameters_sha256=params_hash(p),
-    weights_sha256=frozen.weights_sha256,
-    roles_sha256=roles.sha256,
-    split_sha256={p.source: split_sha256(p.data_root, p.source)},
-    wall_seconds=time.monotonic() - began,
-    metrics=tuple(metrics),
-    **provenance(p.data_root),
-)
-record.save(p.runs_root / "11_attribute_retrieval" / "record.json")
-best = {f: matrix[f].iloc[: len(tokens_shown)].idxmax() for f in factors}
-own = {f: f"{matrix.loc[f, f]:.1f}" if known_factors else "–" for f in factors}
-lines = [f"| {f} | {own[f]} | {matrix.loc[retrieval.CLASS_FEATURE, f]:.1f} | {matrix.loc['frozen CLIP', f]:.1f} | "
-         f"{matrix.loc['chance', f]:.1f} | {best[f]}, {matrix.loc[best[f], f]:.1f} |" for f in factors]  # fmt: skip
-header = "| shared | its own token | class feature | frozen CLIP | chance | best token |\n|---|---|---|---|---|---|\n"
-Markdown(header + "\n".join(lines))
-
-# %%
-if known_factors:
-    d = difference(paired(tidy([record]), Contrast("own token", retrieval.CLASS_FEATURE, "all")))
-    own_best = [f for f in factors if best[f] == f]
-    print(f"own token − class feature: {d.mean:+.1f} points [{d.low:+.1f}, {d.high:+.1f}] over {d.datasets} factors; ", end="")
-    print(f"a factor's own token is the best of the tokens for {len(own_best)} of {len(factors)} ({', '.join(own_best) or 'none'}).")
+order = [*(f"{t} token" for t in tokens), CLASS_FEATURE]
+fig, axes = plots.figure(1, len(routing) + 1, size=(4.3 * len(routing) + 3.4, 3.0))
+for ax, how in zip(axes, [*routing.values(), "–"], strict=True):
+    own = table[table.routing == how].pivot(index="feature", columns="factor", values="mean")
+    own = own.loc[order if how != "–" else [neighbours.FROZEN, neighbours.CHANCE], factors]
+    plots.weight_map(ax, own.to_numpy() / 100, list(own.index), factors, f"precision@{p.k}", top=1.0)
+    ax.set_title(how if how != "–" else "for comparison")
+    ax.tick_params(axis="x", rotation=45)
+plots.save(fig, p.figures_root, "11_precision")
 
 # %% [markdown]
-# Why a token need not speak of its attribute: its name decides which heads may *listen* to it (Eq. 9). It is not told what to
+# Read down a column: which feature finds pictures that share this factor? If tokens spoke of their attributes, the diagonal would
+# stand out. *Printed*: all tokens read the picture in all attribute heads, so they read the same. *Exclusive*: each reads in its own
+# heads (and the mixed ones).
+
+# %%
+judged = []
+for run, how in routing.items():
+    suffix = "" if run == first_run else f", {run}"
+    own = table[table.routing == how].pivot(index="feature", columns="factor", values="mean")
+    for a in [t for t in tokens if t in factors]:
+        rest = own.loc[[f"{t} token" for t in tokens if t != a], a]
+        judged.append({"routing": how, "attribute": a, "own": own.loc[f"{a} token", a], "best other": rest.max(),
+                       "which": rest.idxmax().removesuffix(" token"), "class feature": own.loc[CLASS_FEATURE, a]})  # fmt: skip
+judged = pd.DataFrame(judged, columns=["routing", "attribute", "own", "best other", "which", "class feature"])
+display(Markdown(judged.to_markdown(index=False, floatfmt=".1f")))
+
+# %% [markdown]
+# Over factors as units, own token less class feature, with a 95 % interval (*data sets like these*, where a factor takes a data set's
+# place):
+
+# %%
+gains = {}
+if searched.known:
+    for run, how in routing.items():
+        suffix = "" if run == first_run else f", {run}"
+        pairs = paired(metrics, Contrast(neighbours.OWN + suffix, CLASS_FEATURE + suffix, "all", datasets=tuple(factors)))
+        gains[how] = difference(pairs)
+        print(f"{how}: {gains[how].mean:+.1f} points [{gains[how].low:+.1f}, {gains[how].high:+.1f}] over {gains[how].datasets} factors")
+
+# %% [markdown]
+# Why a printed token need not speak of its attribute: its name decides which heads may *listen* to it (Eq. 9). It is not told what to
 # say. All tokens see all originals in attribute and mixed heads, and the loss asks only for the right class.
-
-# %% [markdown]
-# ## 4. Features in two dimensions
+#
+# ## 4 Features in two dimensions
+#
+# t-SNE of one and the same pictures, coloured by each factor: the class feature, then each token's own feature, in either routing.
+# Where colours form islands, the feature sorts by that factor. Grey points have no value of the factor.
 
 # %%
-some = np.random.default_rng(0).permutation(len(gallery))[: p.projected]
-fig, axes = plots.figure(2, len(tokens_shown), size=(2.1 * len(tokens_shown), 4.4))
-near_by = min(30, (len(some) - 1) / 3)  # TSNE's perplexity, its default where there are pictures enough
-flat_cls = TSNE(2, init="pca", perplexity=near_by, random_state=0).fit_transform(by_model[0][retrieval.CLASS_FEATURE][some].numpy())
-for column, name in enumerate(tokens_shown):
-    factor = name if known_factors else "class"
-    own = TSNE(2, init="pca", perplexity=near_by, random_state=0).fit_transform(by_model[0][name][some].numpy())
-    for ax, flat, title in ((axes[0, column], flat_cls, "class feature"), (axes[1, column], own, f"{name} token")):
-        plots.labelled_points(ax, flat, labels[factor][some].numpy())
-        ax.set_title(f"{title}\nby {factor}", fontsize=8)
-_ = plots.save(fig, p.figures_root, "11_features")
+which = neighbours.mapped(len(searched.items), p.projected)
+lines = [("class feature", first_run), *(("token", run) for run in routing)]
+columns = [t for t in tokens if t in factors] or tokens
+fig, axes = plots.figure(len(lines), len(columns), size=(2.0 * len(columns), 2.1 * len(lines)), squeeze=False)
+for line, (what, run) in zip(axes, lines, strict=True):
+    for ax, name in zip(line, columns, strict=True):
+        flat = np.array(record.flat[f"{name if what == 'token' else CLASS_FEATURE}, {run}"])
+        plots.labelled_points(ax, flat, searched.labels[name if searched.known else neighbours.CLASS][which].numpy())
+        ax.set_title(f"{name} token, {routing[run]}" if what == "token" else f"class feature, by {name}", fontsize=8)
+plots.save(fig, p.figures_root, "11_features")
 
 # %% [markdown]
-# Upper row: one and the same map of the class feature, coloured by each factor; lower row: each token's own map. Where colours
-# form islands, the feature sorts by that factor.
+# ## 5 For the head explorer
 #
-# ## What to take away
+# What each token finds, for the explorer's page of notebook 02.
+
+# %%
+page = p.figures_root / "explorer.json"
+roles = Explorer.load(page).roles if page.is_file() else None
+if roles is not None and roles.sha256 == record.roles_sha256:
+    near = {}
+    for run, how in routing.items():
+        for name in tokens:
+            rows_of = torch.zeros(len(searched.items), p.shown, dtype=torch.long)
+            rows_of[query] = torch.tensor(record.neighbours[f"{name}, {run}"][: p.shown])
+            near[how, name] = rows_of
+    found: Found = for_explorer(near, [query], searched.labels, lambda i: picture_of(searched.items[i]), roles)
+    found.save(p.figures_root / "11_neighbours.json")
+    write_page(Explorer.load(page).with_found(p.figures_root / "11_neighbours.json"), p.figures_root / "explorer.html")
+    print(f"{p.figures_root}/explorer.html: with {len(found.neighbours)} rows of neighbours")
+else:
+    print("No explorer.json of these roles: notebook 02 makes it.")
+
+# %% [markdown]
+# ## What is true here
+
+# %%
+numbers = {"gallery": len(searched.items), "k": p.k, "attributes": len(columns)}
+for how in routing.values():
+    own = judged[judged.routing == how]
+    numbers |= {f"best_{how}": (own["own"] > own["best other"]).sum(), f"twice_{how}": (own["own"] >= 2 * own["best other"]).sum()}
+    if how in gains:
+        numbers |= {f"gain_{how}": gains[how].mean, f"low_{how}": gains[how].low, f"high_{how}": gains[how].high}
+file = write_numbers(p.figures_root / "11_numbers.csv", numbers)
+said = ("- *HOW*: for {best_HOW:.0f} of {attributes:.0f} attributes the own token finds more of its factor than any other token, for "
+        "{twice_HOW:.0f} twice as much or more; own token − class feature {gain_HOW:+.1f} points [{low_HOW:+.1f}, {high_HOW:+.1f}].")
+for how in gains:
+    display(from_numbers(file, said.replace("HOW", how)))
+display(from_numbers(file, "- A few drawn neighbours persuade; precision@{k:.0f} over {gallery:.0f} queries, beside chance, decides."))
+
+# %% [markdown]
+# **Misconception.** *"The mask gives a token a meaning."* It gives it an audience; what it *reads* decides what it can say.
 #
-# - Neighbours shown as pictures persuade; precision over all queries, beside chance and beside the plain class feature, decides.
-# - The role mask gives a token an audience, not a meaning.
+# ## Exercises
 #
-# **Exercises.** (a) Take a model trained on `textures` instead of the source: does its texture token win now? (b) Replace cosine by
-# Euclidean distance. (c) Which two factors are found together most often, and is that the world's doing or the model's?
+# **1.** Precision at k for every picture, from similarities: the picture itself is no neighbour.
+
+# %% tags=["exercise"]
+import torch
+
+
+def precision_at(similarity: torch.Tensor, labels: torch.Tensor, k: int) -> torch.Tensor:
+    """[picture]; `similarity`: [picture, picture]."""
+    ...
+
+
+# %% tags=["check"]
+from dearlib.teach.exercises import check
+
+s = torch.tensor([[1.0, 0.9, 0.1], [0.9, 1.0, 0.2], [0.1, 0.2, 1.0]])
+check(precision_at, [
+    ((s, torch.tensor([0, 0, 1]), 1), [1, 1, 0], "leave the picture itself out, it is always its own nearest"),
+    ((s, torch.tensor([0, 1, 0]), 2), [0.5, 0, 0.5], "a share of the k neighbours"),
+])  # fmt: skip
+
+# %% [markdown] tags=["solution"]
+# <details><summary>A solution</summary>
+#
+# ```python
+# def precision_at(similarity, labels, k):
+#     away = similarity.masked_fill(torch.eye(len(labels), dtype=torch.bool), float("-inf"))
+#     return (labels[away.topk(k).indices] == labels[:, None]).double().mean(dim=1)
+# ```
+#
+# </details>
+
+# %% [markdown]
+# **2.** What blind choice gives: the expected precision when k pictures are drawn from the others, averaged over queries.
+
+# %% tags=["exercise"]
+def blind(labels: list[int]) -> float:
+    """A share."""
+    ...
+
+
+# %% tags=["check"]
+check(blind, [
+    (([0, 0, 1, 1],), 1 / 3, "of three others one has the query's label"),
+    (([0, 0, 0, 1],), 0.5, "three queries with 2 of 3, one with none: the mean over queries"),
+])  # fmt: skip
+
+# %% [markdown] tags=["solution"]
+# <details><summary>A solution</summary>
+#
+# ```python
+# def blind(labels):
+#     shares = [(labels.count(v) - 1) / (len(labels) - 1) for v in labels]
+#     return sum(shares) / len(shares)
+# ```
+#
+# </details>
+#
+# **To think about.** Which two factors are found together most often, and is that the world's doing or the model's?

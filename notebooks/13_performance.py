@@ -11,16 +11,18 @@
 # %% [markdown]
 # # 13 · Where every operation goes
 #
-# **Question.** A training step of DeAR touches a few hundred thousand numbers, yet a plain loop puts whole pictures and whole prompts
+# **Question.** A training step of DeAR moves a small part of CLIP's numbers, yet a plain loop puts whole pictures and whole prompts
 # through all of CLIP for it, twice. How much of that work is needed, and what does leaving out the rest bring?
 #
 # | | |
 # |---|---|
+# | Before this | [05 · Training DeAR](05_training.ipynb); only in order, [12](12_paper_audit.ipynb) |
 # | Paper | none of it: the paper gives no cost. Shapes are ViT-B/16's, weights random: they change no operation |
 # | You will see | operations predicted and counted · time beside the machine's ceiling · attention kernels that lost · growth |
 # | Reads | `figures/<hardware>/bench.csv`, which `make bench` measures; run records |
-# | Writes | `13_*.svg` and `.png` beside that file |
+# | Writes | `13_numbers.csv`, `13_*.svg` and `.png` beside `bench.csv` |
 # | Takes | a minute; `make bench` itself a quarter of an hour |
+# | After this | [14 · What will it cost?](14_cost.ipynb) |
 
 # %% tags=["parameters"]
 profile: str = "mini"
@@ -45,13 +47,17 @@ from dearlib.errors import InputError
 from dearlib.methods.masks import layer_mask
 from dearlib.params.reading import validated
 from dearlib.study.records import RunRecord
+from dearlib.study.takeaways import from_numbers, write_numbers
 
+# %%
 p = validated("13_performance", globals())
 files = sorted(p.bench.glob("*/bench.csv"))
 if not files:
     raise InputError(f"{p.bench}: expected a folder with bench.csv in it, got none; run `make bench` first")
 measured = {f.parent.name: pd.read_csv(f) for f in files}
 on_cpu = [name for name in measured if not name.startswith("nvidia")]
+if not on_cpu:
+    raise InputError(f"{p.bench}: expected a bench.csv of a CPU, got those of GPUs alone; run `make bench` without one")
 here = measured[on_cpu[0]]
 out = p.bench / on_cpu[0]
 told = here.iloc[0]
@@ -79,19 +85,19 @@ own = layers(J - 1, B, N, D) + layers(L - J + 1, B, N + A, D)
 back = layers(L - J + 1, B, N + A, D)
 whole_text = layers(J - 1, C, T, W) + layers(L - J + 1, C, T + K, W)
 back_text = layers(L - J + 1, C, T + K, W)
+trained = A * D + K * W + D * W + A + 1  # tokens of both encoders, the attribute projection, fusion weights
 plain = {"frozen teacher": picture, "pictures, forward": own, "pictures, backward": back}
 plain |= {"text, forward": whole_text, "text, backward": back_text}
 step = here[(here.part == "training step") & (here.batch == B)].set_index("way")
 counted = step.gflop["straightforward"]
-lines = "\n".join(f"| {name} | {g:.0f} |" for name, g in plain.items())
-Markdown(f"A step of the plain loop, batch {B}, {C} classes, in GFLOP:\n\n| part | predicted |\n|---|---|\n{lines}\n"
-         f"| **sum** | **{sum(plain.values()):.0f}** |\n\nCounted while it ran: {counted:.0f} "
-         f"({sum(plain.values()) / counted:.2f} of it predicted).")  # fmt: skip
+print(f"A step of the plain loop, batch {B}, {C} classes; it moves {trained:,} numbers")
+print(f"counted while it ran: {counted:.0f} GFLOP; predicted {sum(plain.values()):.0f}, {sum(plain.values()) / counted:.2f} of that")
+pd.Series(plain, name="GFLOP, predicted").round(0).to_frame()
 
 # %% [markdown]
 # ## 2. Leaving out, exactly
 #
-# Each of these changes no number beyond rounding (asserted in `tests/test_suffix.py` in double precision, forward and backward):
+# Each of these changes no number beyond rounding (`tests/bench/test_bench.py` asserts that both ways train the same):
 #
 # 1. *Below layer J nothing is trained*: states that enter layer J are kept, and so is the teacher's feature of the same view.
 # 2. *Attention in text is causal*: columns behind the longest prompt's end are never looked at.
@@ -117,7 +123,7 @@ kept.append(("last layer read only", 2 * pruned))
 kept.append(("no gradient of constants", 2 * pruned - B * N * 6 * D**2 / 1e9))
 fig, ax = plots.figure(size=(7.6, 2.8))
 plots.counted_bars(ax, [n for n, _ in kept], [g for _, g in kept], step.gflop["fast"], "GFLOP a step")
-_ = plots.save(fig, out, "13_operations")
+plots.save(fig, out, "13_operations")
 
 # %%
 print(f"predicted {kept[0][1]:.0f} → {kept[-1][1]:.0f} GFLOP; counted {counted:.0f} → {step.gflop['fast']:.0f}, "
@@ -147,15 +153,15 @@ for batch, own in steps.groupby("batch"):
 print(f"losses differ by at most {told.losses_differ:.0e}")
 
 # %%
-timed = here[here.part.isin(["training step", "image encoding"])].copy()
+timed = here[(here.part == "training step") | (here.way == "plain encode_image")].copy()
 timed["name"] = timed.way + timed.batch.map(" ({})".format)
 fig, ax = plots.figure(size=(6.8, 3.6))
 plots.roofline(ax, timed.gflop, timed.seconds, timed.name, told.ceiling)
-_ = plots.save(fig, out, "13_roofline")
+plots.save(fig, out, "13_roofline")
 
 # %% [markdown]
-# A point on the line is as fast as the machine multiplies matrices; its distance below the line is what memory, small products and
-# everything that is not a product cost.
+# A point on the line is as fast as the machine multiplies matrices; its distance above the line is what memory, small products and
+# everything that is not a product cost. In brackets the batch; other ways of encoding lie beside the plain one and stand in section 5.
 #
 # The peak is that of a whole process, PyTorch's own libraries included. Weights are mapped from their file, not copied: the vision layers
 # below J, which nothing runs once the prefix is kept, never enter memory.
@@ -174,11 +180,11 @@ for way, row in run.iterrows():
 
 # %% [markdown]
 # Making the prefix costs as much as one plain pass of every view, and with a view an epoch every view is used once by a run. So a single
-# run gains less than its steps do, and not much more can be had: time follows the operations, and none of those left can be left out
-# exactly. Every further run on the same pictures (another seed of the tokens, another role map, other λ) gains all of it.
+# run gains less than its steps do. Every further run on the same pictures (another seed of the tokens, another role map, other λ) finds
+# the prefix made.
 #
-# Where the processor multiplies in bfloat16, `cache_dtype: bfloat16` makes the prefix in it, for half the disk as well: the same operations
-# in less time, but with eight bits a number no longer the same numbers to rounding.
+# `cache_dtype: float16` or `bfloat16` keeps the states on half the disk. They are computed in single precision all the same and rounded
+# once, so that the features, which teach and answer zero-shot, do not depend on it.
 #
 # ## 5. Analysis and inference
 
@@ -192,7 +198,7 @@ for way in ("head contributions", "DeAR image features"):
     print(f"{way}: {by['plain encode_image'] / by[way]:.2f} × the pictures a second of plain encoding")
 
 # %% [markdown]
-# Every head's contribution costs no more than encoding, because only the [CLS] row of late layers is asked for; nothing of size
+# What keeps every head's contribution cheap: only the [CLS] row of late layers is asked for; nothing of size
 # tokens × tokens × heads × width ever exists.
 #
 # ## 6. Attention: what was tried
@@ -259,14 +265,15 @@ narrow = timed_kernels(*small, {n: f for n, f in kernels.items() if "grouped" no
 fig, axes = plots.figure(1, 2, size=(9.6, 2.4))
 plots.ranked_bars(axes[0], wide, "ms, heads of 64 dimensions")
 plots.ranked_bars(axes[1], narrow, "ms, heads of 12 dimensions")
-_ = plots.save(fig, out, "13_attention")
+plots.save(fig, out, "13_attention")
 
 # %%
-masked = {n: t for n, t in wide.items() if "not the same" not in n}
-narrow = {n: t for n, t in narrow.items() if "not the same" not in n}
-for dimensions, times in ((64, masked), (12, narrow)):
-    first, second = sorted(times, key=times.get)[:2]
-    print(f"{dimensions} dimensions: {first} is fastest, {second} takes {times[second] / times[first] - 1:.0%} longer")
+fastest = {}
+for dimensions, times in ((64, wide), (12, narrow)):
+    exact = {n: t for n, t in times.items() if "not the same" not in n}
+    first, second = sorted(exact, key=exact.get)[:2]
+    fastest[dimensions] = first, second, 100 * (exact[second] / exact[first] - 1)
+    print(f"{dimensions} dimensions: {first} is fastest, {second} takes {fastest[dimensions][2]:.0f} % longer")
 try:
     from torch.nn.attention.flex_attention import flex_attention
 
@@ -281,21 +288,21 @@ except NotImplementedError as error:
 #
 # ## 7. Growth
 #
-# One setting at a time around batch 4, 50 classes, $K = 5$, $J = 9$, one run.
+# One setting at a time around batch 4, 50 classes, $K = 5$, $J = 9$, one run; one axis of seconds for all.
 
 # %%
 growth = here[here.part == "growth"]
 base = {"batch": B, "classes": C, "k": K, "first_layer": J, "runs": 1}
 fast = step.loc["fast"]
-fig, axes = plots.figure(1, 5, size=(12, 2.6))
+fig, axes = plots.figure(1, 5, size=(12, 2.6), sharey=True)
 titles = {"batch": "pictures a batch", "classes": "classes", "k": "text tokens K", "first_layer": "first layer J", "runs": "runs together"}
 for ax, (name, title) in zip(axes, titles.items(), strict=True):
     rest = [c for c in base if c != name]
     rows = growth[(growth[rest] == pd.Series(base)[rest]).all(axis=1)]
     line = pd.concat([rows[[name, "seconds"]], pd.DataFrame({name: [base[name]], "seconds": [fast.seconds]})]).sort_values(name)
     plots.growth_line(ax, line[name], line.seconds, title)
-axes[0].set_ylabel("seconds a step")
-_ = plots.save(fig, out, "13_growth")
+axes[0].set(ylabel="seconds a step", ylim=(0, 1.1 * growth.seconds.max()))
+plots.save(fig, out, "13_growth")
 
 # %%
 runs = growth[growth.runs > 1].set_index("runs").seconds
@@ -303,7 +310,7 @@ each = {1: fast.seconds, **{n: s / n for n, s in runs.items()}}
 print("Runs that share a batch, seconds a step and run: " + ", ".join(f"{n:.0f}: {s:.3f}" for n, s in each.items()))
 
 # %% [markdown]
-# DeAR-Mini's steps are small, and there stacking runs pays:
+# DeAR-Mini's steps are small. What does stacking runs bring there?
 
 # %%
 alone = {}
@@ -314,25 +321,30 @@ for count in (1, 3, 12):
 print("DeAR-Mini, milliseconds a step and run: " + ", ".join(f"{n} together {t:.1f}" for n, t in alone.items()))
 
 # %% [markdown]
-# ## 8. Where a reproduction's time goes
+# ## 8. Where a reproduction's training time goes
+#
+# By the seconds a step that each record keeps. A job's own clock would not do: whatever an earlier start had finished, its last one only
+# read.
 
 # %%
-records = [RunRecord.load(f) for f in sorted(p.runs_root.glob("*/record.json"))]
-trained = [{(m.method, m.seed, m.shots) for m in r.metrics if m.seed is not None and "class feature" not in m.method} for r in records]
-spent = pd.DataFrame(
-    [
-        {"group": str(r.parameters.get("group", r.notebook)), "seconds": r.wall_seconds, "runs": len(t)}
-        for r, t in zip(records, trained, strict=True)
-    ]
-)
-by_group = spent.groupby("group").agg(jobs=("seconds", "size"), runs=("runs", "sum"), seconds=("seconds", "sum"))
-by_group["seconds a run"] = by_group.seconds / by_group.runs
+records = [RunRecord.load(f) for f in sorted((p.figures_root / "records").glob("*-*.json"))]
+spent = [
+    {"group": r.group, "job": r.dataset, "runs": len(r.runs[run]["seeds"]), "seconds": cost.steps * (cost.seconds_per_step or 0)}
+    for r in records
+    for run, cost in r.costs.items()
+]
+spent = pd.DataFrame(spent, columns=["group", "job", "runs", "seconds"])
+spent["seconds"] *= spent["runs"]
+by_group = spent.groupby("group").agg(jobs=("job", "nunique"), runs=("runs", "sum"), minutes=("seconds", lambda s: s.sum() / 60))
+by_group["seconds a run"] = 60 * by_group.minutes / by_group.runs
 by_group.round(1)
 
 # %%
-total = by_group.seconds.sum()
-heaviest = by_group.seconds.idxmax()
-print(f"{total / 60:.0f} minutes of one core's work in {len(records)} jobs, {by_group.seconds.max() / total:.0%} of it for {heaviest}.")
+if by_group.minutes.sum() > 0:
+    heaviest, minutes = by_group.minutes.idxmax(), by_group.minutes.sum()
+    print(f"{minutes:.0f} minutes of training in {by_group.jobs.sum()} jobs, {by_group.minutes.max() / minutes:.0%} of it for {heaviest}.")
+else:
+    print("No run records at hand: `make reproduce` makes them.")
 
 # %% [markdown]
 # ## 9. On a GPU
@@ -345,11 +357,128 @@ if not gpus:
     print("Not measured: no bench.csv of a GPU is at hand. On a machine with one, `make bench` writes it (bfloat16, compiled, graphed).")
 
 # %% [markdown]
-# ## What to take away
+# ## What is true here
 #
-# - Predict by arithmetic, count, then time: a prediction that is off by more than a few percent means that something is not understood.
-# - The largest saving is work not done: what is frozen is a constant, what is never read need not exist.
-# - A kernel is fast *for a shape*. The fused kernel is as fast as any for CLIP's heads and loses for DeAR-Mini's.
+# Of one machine and one shape: operations hold anywhere, seconds hold there. None of this is a claim of the paper, so none of it is in
+# the [claims table](../figures/mini/claims.md).
+
+# %%
+whole = {way: run.seconds["straightforward"] / run.seconds[way] for way in ("fast, prefix included", "fast, on a kept prefix")}
+speed = steps.pivot(index="batch", columns="way", values="seconds")
+(w1, w2, w_more), (n1, n2, n_more) = fastest[64], fastest[12]
+ended = step.gflop["fast"]
+found = {"hardware": on_cpu[0], "batch": B, "classes": C, "trained": trained, "plain": counted, "fast": ended, "fewer": counted / ended,
+         "predicted": 100 * sum(plain.values()) / counted, "fast_predicted": 100 * kept[-1][1] / ended,
+         **{f"faster_{batch}": row.straightforward / row.fast for batch, row in speed.iterrows()},
+         "whole": whole["fast, prefix included"], "again": whole["fast, on a kept prefix"],
+         "heads": by["plain encode_image"] / by["head contributions"], "w1": w1, "w2": w2, "w_more": w_more, "n1": n1, "n2": n2,
+         "n_more": n_more}  # fmt: skip
+file = write_numbers(out / "13_numbers.csv", found)
+
+# %%
+display(from_numbers(file, (
+    "- A step of batch {batch:.0f} with {classes:.0f} classes moves {trained:,.0f} numbers. Plainly written it takes {plain:.0f} GFLOP "
+    "({predicted:.0f} % of them predicted), from a kept prefix {fast:.0f} ({fast_predicted:.0f} %): {fewer:.1f} times fewer."
+)))
+display(from_numbers(file, (
+    "- On {hardware} the step is {faster_4:.1f} times as fast, with a batch of 32 {faster_32:.1f} times; a whole run {whole:.1f} times "
+    "with its prefix to make, {again:.1f} times where it is made."
+)))
+display(from_numbers(file, "- Every head's contribution: {heads:.2f} × the pictures a second of plain encoding."))
+display(from_numbers(file, (
+    "- Exact attention as timed here, heads of 64 dimensions: *{w1}* is fastest, *{w2}* takes {w_more:.0f} % longer; of 12: *{n1}*, then "
+    "*{n2}*, {n_more:.0f} % longer."
+)))
+
+# %% [markdown]
+# **Misconception.** *"A masked entry costs nothing."* A mask of $-\infty$ is added to scores that were computed, and multiplied with values
+# that are there: it takes away no operation. Only what is never asked for (a row, a column, a layer) is saved.
 #
-# **Exercises.** (a) At which number of classes does text cost as much as pictures? Predict, then measure. (b) What would $J = 5$ cost in
-# time and in disk? (c) Why does a second run on one prefix gain more than the first, and how many runs pay for a prefix?
+# ## Exercises
+#
+# Each stub is checked by the cell below it. Nothing is written.
+#
+# **1.** The operations of one layer, forward, on one sequence: $12 D^2$ weights for each token, and every pair of tokens twice.
+
+# %% tags=["exercise"]
+def layer_operations(tokens: int, width: int) -> int:
+    """A multiplication and its addition count as two."""
+    ...
+
+
+# %% tags=["check"]
+from dearlib.teach.exercises import check
+
+check(layer_operations, [
+    ((1, 1), 28, "12 weights make 24 operations; the one pair, the token with itself, is met twice: 2 · 2 more"),
+    ((1, 10), 2440, "weights grow with the width squared, a pair's products with the width"),
+    ((10, 1), 640, "weights grow with the tokens, pairs with the tokens squared"),
+    ((3, 2), 360, "24 · 3 · 4 + 4 · 9 · 2"),
+])  # fmt: skip
+
+# %% [markdown] tags=["solution"]
+# <details><summary>A solution</summary>
+#
+# ```python
+# def layer_operations(tokens, width):
+#     return 24 * tokens * width**2 + 4 * tokens**2 * width
+# ```
+#
+# </details>
+
+# %% [markdown]
+# **2.** A prefix costs `prefix` once; from it a run costs `fast`, without it `plain`. The least number of runs for which making the prefix
+# pays:
+
+# %% tags=["exercise"]
+def runs_that_pay(prefix: float, plain: float, fast: float) -> int:
+    """Together they must cost less than as many plain runs."""
+    ...
+
+
+# %% tags=["check"]
+check(runs_that_pay, [
+    ((100.0, 250.0, 50.0), 1, "one run already gains 200"),
+    ((100.0, 60.0, 20.0), 3, "each run gains 40, and two do not make up 100"),
+    ((100.0, 70.0, 20.0), 3, "two runs gain exactly 100: not less yet"),
+])  # fmt: skip
+
+# %% [markdown] tags=["solution"]
+# <details><summary>A solution</summary>
+#
+# ```python
+# def runs_that_pay(prefix, plain, fast):
+#     return int(prefix // (plain - fast)) + 1
+# ```
+#
+# </details>
+
+# %% [markdown]
+# **3.** From how many classes on does text cost at least as much as the pictures? One picture and one class's prompt cost what exercise 1
+# says.
+
+# %% tags=["exercise"]
+def classes_as_costly(pictures: int, picture_cost: float, prompt_cost: float) -> int:
+    """The least number of prompts."""
+    ...
+
+
+# %% tags=["check"]
+check(classes_as_costly, [
+    ((4, 3.0, 2.0), 6, "4 pictures cost 12, and 6 prompts do"),
+    ((4, 3.0, 5.0), 3, "two prompts cost 10, less than 12"),
+])  # fmt: skip
+
+# %% [markdown] tags=["solution"]
+# <details><summary>A solution</summary>
+#
+# ```python
+# import math
+#
+# def classes_as_costly(pictures, picture_cost, prompt_cost):
+#     return math.ceil(pictures * picture_cost / prompt_cost)
+# ```
+#
+# </details>
+#
+# **To think about.** What would $J = 5$ cost in time and in disk, and which of the savings of section 2 grow with it?

@@ -11,13 +11,13 @@ install_import_hook("dearlib", "typechecker.check")
 
 import pytest
 import torch
+from registered import Tiny
+from role_maps import make_roles
 
 from dearlib.clip.loading import FrozenClip, random_clip
-from dearlib.roles.rolefile import HeadRole, HeadRoles
+from dearlib.roles.rolefile import HeadRoles
 
 torch.set_num_threads(1)
-
-ATTRIBUTES = ("color", "shape", "texture", "object", "location")
 
 
 @pytest.fixture(autouse=True)
@@ -49,37 +49,10 @@ def clip() -> FrozenClip:
     return made
 
 
-def make_roles(clip: FrozenClip, pattern: str = "aogm") -> HeadRoles:
-    """Roles dealt out in turn: a(ttribute), o(ther), g(eneralization), m(ixed); attributes in turn as well."""
-    names = {"a": "attribute", "o": "other", "g": "generalization", "m": "mixed"}
-    entries = []
-    for i, (layer, head) in enumerate((layer, head) for layer in range(9, 13) for head in range(clip.heads)):
-        role = names[pattern[(i + layer) % len(pattern)]]
-        concept = "number" if role == "other" else ATTRIBUTES[i % len(ATTRIBUTES)]
-        entries.append(
-            HeadRole(
-                layer=layer,
-                head=head,
-                role=role,
-                concept=concept,
-                entropy=1.0,
-                interval=(0.9, 1.1),
-                distribution={concept: 1.0},
-                phrases=("a phrase",),
-            )
-        )
-    return HeadRoles(
-        model=clip.name,
-        weights_sha256=clip.weights_sha256,
-        pool_sha256="0" * 64,
-        first_layer=9,
-        layers=12,
-        heads=clip.heads,
-        attributes=ATTRIBUTES,
-        concepts=(*ATTRIBUTES, "number"),
-        settings={},
-        entries=tuple(entries),
-    )
+@pytest.fixture
+def tiny(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Tiny:
+    """Models and tags of a test's own."""
+    return Tiny(tmp_path_factory.mktemp("tiny"), monkeypatch)
 
 
 @pytest.fixture(scope="session")

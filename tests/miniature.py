@@ -1,4 +1,4 @@
-"""The paper profile in miniature: python tests/miniature.py, then python -m dearlib.workflow.reproduce --profile miniature.
+"""The paper profile in miniature: python tests/miniature.py, then dearlib reproduce --profile miniature.
 
 Writes what the paper profile needs and nobody can ship, so that its whole path runs on a CPU: the fifteen data sets in their
 real layout with generated pictures, a ViT-B/16 with random weights, and params/miniature, which is params/paper with smaller
@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from PIL import Image
 from public_layout import build
 
 from dearlib.datasets import PUBLIC, SOURCE, entry
 from dearlib.datasets.generated import FILE, Declaration
 from dearlib.params.reading import load_params
-from dearlib.params.schemas import plain
+from dearlib.params.study import read_study
+from dearlib.params.types import plain
+from dearlib.params.yaml12 import read_yaml
 
 ROOT = Path(__file__).parents[1]
 DATA, WEIGHTS, PARAMS = Path("data/miniature"), Path("cache/miniature/ViT-B-16-random.safetensors"), Path("params/miniature")
@@ -47,23 +50,25 @@ SMALL: dict[str, Any] = {
     "batch": 4,
     "views": 2,
     "precision": "32-true",
-    "gallery": 80,
-    "k": 3,
-    "shown": 5,
-    "projected": 60,
+    "per_dataset": {SOURCE: {"batch": 8, "epochs": 1, "warmup_epochs": 0, "views": 1}},
 }
-FEW_EPOCHS = {"epochs": 1, "warmup_epochs": 0, "views": 0}  # plain pictures, which the linear probe shares
-IMAGENET = {"batch": 8, "epochs": 1, "warmup_epochs": 0, "views": 1}
+# One epoch of a few pictures for the methods beside DeAR: on four classes with two pictures each, of which half are base classes,
+# that is one step, where a method sees no more pictures than its labelled ones.
+ONE_STEP = {"epochs": 1, "warmup_epochs": 0, "batch": 4}
+OF_METHOD: dict[str, dict[str, Any]] = {
+    "skiptuning": {"recipe": {**ONE_STEP, "batch": 2}},  # a batch of one class
+    "promptkd": {"teacher": {"clip": None, "recipe": ONE_STEP}},  # tuned on the student's own frozen CLIP: one set of weights is made here
+}
+VIEWS = {"tac": 4}  # in one step
+# Plain pictures, which the linear probe shares.
+OF_GROUP = {"few_shot": {"batch": 32, "epochs": 1, "warmup_epochs": 0, "views": 0}}
 OF_STEP: dict[str, dict[str, Any]] = {
-    # Noise through random weights: as many phrases as the Attribute World has, grouped as there.
-    "02_head_roles": {"images": 60, "pool": None, "rank": 40, "steps": 6, "high": 0.7, "min_cluster_size": 6, "min_samples": 3}
-    | {"selection": "eom", "names": {"light": "object"}, "bootstrap": 5, "null_draws": 20},
+    "02_head_roles": {"images": 60, "pool": None, "rank": 40, "steps": 6, "bootstrap": 5, "null_draws": 20},
     "04_dear_model": {"images": 4, "steps": 2},
-    "05_training": {"per_dataset": {SOURCE: IMAGENET}},
-    "05_variants": {"per_dataset": {SOURCE: IMAGENET}},
-    "05_variants-few_shot": {"batch": 32} | FEW_EPOCHS,
-    "05_variants-source": IMAGENET,
+    "11_attribute_retrieval": {"gallery": 80, "k": 3, "shown": 5, "projected": 60},
 }
+# Noise through random weights: the Attribute World's phrases, grouped as there.
+GROUPED = ("words", "strip_carriers", "pca", "min_cluster_size", "min_samples", "selection", "nearest", "floor", "merge")
 
 
 def main() -> None:
@@ -71,7 +76,7 @@ def main() -> None:
     write_data()
     write_weights()
     write_params()
-    print(f"{DATA}, {WEIGHTS} and {PARAMS} are there; now: python -m dearlib.workflow.reproduce --profile miniature")
+    print(f"{DATA}, {WEIGHTS} and {PARAMS} are there; now: dearlib reproduce --profile miniature")
 
 
 def write_data() -> None:
@@ -151,17 +156,30 @@ def write_weights() -> None:
 
 
 def write_params() -> None:
-    """params/paper with smaller counts, every file checked before it is written."""
-    PARAMS.mkdir(parents=True, exist_ok=True)
-    for path in sorted(Path("params/paper").glob("[0-9]*.yaml")):
-        notebook = path.stem.partition("-")[0]
-        values = plain(load_params(notebook, path))
-        values |= {key: value for key, value in SMALL.items() if key in values} | OF_STEP.get(path.stem, {})
-        text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items())
-        target = PARAMS / path.name
-        target.write_text(f"# Made by tests/miniature.py from {path}: smaller counts, generated input.\n{text}")
-        load_params(notebook, target)
-    shutil.copy("params/paper/resources.yaml", PARAMS)
+    """A profile that extends params/paper with smaller counts, checked as it is written."""
+    (PARAMS / "methods").mkdir(parents=True, exist_ok=True)
+    _write("profile", {"extends": "paper", **SMALL})
+    mini = plain(load_params("02_head_roles", Path("params/mini/02_head_roles.yaml")))
+    for step, values in OF_STEP.items():
+        _write(step, values | ({key: mini[key] for key in GROUPED} if step == "02_head_roles" else {}))
+        load_params(step, PARAMS / f"{step}.yaml")
+    study = read_yaml(Path("params/paper/study.yaml"))
+    for group, settings in OF_GROUP.items():
+        study["groups"][group]["settings"] = settings
+    for run in (run for group in study["groups"].values() for run in group["runs"].values() if "method" in run):
+        if "recipe" in run:
+            run["recipe"] |= ONE_STEP
+    for path in sorted(Path("params/paper/methods").glob("*.yaml")):
+        own = {"recipe": ONE_STEP, **OF_METHOD.get(path.stem, {})}
+        special = {name: {"recipe": own["recipe"]} for name, told in read_yaml(path).get("per_dataset", {}).items() if "recipe" in told}
+        _write(f"methods/{path.stem}", {"views": VIEWS.get(path.stem, 1), **own, **({"per_dataset": special} if special else {})})
+    _write("study", study)
+    read_study(PARAMS)
+
+
+def _write(name: str, values: dict[str, Any]) -> None:
+    text = yaml.safe_dump(json.loads(json.dumps(values)), sort_keys=False)  # without aliases for what stands in several places
+    (PARAMS / f"{name}.yaml").write_text(f"# Made by tests/miniature.py: the paper profile, smaller, on generated input.\n{text}")
 
 
 if __name__ == "__main__":

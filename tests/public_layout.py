@@ -6,6 +6,8 @@ What is real: folder and file names, split files and official lists, the order o
 
 import io
 import json
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +112,21 @@ def _fill(folder: Path, names: list[str], per_class: int, suffix: str) -> None:
 def _picture(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_JPEG)
+
+
+def bomb() -> bytes:
+    """A one-bit PNG of 15,000 × 15,000 pixels in a few kilobytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = zlib.compress(bytes((15_000 // 8 + 1) * 15_000))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 15_000, 15_000, 1, 0, 0, 0, 0))
+        + chunk(b"IDAT", rows)
+        + chunk(b"IEND", b"")
+    )
 
 
 def _jpeg() -> bytes:

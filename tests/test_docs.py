@@ -1,5 +1,6 @@
 """README, licence and citation say what is in the tree, and no file tells of the machine it was written on."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -8,11 +9,13 @@ import pandas as pd
 import pytest
 import yaml
 
+import dearlib
 from dearlib.bench.summary import speedups
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TABLE = ROOT / "figures" / "mini" / "table2.md"
+ATTRIBUTES = ("color", "shape", "texture", "object", "location")
 
 
 def tracked() -> list[Path]:
@@ -39,6 +42,37 @@ def test_the_readmes_table_is_the_one_that_was_drawn() -> None:
         assert shown[1].strip() == TABLE.read_text(encoding="utf-8").strip(), "copy figures/mini/table2.md between the markers"
     else:
         assert "|" not in shown[1], "a table that nothing in the tree has drawn"
+
+
+def test_the_readmes_findings_are_the_ones_that_were_judged() -> None:
+    shown = re.search(r"<!-- findings -->\n(.*)<!-- /findings -->", README, re.DOTALL)
+    assert shown is not None
+    assert shown[1].strip() == (ROOT / "figures" / "mini" / "findings.md").read_text(encoding="utf-8").strip()
+
+
+def test_what_came_out_is_what_the_files_say() -> None:
+    roles, tokens = (numbers(f"figures/mini/{name}_numbers.csv") for name in ("02", "11"))
+    planted = json.loads((ROOT / "dearlib" / "mini" / "assets" / "DeAR-Mini.planted.json").read_text())["planted"]
+    rows = pd.read_csv(TABLE.with_suffix(".csv")).query("dataset == 'average'").set_index("method")
+    clip, dear, exclusive = ([f"{rows.loc[m, c]:.1f}" for c in ("base", "novel")] for m in ("CLIP", "DeAR", "DeAR exclusive"))
+    shown = re.search(r"<!-- here -->\n(.*)<!-- /here -->", README, re.DOTALL)
+    assert shown is not None
+    said = [
+        f"gave {sum(len(planted[a]) for a in ATTRIBUTES)} late heads",
+        f"find {roles['attribute_heads']:.0f} of them; for {roles['confirmed']:.0f} of {roles['attribute_heads']:.0f} the ablation agrees",
+        f"{roles['rows_own']:.0f} of {roles['rows']:.0f} attributes lose their own",
+        f"in {tokens['best_printed']:.0f} of {tokens['attributes']:.0f} cases",
+        f"in {tokens['best_exclusive']:.0f} of {tokens['attributes']:.0f}, and in {tokens['twice_exclusive']:.0f} of these at least twice",
+        f"{clip[0]} % on base and {clip[1]} % on novel classes, DeAR {dear[0]} and {dear[1]}, with",
+        f"routing {exclusive[0]} and {exclusive[1]}.",
+    ]
+    text = " ".join(shown[1].split())
+    assert [s for s in said if s not in text] == []
+    assert len(re.findall(r"\d+(?:\.\d+)?", re.sub(r"Eq\. \d+", "", text))) == sum(len(re.findall(r"\d+(?:\.\d+)?", s)) for s in said)
+
+
+def numbers(path: str) -> dict[str, float]:
+    return pd.read_csv(ROOT / path).set_index("name")["value"].astype(float).to_dict()
 
 
 def test_the_readmes_benchmark_is_what_was_measured() -> None:
@@ -79,3 +113,14 @@ def test_no_file_names_a_folder_of_one_machine_or_a_package_index() -> None:
             continue
         found = machine.search(path.read_text(encoding="utf-8", errors="ignore"))
         assert found is None, f"{path.relative_to(ROOT)}: {found}"
+
+
+def test_the_readmes_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(ROOT)
+    exec(block, {"__name__": "readme"})
+    assert "attribute_tokens" in capsys.readouterr().out
+
+
+def test_the_readme_names_the_public_names() -> None:
+    assert all(f"`{name}`" in README for name in dearlib.PUBLIC)

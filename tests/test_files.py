@@ -2,18 +2,22 @@
 
 import os
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dearlib.clip import cache, prefix
 from dearlib.clip.cache import Cache
 from dearlib.clip.loading import FrozenClip, random_clip
 from dearlib.errors import InputError
-from dearlib.files import filled_tensors, mapped_tensors, read_tensors, write_tensors, write_text
+from dearlib.files import filled_tensors, mapped_tensors, read_tensors, sweep, write_tensors, write_text
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +93,48 @@ def test_two_jobs_that_make_one_prefix_at_once(mini: FrozenClip, tmp_path: Path,
     monkeypatch.undo()
     (entry,) = tmp_path.iterdir()
     alone = cache.cached(Cache(tmp_path / "alone"), mini, 9, "x", 3, lambda i: torch.full((1, 3, 64, 64), i / 4))
-    for one in (*made, prefix.Prefix(**mapped_tensors(entry)[0])):
+    for one in (*made, prefix.Prefix(**mapped_tensors(entry)[0], first_layer=9)):
         assert torch.equal(one.states, alone.states)  # type: ignore[union-attr]
         assert torch.equal(one.features, alone.features)
     assert len(made) == 2
+
+
+KILLED = """
+import sys, time, torch
+from pathlib import Path
+from dearlib.files import filled_tensors
+with filled_tensors(Path(sys.argv[1]) / "x.safetensors", {"a": (torch.float32, (1000,))}, {}) as tensors:
+    tensors["a"].fill_(1)
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_kill_9_left_is_swept_and_what_is_being_written_is_not(tmp_path: Path) -> None:
+    """A cache's budget must not shrink for ever. Both files look an hour old."""
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    (partial,) = tmp_path.iterdir()
+    os.utime(partial, (0, 0))
+    sweep(tmp_path)
+    assert partial.exists(), "its writer lives"
+    process.kill()
+    process.communicate()
+    os.utime(partial)
+    sweep(tmp_path)
+    assert partial.exists(), "young: its writer may be on another machine"
+    os.utime(partial, (0, 0))
+    assert Cache(tmp_path, gigabytes=1e-6).has_room(1000)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("write", [lambda p: write_text(p, "x"), lambda p: write_tensors(p, {"a": torch.zeros(1)}), lambda p: fill(p)])
+def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="could not be written") as error:
+        write(tmp_path / "file" / "below" / "x")
+    assert "\n" not in str(error.value)
 
 
 def test_a_kill_midway_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
@@ -104,3 +146,32 @@ def test_a_kill_midway_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     tensors, notes = read_tensors(path)
     assert tensors["a"].tolist() == [1, 1, 1]
     assert notes == {"n": 1}
+
+
+KEPT = {"a": torch.arange(5.0), "b": torch.ones(2, 3, dtype=torch.float16), "c": torch.arange(3)}
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), mapped=st.booleans())
+def test_damaged_tensors_are_one_line(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, mapped: bool) -> None:
+    """Bytes changed anywhere, or cut: what can be read is what was written."""
+    path = tmp_path_factory.getbasetemp() / "kept.safetensors"
+    if mapped:
+        with filled_tensors(path, {"a": (torch.float32, (5,))}, {"n": [1]}) as tensors:
+            tensors["a"].copy_(KEPT["a"])
+    else:
+        write_tensors(path, KEPT, {"n": [1]})
+    damaged = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(0, 3), label="changes")):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(damaged[: data.draw(st.one_of(st.just(len(damaged)), st.integers(0, len(damaged))), label="kept")])
+    try:
+        found, notes = (mapped_tensors if mapped else read_tensors)(path)
+    except InputError as error:
+        told = str(error)
+    else:
+        told = "whole"
+        assert found.keys() == (KEPT.keys() if not mapped else {"a"})
+        assert all(torch.equal(found[name], KEPT[name]) for name in found)
+        assert notes == {"n": [1]}
+    assert len(told.splitlines()) == 1

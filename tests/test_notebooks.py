@@ -10,7 +10,7 @@ import pytest
 from nbformat import NotebookNode
 
 from dearlib.params import reading
-from dearlib.params import schemas as params
+from dearlib.params.types import plain
 from dearlib.workflow import pairs, runner
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +52,7 @@ def test_committed_notebooks_do_not_churn(notebook: Path, committed: NotebookNod
 def test_the_parameters_cell_is_the_mini_profile(notebook: Path) -> None:
     """Its keys are the model's, and its values those of params/mini: what a reader sees is what was run."""
     cell = json.loads(json.dumps(runner.parameters_cell(runner.read(notebook))))
-    mini = params.plain(reading.load_params(notebook.stem, ROOT / "params" / "mini" / f"{notebook.stem}.yaml"))
+    mini = plain(reading.load_params(notebook.stem, ROOT / "params" / "mini" / f"{notebook.stem}.yaml"))
     assert list(cell) == list(mini)
     assert cell == mini
 
@@ -62,6 +62,21 @@ def test_papermill_finds_the_same_parameters(notebook: Path, tmp_path: Path) -> 
     nbformat.write(runner.read(notebook), tmp_path / "inputs.ipynb")
     found = papermill.inspect_notebook(str(tmp_path / "inputs.ipynb"))
     assert set(found) == set(reading.model_of(notebook.stem).model_fields)
+
+
+def test_plain_papermill_passes_on_what_the_runner_does(notebook: Path, tmp_path: Path) -> None:
+    """`papermill notebooks/NN.ipynb out.ipynb -f params/mini/NN.yaml -k python3`: its own reader, then the notebook's own check."""
+    file = ROOT / "params" / "mini" / f"{notebook.stem}.yaml"
+    given = papermill.iorw.read_yaml_file(str(file)) if file.is_file() else {}  # the profile says all
+    node = papermill.execute_notebook(
+        str(notebook.with_suffix(".ipynb")), str(tmp_path / "out.ipynb"), parameters=given, kernel_name="python3", prepare_only=True
+    )
+    namespace: dict[str, object] = {}
+    for cell in node.cells:
+        if {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])):
+            exec(cell.source, namespace)
+    values = {key: namespace[key] for key in reading.model_of(notebook.stem).model_fields if key in namespace}
+    assert reading.load_values(notebook.stem, values) == reading.load_params(notebook.stem, file)
 
 
 def test_a_notebook_opens_with_its_card_and_checks_its_parameters(notebook: Path) -> None:

@@ -1,1 +1,1 @@
-"""What DeAR costs, measured: `python -m dearlib.bench` (see `__main__`)."""
+"""What DeAR costs, measured: `dearlib bench`."""

@@ -6,9 +6,11 @@ operations; what is not a matrix product is not counted.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from dearlib.clip.loading import FrozenClip
-from dearlib.params.schemas import Training, Variants
+from dearlib.params.schemas import Training, Variant
+from dearlib.params.study import trainings
 
 
 def layers_gflop(layers: float, rows: float, tokens: float, width: int) -> float:
@@ -87,45 +89,31 @@ class Work:
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
-def training_work(shape: Shape, p: Training, sizes: Sizes) -> Work:
-    """05_training on one data set: every seed on the base half, tested on both halves."""
-    train = sizes.half("base") * p.shots
-    views = max(1, p.views) * train * len(p.seeds)
-    pictures = views + sizes.test
-    steps = len(p.seeds) * p.epochs * max(1, train // p.batch)
-    answer = shape.image_suffix(p.first_layer, 5 * p.tokens_per_attribute)
-    return Work(
-        prefix=pictures * shape.encode(),
-        training=steps * shape.step(p, sizes.half("base")),
-        evaluation=len(p.seeds) * sizes.test * answer,
-        disk_gb=_disk(shape, p, pictures),
-        runs=len(p.seeds),
-    )
+def group_work(
+    shape: Shape, settings: Mapping[str, Variant], classes: Literal["halves", "all"], sizes: Sizes, targets: Mapping[str, Sizes], kept: bool
+) -> Work:
+    """A group of DeAR's runs on one data set; `kept`: its prefixes are those of another group, so they cost nothing more.
 
-
-def variants_work(shape: Shape, p: Variants, sizes: Sizes, targets: Mapping[str, Sizes], kept: bool) -> Work:
-    """05_variants on one data set; `kept`: its prefixes are those of 05_training (halves), so they cost nothing more.
-
-    A variant's first layer changes its suffix and the states it starts from, not the prefix.
+    A run's first layer changes its suffix and the states it starts from, not the prefix. Runs that differ only after training are
+    trained once.
     """
-    learned = "base" if p.classes == "halves" else "all"
-    total, seen = Work(), set()
+    learned = "base" if classes == "halves" else "all"
+    total, seen, trained = Work(), set(), trainings(settings)
     tested = sum(s.test for s in targets.values())
     pictures = tested + (0 if kept else sizes.test)
-    for name in p.variants:
-        v = p.variant(name)
+    for run, v in settings.items():
         train = sizes.half(learned) * v.shots
         if v.shots not in seen and not kept:  # few-shot samples of other sizes are other pictures
             seen.add(v.shots)
             pictures += max(1, v.views) * train * len(v.seeds)
-        steps = len(v.seeds) * v.epochs * max(1, train // v.batch)
+        steps = len(v.seeds) * v.epochs * max(1, train // v.batch) if run in trained else 0
         answer = shape.image_suffix(v.first_layer, 5 * v.tokens_per_attribute)
         total += Work(
             training=steps * shape.step(v, sizes.half(learned)),
             evaluation=len(v.seeds) * (sizes.test + tested) * answer,
             runs=len(v.seeds),
         )
-    return total + Work(prefix=pictures * shape.encode(), disk_gb=_disk(shape, p, pictures))
+    return total + Work(prefix=pictures * shape.encode(), disk_gb=_disk(shape, next(iter(settings.values())), pictures))
 
 
 def _disk(shape: Shape, p: Training, pictures: int) -> float:

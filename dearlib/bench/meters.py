@@ -14,6 +14,7 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
@@ -143,7 +144,7 @@ class Measurer:
 
 def peak_of(name: str, weights: Path, way: str, batch: int, classes: int) -> float:
     """Peak memory in GB of a process that loads `weights` and goes one way three times, libraries included."""
-    code = [sys.executable, "-m", "dearlib.bench", "--peak", json.dumps([name, str(weights), way, batch, classes])]
+    code = [sys.executable, "-m", "dearlib.bench.command", json.dumps([name, str(weights), way, batch, classes])]
     return float(subprocess.run(code, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
@@ -176,7 +177,7 @@ def _epoch_of_streamed(bench: Bench, batch: int, classes: int, steps: int = 4) -
     pictures = Streamed(clip, J, lambda i: torch.randn(1, 3, side, side), 1, torch.randn(count, clip.d_embed))
     data = TrainingSet(pictures, torch.arange(count) % classes, MOST)
     run = TrainingRun(bench.model, data, Schedule(epochs=1, batch=batch, warmup_epochs=0), seed=0)
-    fit([run], bench.text, bench.plain.frozen_text, Fabric(accelerator="cpu", devices=1))
+    fit([run], bench.text, bench.plain.frozen_text, Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()]))
 
 
 def _most_memory() -> float:

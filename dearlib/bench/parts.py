@@ -15,7 +15,7 @@ from dearlib.bench.meters import Measurer, Row, count, textspan_input
 from dearlib.bench.ways import Bench, J, build, step, total
 from dearlib.clip.cut import frozen_features, image_prefix
 from dearlib.clip.loading import random_clip
-from dearlib.clip.prefix import compute, multiplies_in, together
+from dearlib.clip.prefix import compute, together
 from dearlib.files import write_tensors
 from dearlib.methods.losses import Losses
 from dearlib.roles.heads import head_contributions
@@ -102,8 +102,7 @@ def whole_run(name: str, classes: int = 25, shots: int = 16, epochs: int = 10, s
     """A 16-shot run of 25 classes for 10 epochs, views = 10, of which one part in `share` is really run.
 
     Every cost of the run is proportional to its steps and views, so its seconds are `share` times those measured here. Ways:
-    the straightforward loop; the fast one with its prefix made first; a second run on the same prefix; and, on a processor that
-    multiplies in bfloat16, with the prefix made and kept in it, which is not the same to rounding.
+    the straightforward loop; the fast one with its prefix made first; a second run on the same prefix.
     """
     batch = 4
     steps = epochs * classes * shots // batch // share
@@ -111,8 +110,8 @@ def whole_run(name: str, classes: int = 25, shots: int = 16, epochs: int = 10, s
     clip, images = bench.model.clip, bench.images.repeat(steps, 1, 1, 1)
     step(bench.fast, bench.stack)  # the first pays for what is made once
 
-    def make_prefix(pictures: Tensor, dtype: torch.dtype = torch.float32) -> None:
-        states = torch.empty(len(pictures), clip.patches + 1, clip.d_model, dtype=dtype)
+    def make_prefix(pictures: Tensor) -> None:
+        states = torch.empty(len(pictures), clip.patches + 1, clip.d_model)
         compute(clip, J, len(pictures), lambda i: pictures[i : i + 1], 1, states, torch.empty(len(pictures), clip.d_embed))
 
     def train(way: str) -> None:
@@ -125,12 +124,9 @@ def whole_run(name: str, classes: int = 25, shots: int = 16, epochs: int = 10, s
         "fast": partial(train, "fast"),
     }
     ways = {"straightforward": ["straightforward"], "fast, prefix included": ["prefix", "fast"], "fast, on a kept prefix": ["fast"]}
-    if multiplies_in(torch.bfloat16, images.device):
-        parts["half"] = partial(make_prefix, images, torch.bfloat16)
-        ways["fast, prefix in bfloat16 included"] = ["half", "fast"]
     seconds = {part: _seconds(run) for part, run in parts.items()}
     gflop = {way: steps * count(partial(step, getattr(bench, way), bench.stack)) for way in ("straightforward", "fast")}
-    gflop["prefix"] = gflop["half"] = steps * count(partial(make_prefix, bench.images))
+    gflop["prefix"] = steps * count(partial(make_prefix, bench.images))
     sums = [
         {"way": way, **{c: share * sum(of[p] for p in own) for c, of in (("seconds", seconds), ("gflop", gflop))}}
         for way, own in ways.items()

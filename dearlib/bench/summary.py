@@ -14,8 +14,6 @@ def speedups(measured: pd.DataFrame) -> pd.DataFrame:
         what = f"16-shot run of {int(run['classes'].iloc[0])} classes, 10 epochs"
         rows.append(_row(f"{what}, prefix included", run, "straightforward", "fast, prefix included"))
         rows.append(_row(f"{what}, on a kept prefix", run, "straightforward", "fast, on a kept prefix"))
-        if (half := "fast, prefix in bfloat16 included") in run.index:
-            rows.append(_row(f"{what}, prefix included and in bfloat16", run, "straightforward", half))
     encoding = measured[measured["part"] == "image encoding"].set_index("way")
     for way in ("head contributions", "DeAR image features"):
         rows.append(_row(f"{way}, beside plain encoding", encoding, "plain encode_image", way))

@@ -30,7 +30,7 @@ def example_roles(clip: FrozenClip, first_layer: int = 9) -> HeadRoles:
         for n, h in places
     ]
     shape = {"first_layer": first_layer, "layers": clip.layers, "heads": clip.heads}
-    names = {"attributes": ATTRIBUTES, "concepts": ATTRIBUTES, "settings": {}, "pool_sha256": "0" * 64}
+    names = {"attributes": ATTRIBUTES, "concepts": ATTRIBUTES, "settings": {}, "pool_sha256": "0" * 64, "identity": clip.identity}
     return HeadRoles(model=clip.name, weights_sha256=clip.weights_sha256, entries=tuple(entries), **shape, **names)  # type: ignore[arg-type]
 
 

@@ -40,15 +40,17 @@ def attend(
     query: Float[Tensor, "batch head query d_head"],
     key: Float[Tensor, "batch head key d_head"],
     value: Float[Tensor, "batch head key d_head"],
-    bias: Float[Tensor, "#batch #head query key"],
+    bias: Float[Tensor, "#batch #head query key"] | None,
 ) -> Float[Tensor, "batch head query d_head"]:
-    """`reference` with its mask made `additive` beforehand: the one place where a kernel is chosen, by device and shape.
+    """`reference` with its mask made `additive` beforehand, None where all may look at all: the one place where a kernel is
+    chosen, by device and shape.
 
     PyTorch's fused kernel with the mask as a bias, but for narrow heads on a CPU, where two plain matrix products are
     faster (notebook 13 shows the measurements, and what else was tried).
     """
     if query.device.type == "cpu" and query.shape[-1] < NARROW:
-        return torch.softmax((query * query.shape[-1] ** -0.5) @ key.mT + bias, dim=-1) @ value
+        scores = (query * query.shape[-1] ** -0.5) @ key.mT
+        return torch.softmax(scores if bias is None else scores + bias, dim=-1) @ value
     return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
 
 
@@ -76,7 +78,7 @@ def masked_layer(
 def biased_layer(
     block: nn.Module,
     x: Float[Tensor, "batch token d_model"],
-    bias: Float[Tensor, "#batch #head query token"],
+    bias: Float[Tensor, "#batch #head query token"] | None,
     read: Float[Tensor, "batch query d_model"] | None = None,
     constant: int = 0,
 ) -> Float[Tensor, "batch query d_model"]:

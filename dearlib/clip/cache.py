@@ -1,4 +1,4 @@
-"""The prefix cache: what lies below layer J is frozen, so it is computed once per (weights, J, pictures, views).
+"""The prefix cache: what lies below layer J is frozen, so it is computed once per (model, J, pictures, views).
 
 Entries are safetensors files named by a hash of everything they depend on, mapped into memory, written whole or not at
 all, their bytes checked when they are opened; two processes that make the same entry at once both write it whole, and
@@ -20,9 +20,12 @@ from torch import Tensor
 
 from dearlib.clip.loading import FrozenClip
 from dearlib.clip.prefix import Prefix, Streamed, compute
-from dearlib.datasets import Item, open_image
+from dearlib.datasets import Item, open_image, picture_bytes
 from dearlib.datasets.transforms import draw_views, stack_views
-from dearlib.files import filled_tensors, mapped_tensors
+from dearlib.errors import InputError
+from dearlib.files import filled_tensors, mapped_tensors, sweep
+
+VERSION = 2  # of the code that makes entries (pictures, views, frozen layers): raise it when what it computes changes
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Cache:
     gigabytes: float = math.inf
 
     def has_room(self, size: int) -> bool:
-        """Whether `size` more bytes keep to the budget."""
+        """Whether `size` more bytes keep to the budget; what killed processes left half written is deleted first."""
+        sweep(self.folder)
         used = 0
         for file in (*self.folder.glob("*.safetensors"), *self.folder.glob(".*.partial")):  # whole ones, and those being written
             with suppress(FileNotFoundError):  # another process may just have renamed it
@@ -43,8 +47,8 @@ class Cache:
 
 
 def entry(folder: Path, clip: FrozenClip, first_layer: int, identity: Any) -> Path:
-    """Where the entry for these weights, this J and these pictures lies; `identity` is any JSON-able description."""
-    text = json.dumps([clip.weights_sha256, first_layer, identity], sort_keys=True)
+    """Where the entry for this model, this J and these pictures lies; `identity` is any JSON-able description."""
+    text = json.dumps([VERSION, clip.identity, first_layer, identity], sort_keys=True)
     return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
 
 
@@ -52,6 +56,8 @@ def cached(
     cache: Cache, clip: FrozenClip, first_layer: int, identity: Any, count: int, picture: Callable[[int], Tensor], views: int = 1
 ) -> Prefix | Streamed:
     """The prefix from the cache, computed and stored where it is not there yet; streamed if there is no room for the states."""
+    if not count:
+        raise InputError("pictures: expected at least one, got none; is a part of the split file empty?")
     path = entry(cache.folder, clip, first_layer, [identity, str(cache.dtype)])
     alone = entry(cache.folder, clip, first_layer, [identity, "features alone"])
     rows = views * count
@@ -68,7 +74,7 @@ def cached(
         path, seconds = (path if path.exists() else alone), None
     tensors, _ = mapped_tensors(path)
     if "states" in tensors:
-        return Prefix(tensors["states"], tensors["features"], seconds)
+        return Prefix(tensors["states"], tensors["features"], first_layer, seconds)
     return Streamed(clip, first_layer, picture, views, tensors["features"])
 
 
@@ -92,11 +98,10 @@ def of_views(
     View v of picture i depends on (seed, i, v) alone; `flip` False takes the mirroring out. A picture is opened once for all
     of its views.
     """
-    side = clip.visual.image_size[0]  # type: ignore[union-attr,index]
     drawn = [[replace(v, flip=v.flip and flip) for v in draw_views(seed, i, views, scale)] for i in range(len(items))]
 
     def picture(i: int) -> Tensor:
-        return stack_views(open_image(items[i].path), drawn[i], side, clip.preprocess)
+        return stack_views(open_image(items[i].path), drawn[i], clip.preprocess)
 
     identity = ["views", contents(items), seed, views, list(scale), flip] if views else ["plain", contents(items)]
     return cached(cache, clip, first_layer, identity, len(items), picture, max(1, views))
@@ -106,7 +111,7 @@ def contents(items: Sequence[Item]) -> str:
     """A hash of the pictures' bytes in order: a redrawn or refetched data set never meets an old entry."""
     hasher = hashlib.sha256()
     for item in items:
-        hasher.update(hashlib.sha256(item.path.read_bytes()).digest())
+        hasher.update(hashlib.sha256(picture_bytes(item.path)).digest())
     return hasher.hexdigest()[:32]
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dearlib.clip.attention import biased_layer
+from dearlib.clip.finite import check_finite
 from dearlib.clip.loading import FrozenClip
 from dearlib.errors import InputError
 
@@ -20,7 +21,7 @@ TEXTS = 128  # prompts that go through frozen layers together: a thousand at onc
 
 @dataclass(frozen=True)
 class TextStates:
-    """Prompts on the verge of layer J: states [class, length, D_t] and each one's end-of-text position.
+    """Prompts on the verge of layer J = `first_layer`: states [class, length, D_t] and each one's end-of-text position.
 
     Columns after the longest end of text are cut: causal attention never looks at them, so the cut is exact. The first
     `shared` columns (start of text and the template's words before the class name) are the same for every class, and stay
@@ -30,13 +31,26 @@ class TextStates:
     states: Float[Tensor, "class_ token d_text"]
     end: Int[Tensor, "class_"]
     shared: int
+    first_layer: int
 
 
-def check_cut(clip: FrozenClip, first_layer: int) -> None:
-    """Refuses a J that the encoders do not have."""
-    depth = min(clip.layers, len(clip.model.transformer.resblocks))  # type: ignore[union-attr,arg-type]
+def text_layers(clip: FrozenClip) -> int:
+    """Number of layers of the text encoder."""
+    return len(clip.model.transformer.resblocks)  # type: ignore[union-attr,arg-type]
+
+
+def check_cut(clip: FrozenClip, first_layer: int, name: str = "first_layer") -> None:
+    """Refuses a J, or another layer by its parameter's `name`, that the encoders do not have."""
+    depth = min(clip.layers, text_layers(clip))
     if not 1 <= first_layer <= depth:
-        raise InputError(f"first_layer: expected 1 to {depth} for {clip.name}, got {first_layer}; choose a layer the model has")
+        raise InputError(f"{name}: expected 1 to {depth} for {clip.name}, got {first_layer}; choose a layer the model has")
+
+
+def check_layer(found: int, first_layer: int) -> None:
+    """Refuses states of one layer in a model that adds its tokens at another: same shapes, wrong numbers."""
+    if found != first_layer:
+        expected = f"those that enter layer {first_layer}, the model's J"
+        raise InputError(f"states: expected {expected}, got those of layer {found}; make them anew")
 
 
 def image_prefix(visual: nn.Module, images: Float[Tensor, "batch 3 side side"], first_layer: int) -> Float[Tensor, "batch token d_model"]:
@@ -60,34 +74,58 @@ def run_layers(transformer: nn.Module, x: Tensor, first: int, last: int, mask: T
     return x
 
 
-def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int) -> TextStates:
-    """Prompts on the verge of layer J, cut after the longest end of text (exact)."""
+def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int, gap: int = 0) -> TextStates:
+    """Prompts on the verge of layer J, cut after the longest end of text (exact).
+
+    `gap`: so many positions after the start token are left free for tokens that will be put in there, before layer 1.
+    Raises `InputError` if two prompts become the same tokens: their classes could not be told apart.
+    """
     tokens = clip.tokenize(texts)
+    check_distinct(texts, tokens)
     end = tokens.argmax(dim=1)
     length = int(end.max()) + 1
     model = clip.model
     device = model.positional_embedding.device
-    x = model.token_embedding(tokens[:, :length].to(device)) + model.positional_embedding[:length]  # type: ignore[operator,index]
+    at = [0, *range(1 + gap, length + gap)]
+    x = model.token_embedding(tokens[:, :length].to(device)) + model.positional_embedding[at]  # type: ignore[operator,index]
     mask = model.attn_mask[:length, :length]  # type: ignore[index]
     x = torch.cat([run_layers(model.transformer, some, 1, first_layer - 1, mask) for some in x.split(TEXTS)])  # type: ignore[arg-type]
+    check_finite(f"{clip.name}: states of prompts [class, token, dimension]", x)
     same = (tokens[:, :length] == tokens[:1, :length]).all(dim=0)
     shared = min(int(same.cumprod(dim=0).sum()), int(end.min()))  # an end of text is always a class's own
-    return TextStates(x, end.to(device), shared)
+    return TextStates(x, end.to(device), shared, first_layer)
+
+
+def check_distinct(texts: Sequence[str], tokens: Int[Tensor, "class_ context"]) -> None:
+    """Raises `InputError` if two prompts are the same `tokens`: a tokenizer drops case, blanks and what lies beyond its context."""
+    seen: dict[tuple[int, ...], int] = {}
+    for number, row in enumerate(tokens.tolist()):
+        if (other := seen.setdefault(tuple(row), number)) != number:
+            two = " and ".join(f"{n} ('{_shortened(texts[n])}')" for n in (other, number))
+            expected = f"different ones within {tokens.shape[1]} tokens"
+            raise InputError(f"prompts: expected {expected}, got the same for classes {two}; shorten or change the names")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:40]} … {text[-36:]}"
 
 
 def frozen_features(visual: nn.Module, states: Float[Tensor, "batch token d_model"], first_layer: int) -> Float[Tensor, "batch d_embed"]:
     """CLIP's own image feature, before normalisation, from the verge of layer J; of the last layer only [CLS] is computed."""
     last = visual.transformer.resblocks[-1]  # type: ignore[union-attr,index]
     x = run_layers(visual.transformer, states, first_layer, len(visual.transformer.resblocks) - 1)  # type: ignore[arg-type,union-attr]
-    x = biased_layer(last, x, x.new_zeros(1, 1, 1, x.shape[1]), x[:, :1])
+    x = biased_layer(last, x, None, x[:, :1])
     return visual.ln_post(x[:, 0]) @ visual.proj  # type: ignore[operator]
 
 
 @torch.no_grad()
 def frozen_text_features(clip: FrozenClip, text: TextStates, first_layer: int) -> Float[Tensor, "class_ d_embed"]:
     """CLIP's own text features, before normalisation, from the verge of layer J; what stands behind the end of text is cut."""
+    check_layer(text.first_layer, first_layer)
     model, length = clip.model, text.states.shape[1]
     mask, last = model.attn_mask[:length, :length], len(model.transformer.resblocks)  # type: ignore[union-attr,arg-type,index]
     some = text.states.split(TEXTS)
     x = torch.cat([run_layers(model.transformer, states, first_layer, last, mask) for states in some])  # type: ignore[arg-type]
-    return model.ln_final(x[torch.arange(len(x), device=x.device), text.end]) @ model.text_projection  # type: ignore[operator]
+    found: Tensor = model.ln_final(x[torch.arange(len(x), device=x.device), text.end]) @ model.text_projection  # type: ignore[operator]
+    check_finite(f"{clip.name}: features of prompts [class, dimension]", found)
+    return found

@@ -5,10 +5,11 @@ picture (or per prompt) is a constant. open_clip's modules are used as they are,
 """
 
 import hashlib
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from importlib.resources import files
 from pathlib import Path
@@ -16,30 +17,43 @@ from pathlib import Path
 import open_clip
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
+from open_clip.transform import merge_preprocess_dict
 from torch import Tensor, nn
 
-from dearlib.clip.weights import check_activation, pretrained_file, refuse_programs
+from dearlib.clip.finite import check_finite
+from dearlib.clip.weights import check_activation, check_positions, check_tag, pretrained_file, refuse_programs, trained_config
+from dearlib.datasets.transforms import Preprocessing
 from dearlib.errors import InputError
 
 ASSETS = Path(str(files("dearlib") / "mini" / "assets"))
 MINI = "DeAR-Mini"
-MINI_SHA256 = "8aa6394da33cd7c283b0466e5ec23a2ae3a88e082995e6c17396b8450e31819b"  # of the weights in the package
+MINI_SHA256 = "4799924e21ba9c5685f68f626a6588cfcb46eb2b6cb261a3bc94ab8696c72a34"  # of the weights in the package
 
 
 @dataclass(frozen=True)
 class FrozenClip:
     """A CLIP whose parameters have no gradient.
 
-    `preprocess` turns a PIL picture into the encoder's input [3, side, side]; `weights_sha256` identifies the
-    weights (of the file, or of the tensors where they are random) and goes into every record.
+    `preprocess` turns a PIL picture into the encoder's input, with the tag's own size, mean, std, interpolation and resize
+    mode. `weights_sha256` identifies the weights (of the file, or of the tensors where they are random) and goes into every
+    record; `identity` identifies all that features depend on.
     """
 
     name: str
     model: nn.Module
-    preprocess: Callable[..., Tensor]
+    preprocess: Preprocessing
     tokenizer: Callable[..., Tensor]
     weights_sha256: str
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of name, architecture (its activation included), preprocessing and weights.
+
+        One weights file can be read as a model with GELU or QuickGELU, or under tags that normalise differently: each is a
+        model of its own, with features of its own.
+        """
+        parts = [self.name, open_clip.get_model_config(self.name), asdict(self.preprocess), self.weights_sha256]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
     def visual(self) -> nn.Module:
@@ -87,13 +101,17 @@ class FrozenClip:
 
     @torch.no_grad()
     def encode_image(self, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch d_embed"]:
-        """open_clip's image feature before normalisation."""
-        return self.model.encode_image(images)  # type: ignore[operator]
+        """open_clip's image feature before normalisation. Raises `InputError` if it is no finite number."""
+        found: Tensor = self.model.encode_image(images)  # type: ignore[operator]
+        check_finite(f"{self.name}: features of pictures [picture, dimension]", found)
+        return found
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "text d_embed"]:
-        """open_clip's text feature before normalisation."""
-        return self.model.encode_text(self.tokenize(texts).to(self.model.positional_embedding.device))  # type: ignore[operator,union-attr,arg-type]
+        """open_clip's text feature before normalisation. Raises `InputError` if it is no finite number."""
+        found: Tensor = self.model.encode_text(self.tokenize(texts).to(self.model.positional_embedding.device))  # type: ignore[operator,union-attr,arg-type]
+        check_finite(f"{self.name}: features of texts [text, dimension]", found)
+        return found
 
 
 def load(source: str, weights: str | Path | None = None, sha256: str | None = None) -> FrozenClip:
@@ -102,7 +120,8 @@ def load(source: str, weights: str | Path | None = None, sha256: str | None = No
     Args:
         source: 'DeAR-Mini', or 'NAME/TAG' as open_clip lists them, e.g. 'ViT-B-16-quickgelu/openai'.
         weights: a safetensors file to read instead of the packaged or the tagged weights. A file does not say which
-            activation it was trained with, but the tag does: name it even where the file is given.
+            activation and which normalisation it was trained with, but the tag does: name it even where the file is given.
+            Without one, pictures are normalised as OpenAI's models want them.
         sha256: the expected hash of the weights file; anything else is refused. The package's own weights are always checked.
 
     Raises:
@@ -115,20 +134,25 @@ def load(source: str, weights: str | Path | None = None, sha256: str | None = No
         raise InputError(f"clip: expected a model that open_clip knows, got {name!r}; see open_clip.list_models()")
     _check_text(name, "hf_model_name" not in open_clip.get_model_config(name)["text_cfg"])  # before open_clip goes to fetch it
     check_activation(name, tag)
+    if weights is not None:
+        check_tag(name, tag)
     if name == MINI and weights is None:
         weights, sha256 = ASSETS / f"{MINI}.safetensors", sha256 or MINI_SHA256
     path = pretrained_file(source) if weights is None else Path(weights)
     if not path.is_file():
         raise InputError(f"clip: expected a weights file at {path}, found none; check clip_weights")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"clip: expected a weights file that can be read, got '{error.strerror}' at {path}; check clip_weights") from None
     if sha256 and digest != sha256:
         raise InputError(
             f"clip: expected weights with SHA-256 {sha256[:12]}…, got {digest[:12]}… in {path.name}; fetch the file again, "
             "or name weights of your own as clip_weights"
         )
     refuse_programs(path, digest)
-    return _build(name, path, tag if weights is None else None, digest)
+    return _build(name, path, tag, digest)
 
 
 def random_clip(name: str = MINI, seed: int = 0) -> FrozenClip:
@@ -136,13 +160,13 @@ def random_clip(name: str = MINI, seed: int = 0) -> FrozenClip:
     _register()
     with torch.random.fork_rng(), _no_talk_of_random_weights():
         torch.manual_seed(seed)
-        model, _, preprocess = open_clip.create_model_and_transforms(name)
+        model = open_clip.create_model(name)
     _check_architecture(name, model)
     hasher = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
         hasher.update(key.encode())
         hasher.update(value.contiguous().numpy())
-    return _freeze(name, model, preprocess, hasher.hexdigest())
+    return _freeze(name, model, "", hasher.hexdigest())
 
 
 def _register() -> None:
@@ -150,26 +174,38 @@ def _register() -> None:
         open_clip.add_model_config(ASSETS)
 
 
-def _build(name: str, path: Path, tag: str | None, digest: str) -> FrozenClip:
+def _build(name: str, path: Path, tag: str, digest: str) -> FrozenClip:
     """The model around the weights in `path`; a tag says how its pictures were normalised.
 
     The model is laid out without memory and the file's tensors become its parameters, mapped: no second copy while it loads,
     and layers that nobody runs (those below J, on a kept prefix) never enter memory.
     """
+    with torch.device("meta"), _no_talk_of_random_weights():
+        model = open_clip.create_model(name, device="meta")
+    _check_architecture(name, model)
+    model.load_state_dict = partial(model.load_state_dict, assign=True)
+    context = len(model.positional_embedding)
     try:
-        with torch.device("meta"), _no_talk_of_random_weights():
-            model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=tag, load_weights=False, device="meta")
-        _check_architecture(name, model)
-        model.load_state_dict = partial(model.load_state_dict, assign=True)
+        check_positions(path, {"visual.positional_embedding": len(model.visual.positional_embedding), "positional_embedding": context})
         open_clip.load_checkpoint(model, str(path))  # knows older layouts, and reads no pickled programs
         del model.load_state_dict
-    except (RuntimeError, KeyError, AssertionError, SafetensorError) as error:  # open_clip asserts that the text is as wide
-        reason = str(error).strip().splitlines()[0]
+        _check_numbers(model.float())
+    except InputError:
+        raise
+    except Exception as error:  # readers of foreign bytes: on a damaged file they raise whatever their parsers stumble over
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]  # torch goes on with advice to trust the file
         got = f"a damaged file or another model's ({reason})"
         raise InputError(f"clip: expected weights of {name}, got {got}; check clip and clip_weights") from error
-    context = len(model.positional_embedding)
     model.attn_mask = torch.full((context, context), float("-inf")).triu(1)  # the one buffer that no weights file holds
-    return _freeze(name, model.float(), preprocess, digest)
+    return _freeze(name, model, tag, digest)
+
+
+def _check_numbers(model: nn.Module) -> None:
+    """Refuses kinds of numbers that nothing can be computed with, and a temperature that makes every logit NaN."""
+    odd = {str(p.dtype) for p in model.parameters() if p.dtype is not torch.float32}
+    if odd:
+        raise InputError(f"clip: expected weights of real numbers, got {', '.join(sorted(odd))}; check clip_weights")
+    check_finite("clip: temperature", model.logit_scale.exp())  # type: ignore[operator]
 
 
 @contextmanager
@@ -201,6 +237,7 @@ def _check_text(name: str, good: bool) -> None:
         )
 
 
-def _freeze(name: str, model: nn.Module, preprocess: Callable[..., Tensor], digest: str) -> FrozenClip:
+def _freeze(name: str, model: nn.Module, tag: str, digest: str) -> FrozenClip:
     model.eval().requires_grad_(False)
-    return FrozenClip(name, model, preprocess, open_clip.get_tokenizer(name), digest)
+    config = merge_preprocess_dict(model.visual.preprocess_cfg, trained_config(name, tag))  # type: ignore[union-attr]
+    return FrozenClip(name, model, Preprocessing.of_config(config), open_clip.get_tokenizer(name), digest)

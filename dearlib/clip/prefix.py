@@ -5,7 +5,6 @@ What lies below layer J is frozen, so it is computed once per (weights, J, pictu
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -14,7 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dearlib.clip.cut import frozen_features, image_prefix, run_layers
+from dearlib.clip.finite import check_finite
 from dearlib.clip.loading import FrozenClip
+from dearlib.errors import InputError
 
 MOST = 64  # pictures that go through the frozen layers together at most
 NEAR = (
@@ -28,6 +29,10 @@ Features = Float[Tensor, "picture d_embed"]
 @runtime_checkable
 class Source(Protocol):
     """Pictures on the verge of layer J, kept or computed when asked for; `features` are the frozen model's, before normalisation."""
+
+    @property
+    def first_layer(self) -> int:
+        """J: the layer that the states enter. States of one layer look like those of any other: only this tells."""
 
     @property
     def features(self) -> Features:
@@ -44,12 +49,13 @@ class Source(Protocol):
 class Prefix:
     """A kept `Source`.
 
-    `states` [picture, token, D_v] enter layer J; `features` [picture, d_embed] are the teacher of the regularisation, and
+    `states` [picture, token, D_v] enter layer J = `first_layer`; `features` [picture, d_embed] are the teacher of the regularisation, and
     zero-shot's answer. `seconds`: what it took to compute, None where that is not known.
     """
 
     states: States
     features: Features
+    first_layer: int
     seconds: float | None = None
 
     def rows(self, chosen: Int[Tensor, "batch"]) -> tuple[Float[Tensor, "batch token d_model"], Float[Tensor, "batch d_embed"]]:
@@ -103,14 +109,6 @@ def together(clip: FrozenClip) -> int:
     return MOST if _place(clip).type != "cpu" else max(1, min(MOST, int(NEAR // widest)))
 
 
-def multiplies_in(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether the device has instructions for products in this half precision; a processor has them for bfloat16 at most."""
-    if device.type != "cpu":
-        return True
-    able = torch.cpu.get_capabilities()
-    return dtype == torch.bfloat16 and any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
-
-
 @torch.no_grad()
 def _states(clip: FrozenClip, first_layer: int, images: Tensor) -> Tensor:
     return image_prefix(clip.visual, images.to(_place(clip)), first_layer)
@@ -128,29 +126,33 @@ def compute(
 ) -> None:
     """Runs layers 1 … J−1, and for the features the rest as well, over the `views` views of `count` pictures.
 
-    Rows go into `states` and `features`, where given: first view 0 of all pictures, then view 1, … States kept in half precision
-    are computed in it as well where the machine multiplies faster so.
+    Rows go into `states` and `features`, where given: first view 0 of all pictures, then view 1, … All is computed in single
+    precision; states kept in half are rounded once, so that features, which teach and answer zero-shot, are the same whether
+    states are kept or not, and in which precision.
     """
-    half = states is not None and states.dtype != torch.float32 and multiplies_in(states.dtype, _place(clip))
     batch = max(1, together(clip) // views)
     done = 0
     for images in _loaded(picture, count, batch):
         at = (torch.arange(done, done + len(images))[:, None] + count * torch.arange(views)).flatten()
         done += len(images)
-        with torch.autocast(_place(clip).type, dtype=states.dtype) if half and states is not None else nullcontext():
-            found = _states(clip, first_layer, images.flatten(0, 1))
-            if features is not None:
-                features[at] = frozen_features(clip.visual, found, first_layer).to(features)
+        found = _states(clip, first_layer, images.flatten(0, 1))
+        check_finite(f"{clip.name}: states [picture, token, dimension]", found)
+        if features is not None:
+            features[at] = frozen_features(clip.visual, found, first_layer).to(features)
+            check_finite(f"{clip.name}: features [picture, dimension]", features[at])
         if states is not None:
             states[at] = found.to(states)
 
 
 @torch.no_grad()
-def deepened(source: "Prefix | Streamed", clip: FrozenClip, start: int, stop: int) -> "Prefix | Streamed":
-    """From the verge of layer `start` to that of `stop`, a later one, through the frozen layers between."""
+def deepened(source: "Prefix | Streamed", clip: FrozenClip, stop: int) -> "Prefix | Streamed":
+    """On the verge of layer `stop`, through the frozen layers between. Raises `InputError` if the states are beyond it."""
+    start = source.first_layer
     if stop == start:
         return source
+    if stop < start:
+        raise InputError(f"first_layer: expected {start} or later, where the kept states are, got {stop}; keep states of an earlier layer")
     if isinstance(source, Streamed):
         return replace(source, first_layer=stop)
     run = [run_layers(clip.visual.transformer, s.to(_place(clip)), start, stop - 1).cpu() for s in source.chunks()]  # type: ignore[arg-type]
-    return Prefix(torch.cat(run), source.features)
+    return Prefix(torch.cat(run), source.features, stop)

@@ -1,10 +1,15 @@
 """Pretrained weights by their tag: which activation they go with, and where they lie on this machine."""
 
+import difflib
 import os
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import open_clip
+import torch
+from safetensors import safe_open
 
 from dearlib.errors import InputError
 
@@ -14,6 +19,22 @@ def offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
+def trained_config(name: str, tag: str) -> dict[str, Any]:
+    """What open_clip knows of the tagged weights (normalisation, interpolation, resize mode, activation); empty if nothing."""
+    return open_clip.get_pretrained_cfg(name, tag) or open_clip.get_pretrained_cfg(name.removesuffix("-quickgelu"), tag) or {}
+
+
+def check_tag(name: str, tag: str) -> None:
+    """Refuses a tag that open_clip does not know beside a file: its normalisation would be OpenAI's, without a word."""
+    if tag and not trained_config(name, tag):
+        known = open_clip.list_pretrained_tags_by_model(name) or ["none"]
+        like = difflib.get_close_matches(tag, known) or known
+        raise InputError(
+            f"clip: expected a tag of {name} that open_clip knows, e.g. {', '.join(like[:3])}, got {tag!r}; "
+            f"for weights of your own write '{name}'"
+        )
+
+
 def check_activation(name: str, tag: str) -> None:
     """Refuses weights in a model of another activation than they were trained with; open_clip only warns.
 
@@ -21,7 +42,7 @@ def check_activation(name: str, tag: str) -> None:
     everything runs, one or two points worse.
     """
     plain = name.removesuffix("-quickgelu")
-    trained = open_clip.get_pretrained_cfg(name, tag) or open_clip.get_pretrained_cfg(plain, tag)
+    trained = trained_config(name, tag)
     if not trained:
         return
     quick = bool(trained.get("quick_gelu"))
@@ -53,6 +74,32 @@ def pretrained_file(source: str) -> Path:
         ) from error
 
 
+def check_positions(path: Path, expected: Mapping[str, int]) -> None:
+    """Refuses weights of a model for larger or smaller pictures or other lengths of text: open_clip stretches their positions in silence.
+
+    `expected`: how many positions each parameter is to have.
+    """
+    for name, shape in _shapes(path).items():
+        key = name.removeprefix("module.")
+        if key in expected and shape[0] != expected[key]:
+            raise InputError(
+                f"clip: expected weights with {expected[key]} rows of {key}, got {shape[0]} in {path.name}, the weights of a model for "
+                "pictures of another size or texts of another length; name that model as clip"
+            )
+
+
+def _shapes(path: Path) -> dict[str, Sequence[int]]:
+    """The shapes of a file's tensors, without their numbers."""
+    if path.suffix == ".safetensors":
+        with safe_open(path, "pt") as file:
+            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    if path.suffix in (".npz", ".npy"):
+        return {}
+    found = torch.load(path, map_location="meta", weights_only=True)
+    found = found.get("state_dict", found)
+    return {name: value.shape for name, value in found.items() if isinstance(value, torch.Tensor) and value.ndim}
+
+
 def refuse_programs(path: Path, sha256: str) -> None:
     """Refuses the files that OpenAI published: each holds a program beside its weights, and wants QuickGELU."""
     addresses = (open_clip.get_pretrained_url(name, tag) for name, tag in open_clip.list_pretrained())
@@ -65,7 +112,8 @@ def refuse_programs(path: Path, sha256: str) -> None:
 
 
 def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any("/code/" in name for name in archive.namelist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):  # no archive, or a damaged one, which loading refuses
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())

@@ -16,7 +16,9 @@ from dearlib.datasets.catalogue import (
     entry,
     prompts,
 )
-from dearlib.datasets.splits import Item, Split, classnames, few_shot, half, open_image, parse_split, read_split, split_sha256
+from dearlib.datasets.pictures import open_image, picture_bytes
+from dearlib.datasets.samples import few_shot, half
+from dearlib.datasets.splits import Item, Split, classnames, parse_split, read_split, split_sha256
 
 __all__ = [
     "CATALOGUE",
@@ -36,6 +38,7 @@ __all__ = [
     "half",
     "open_image",
     "parse_split",
+    "picture_bytes",
     "prompts",
     "read_split",
     "split_sha256",

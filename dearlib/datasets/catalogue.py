@@ -7,10 +7,13 @@ Caltech101 has neither background nor easy faces, StanfordCars puts the year fir
 "outdoor church", UCF101 parts its names at capitals, EuroSAT's are written out.
 """
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from dearlib.datasets.own import FILE, own_data_sets
+from dearlib.datasets.world.targets import TARGETS as WORLD_TARGETS
 from dearlib.errors import InputError
 
 
@@ -36,20 +39,20 @@ class Entry:
     obtain: tuple[str, ...] = ()
 
 
-TARGETS_MINI = ("objects", "shapes", "textures", "places", "colors", "colored_textures", "letters", "digits")
+TARGETS_MINI = (*WORLD_TARGETS, "digits")
 SHIFTED_MINI = ("source_redrawn", "source_sketch", "source_adversarial", "source_renditions")
 SOURCE_MINI = "source"
 
-_TEMPLATES_MINI = {
-    "objects": "a photo of a {}.",
-    "shapes": "a photo of a {}.",
-    "textures": "a photo of a {} texture.",
-    "places": "a view of the {}.",
+_TEMPLATES_MINI = {  # one a family; the handwritten digits have the rendered numbers' classes
     "colors": "a photo of something {}.",
-    "colored_textures": "a photo of a {} texture.",
+    "objects": "a photo of a {}.",
+    "textures": "a photo of a {} texture.",
     "letters": "a photo of the letter {}.",
-    "digits": "a photo of the number {}.",
-    "source": "a photo of a {}.",
+    "colored_textures": "a photo of a {} texture.",
+    "places": "a view of the {}.",
+    "numbers": "a photo of the number {}.",
+    "shapes": "a photo of a {}.",
+    SOURCE_MINI: "a photo of a {}.",
 }
 
 _DRIVE = "split file: https://drive.google.com/file/d/"
@@ -224,17 +227,33 @@ TABLES = {  # what the paper's tables and its figure of few-shot learning are ma
 }
 
 CATALOGUE: dict[str, Entry] = {
-    **{name: Entry(template, folder=name) for name, template in _TEMPLATES_MINI.items()},
+    **{name: Entry(_TEMPLATES_MINI[target.family], folder=name) for name, target in WORLD_TARGETS.items()},
+    "digits": Entry(_TEMPLATES_MINI["numbers"], folder="digits"),
+    SOURCE_MINI: Entry(_TEMPLATES_MINI[SOURCE_MINI], folder=SOURCE_MINI),
     **{name: Entry(_TEMPLATES_MINI[SOURCE_MINI], folder=name, classes_of=SOURCE_MINI) for name in SHIFTED_MINI},
     **PUBLIC,
 }
 
+# The data sets that are made here and not fetched.
+GENERATED = (SOURCE_MINI, *SHIFTED_MINI, *TARGETS_MINI)
+
 
 def entry(dataset: str) -> Entry:
-    """The catalogue's entry. Raises `InputError` with the known names if there is none."""
-    if dataset not in CATALOGUE:
-        raise InputError(f"data set: expected one of {', '.join(sorted(CATALOGUE))}, got '{dataset}'")
-    return CATALOGUE[dataset]
+    """The catalogue's entry, or that of a data set of the user's own (`dearlib.datasets.own`).
+
+    Raises `InputError` naming like ones if there is none, or if an own data set takes a name of the catalogue.
+    """
+    own = own_data_sets()
+    if taken := sorted(set(own) & set(CATALOGUE)):
+        raise InputError(f"{FILE}: expected names that are not taken, got '{taken[0]}'; choose another")
+    if dataset in CATALOGUE:
+        return CATALOGUE[dataset]
+    if dataset in own:
+        said = own[dataset]
+        return Entry(said.template, said.folder or dataset, said.images, said.split_file)
+    known = [*CATALOGUE, *own]
+    like = ", ".join(difflib.get_close_matches(dataset, known, n=3, cutoff=0.5)) or f"one of {len(known)} names of {__name__}"
+    raise InputError(f"data set: expected {like}, got '{dataset}'; a data set of your own is named in {FILE}")
 
 
 def prompts(dataset: str, classnames: Iterable[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """The doctor: what of the public data sets is there, what is missing, and where it comes from. Changes nothing."""
 
+import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from dearlib.datasets import folders
-from dearlib.datasets.catalogue import SOURCE, entry
+from dearlib.datasets.catalogue import CATALOGUE, SOURCE, entry
 from dearlib.datasets.generated import declaration
-from dearlib.datasets.splits import NONE_PRESENT, PARTS, absent, listed_split, open_image
+from dearlib.datasets.pictures import open_image
+from dearlib.datasets.splits import NONE_PRESENT, PARTS, absent, listed_split, read_split
 from dearlib.errors import InputError
 
 Sizes = tuple[int, int, int, int]  # training, validation and test images; classes
@@ -33,22 +35,34 @@ class Report:
 def examine(root: Path, dataset: str) -> Report:
     """Compares files and folders with what the split file names and with the published counts; opens no image.
 
-    A root of generated pictures declares counts of its own.
+    A root of generated pictures declares counts of its own; those of a user's own data set are its split file's.
     """
     where = entry(dataset)
     folder = root / where.folder
-    if where.sizes is None:
-        raise InputError(f"data set: expected a public one, got '{dataset}', which is made here; python -m dearlib.datasets.world makes it")
+    if where.sizes is None and dataset in CATALOGUE:
+        raise InputError(f"data set: expected a public one, got '{dataset}', which is made here; `dearlib world` makes it")
     declared = declaration(root)
-    sizes = declared.sizes.get(dataset, where.sizes) if declared else where.sizes
+    sizes = where.sizes or _own_sizes(root, dataset)
+    sizes = declared.sizes.get(dataset, sizes) if declared else sizes
     if not folder.is_dir() or not any(folder.iterdir()):
         return Report(dataset, "missing", (f"no folder {folder}, or an empty one",), (), sizes)
     look = _class_folders if where.source == "folders" else _listed
     try:
         faults, images = look(root, dataset, sizes)
+    except InputError as error:
+        return Report(dataset, "incomplete", (str(error),), (), sizes)
     except OSError as error:
         return Report(dataset, "incomplete", (f"{error.filename}: expected a folder that can be read, got '{error.strerror}'",), (), sizes)
     return Report(dataset, "incomplete" if faults else "found", tuple(faults), tuple(images), sizes)
+
+
+def _own_sizes(root: Path, dataset: str) -> Sizes:
+    """Nobody published counts of a user's own data set: its split file's are the right ones."""
+    try:
+        split = listed_split(root, dataset)
+    except InputError:
+        return (0, 0, 0, 0)
+    return len(split.train), len(split.val), len(split.test), len({item.label for item in split.items})
 
 
 def _listed(root: Path, dataset: str, sizes: Sizes) -> tuple[list[str], list[Path]]:
@@ -140,6 +154,27 @@ def _fault(path: Path) -> str | None:
     except InputError as error:
         return str(error)
     return None
+
+
+def repeated(root: Path, dataset: str) -> list[str]:
+    """A line on validation or test images that are, byte for byte, training images as well, under another name.
+
+    A remark, no fault: some public data sets were published so, and their numbers are compared as they are [ours].
+    """
+    where = entry(dataset)
+    split = read_split(root, dataset) if where.source == "folders" else listed_split(root, dataset)
+    seen = {_bytes(item.path) for item in split.train if item.path.is_file()}
+    lines = []
+    for part, items in (("val", split.val), ("test", split.test)):
+        again = [item.path for item in items if item.path.is_file() and _bytes(item.path) in seen]
+        if again:
+            lines.append(f"{len(again)} of {len(items)} images of '{part}' are in 'train' as well, first {again[0]}")
+    return lines
+
+
+def _bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def summary(report: Report) -> str:

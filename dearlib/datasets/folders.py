@@ -12,7 +12,7 @@ from dearlib.errors import InputError
 
 Row = tuple[Path, int, str]
 _SUFFIXES = (".jpg", ".jpeg", ".png")
-_DOCTOR = "see python -m dearlib.datasets doctor"
+_DOCTOR = "see `dearlib doctor`"
 
 
 def class_rows(root: Path, dataset: str) -> dict[str, list[Row]]:
@@ -40,24 +40,32 @@ def _rows(root: Path, folder: Path) -> Iterator[Row]:
 
 
 def _named(root: Path, folder: Path) -> list[tuple[str, str]]:
-    """Class folders of `folder` in label order, with their class names (CLIP's list, as open_clip has it).
+    """Class folders of `folder` in label order, with their class names (`imagenet_classnames`).
 
     Folders are called by WordNet id, which sorted gives ImageNet's labels, or, in ImageNetV2, by the label itself:
     0 … 999, to be sorted as numbers. Where there are fewer than 1000 (the 200 of ImageNet-A and -R), labels count the
     present ones, and only these are candidates.
     """
-    from open_clip import IMAGENET_CLASSNAMES  # here, because it needs torch
-
     present = class_folders(folder)
-    if all(name.isdecimal() for name in present):
-        known = [str(label) for label in range(len(IMAGENET_CLASSNAMES))]
-    else:
-        known = wordnet_ids(root, len(IMAGENET_CLASSNAMES))
-    classname = dict(zip(known, IMAGENET_CLASSNAMES, strict=True))
+    names = imagenet_classnames()
+    known = [str(label) for label in range(len(names))] if all(name.isdecimal() for name in present) else wordnet_ids(root, len(names))
+    classname = dict(zip(known, names, strict=True))
     strange = [name for name in present if name not in classname]
     if strange:
         raise InputError(f"{folder}: expected folders called like ImageNet's classes, got '{strange[0]}'; {_DOCTOR}")
     return [(name, classname[name]) for name in present]
+
+
+# CLIP's list calls two classes 'missile' and two 'sunglasses'. Classes of one name have one prompt, so the second of each pair is
+# never answered. The second name here is the class's own first word in WordNet [ours]; numbers of other projects keep the tie.
+TOLD_APART = {744: "projectile", 836: "sunglass"}
+
+
+def imagenet_classnames() -> list[str]:
+    """CLIP's names of ImageNet's 1000 classes by label, no two alike."""
+    from open_clip import IMAGENET_CLASSNAMES  # here, because it needs torch
+
+    return [TOLD_APART.get(label, name) for label, name in enumerate(IMAGENET_CLASSNAMES)]
 
 
 def wordnet_ids(root: Path, count: int) -> list[str]:
@@ -87,7 +95,11 @@ def pictures(folder: Path) -> list[str]:
 
 def list_rows(folder: Path, images: Path) -> dict[str, list[Row]]:
     """The rows of FGVCAircraft: labels by the lines of `variants.txt`, parts by the official lists of variants."""
-    label = {name: i for i, name in enumerate(_lines(folder / "variants.txt"))}
+    names = _lines(folder / "variants.txt")
+    label = {name: i for i, name in enumerate(names)}
+    if len(label) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{folder / 'variants.txt'}: expected every variant once, got '{twice}' again; {_DOCTOR}")
     return {part: _listed(folder / f"images_variant_{part}.txt", images, label) for part in ("train", "val", "test")}
 
 
@@ -103,7 +115,7 @@ def _listed(path: Path, images: Path, label: dict[str, int]) -> list[Row]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         got = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
         raise InputError(f"{path}: expected a list of FGVCAircraft, got '{got}'; {_DOCTOR}") from None

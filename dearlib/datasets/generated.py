@@ -31,7 +31,7 @@ def declaration(root: Path | str) -> Declaration | None:
     if not path.exists():
         return None
     try:
-        return Declaration.model_validate_json(path.read_text(encoding="utf-8"))
+        return Declaration.model_validate_json(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise InputError(f"{path}: expected a note on generated pictures, got '{reason}'; make the folder anew") from None

@@ -1,30 +1,24 @@
-"""The community's split files: reading and checking them, the few-shot sample, and the base and novel halves.
+"""The community's split files: reading them, and refusing what contradicts itself.
 
 A data set is a folder of images and one JSON file `{"train": [[path, label, classname], …], "val": …, "test": …}`
-with paths relative to the images' folder (the few without one: `dearlib.datasets.folders`). The few-shot sample and
-the halves follow CoOp and Dassl to the last draw, so numbers compare with published ones.
+with paths relative to the images' folder and below it (the few without such a file: `dearlib.datasets.folders`).
 """
 
 import hashlib
 import json
 import os
-import random
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Literal
-
-from PIL import Image
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from dearlib.datasets import folders
-from dearlib.datasets.catalogue import entry
+from dearlib.datasets.catalogue import CATALOGUE, entry
 from dearlib.errors import InputError
 
 PARTS = ("train", "val", "test")
 NONE_PRESENT = "expected the {} images it names, got none of them ({} …); is it the split file of another data set?"
 _LAYOUT = '{"train": [[path, label, classname], …], "val": …, "test": …}'
-_MAKE = "make the data set anew (mini ones: python -m dearlib.datasets.world) or fetch it again (python -m dearlib.datasets doctor)"
+_MAKE = "make the data set anew (mini ones: `dearlib world`) or fetch it again (`dearlib doctor`)"
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,9 @@ def read_split(root: str | Path, dataset: str) -> Split:
     where = entry(dataset)
     folder = Path(root) / where.folder
     if where.source == "folders":
-        return _split(dataset, folders.class_rows(Path(root), dataset))
+        split = _split(dataset, folders.class_rows(Path(root), dataset))
+        _check_labels(folder / where.images, split)  # parts with other class folders would count other labels
+        return split
     split = listed_split(root, dataset)
     check_images(folder / where.split_file, split.items)
     return split
@@ -69,7 +65,10 @@ def listed_split(root: str | Path, dataset: str) -> Split:
     where = entry(dataset)
     folder = Path(root) / where.folder
     if where.source == "lists":
-        return _split(dataset, folders.list_rows(folder, folder / where.images))
+        split = _split(dataset, folders.list_rows(folder, folder / where.images))
+        _check_labels(folder / where.split_file, split)
+        _check_paths(folder / where.split_file, split)
+        return split
     return parse_split(folder / where.split_file, folder / where.images, dataset)
 
 
@@ -81,21 +80,37 @@ def _split(name: str, rows: Mapping[str, Iterable[folders.Row]]) -> Split:
 def parse_split(path: Path, images: Path, name: str) -> Split:
     """The split file at `path` with its image paths put under `images`, which need not exist."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
     except FileNotFoundError:
         raise InputError(f"{path}: expected the split file of '{name}', got no such file; {_MAKE}") from None
     except OSError as error:
         raise InputError(f"{path}: expected a split file that can be read, got '{error.strerror}'") from None
-    except ValueError as error:
-        where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "bytes that are not UTF-8"
-        raise InputError(f"{path}: expected whole JSON, got a broken or truncated file ({where}); {_MAKE}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: expected whole JSON, got a broken or truncated file ({_reason(error)}); {_MAKE}") from None
     if not isinstance(content, dict) or not set(PARTS) <= set(content):
         got = f"keys {sorted(content)}" if isinstance(content, dict) else f"a JSON {type(content).__name__}"
         raise InputError(f"{path}: expected {_LAYOUT}, got {got}; {_MAKE}")
     train, val, test = (_rows(path, images, part, content[part]) for part in PARTS)
     split = Split(name, train, val, test)
     _check_labels(path, split)
+    _check_paths(path, split)
     return split
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object, unless a key is given twice: the first would be lost without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key that is given twice")
+    return found
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "lists nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "bytes that are not UTF-8"
+    return f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else str(error).splitlines()[0]
 
 
 def _rows(path: Path, images: Path, part: str, rows: object) -> tuple[Item, ...]:
@@ -104,11 +119,29 @@ def _rows(path: Path, images: Path, part: str, rows: object) -> tuple[Item, ...]
     for i, row in enumerate(rows):
         if not isinstance(row, list) or [type(value) for value in row] != [str, int, str]:
             raise InputError(f"{path}: expected [path, label, classname] at {part}[{i}], got {str(row)[:80]!r}; {_MAKE}")
+        if fault := _unusable(row[0]):
+            raise InputError(f"{path}: expected a path under {images} at {part}[{i}], got {fault}, {row[0][:80]!r}; {_MAKE}")
+        if not row[2].replace("_", " ").strip():
+            raise InputError(f"{path}: expected a class name at {part}[{i}], got {row[2]!r}; {_MAKE}")
     return tuple(Item(images / row[0], row[1], row[2]) for row in rows)
 
 
+def _unusable(name: str) -> str | None:
+    """Why a split file's path is none, None for a good one: what leaves the images' folder differs from machine to machine."""
+    path = PurePosixPath(name)
+    if path.is_absolute():
+        return "an absolute one"
+    if ".." in path.parts:
+        return "one that leaves it by '..'"
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "letters that no file name can have"
+    return "none" if "\0" in name or not path.parts else None
+
+
 def _check_labels(path: Path, split: Split) -> None:
-    """Labels are 0 … n − 1, and each has one class name."""
+    """Labels are 0 … n − 1, each has one class name, and no two have the same."""
     names: dict[int, str] = {}
     for item in split.items:
         if names.setdefault(item.label, item.classname) != item.classname:
@@ -117,6 +150,27 @@ def _check_labels(path: Path, split: Split) -> None:
     labels = sorted(names)
     if not labels or labels != list(range(len(labels))):
         raise InputError(f"{path}: expected labels 0 … n-1, got {len(labels)} labels {labels[:3]} … {labels[-3:]}; {_MAKE}")
+    first: dict[str, int] = {}
+    for label in labels:  # underscores and blanks make the same prompt
+        if (other := first.setdefault(names[label].replace("_", " "), label)) != label:
+            raise InputError(
+                f"{path}: expected a name of its own for each class, got '{names[label]}' for labels {other} and {label}; {_MAKE}"
+            )
+
+
+def _check_paths(path: Path, split: Split) -> None:
+    """No picture stands twice: not in two parts, where it would be trained and tested on, nor in one."""
+    home: dict[Path, str] = {}
+    twice = [(home[i.path], part, i.path) for part in PARTS for i in getattr(split, part) if home.setdefault(i.path, part) != part]
+    if twice:
+        one, other, picture = twice[0]
+        raise InputError(
+            f"{path}: expected every picture in one part, got {len(twice)} in two, first {picture} in '{one}' and '{other}'; {_MAKE}"
+        )
+    if len(home) < len(split.items):
+        seen: set[Path] = set()
+        again = next(i.path for i in split.items if i.path in seen or seen.add(i.path))  # type: ignore[func-returns-value]
+        raise InputError(f"{path}: expected every picture once, got {len(split.items) - len(home)} again, first {again}; {_MAKE}")
 
 
 def check_images(path: Path, items: Sequence[Item]) -> None:
@@ -137,11 +191,15 @@ def absent(items: Iterable[Item]) -> list[Item]:
 
 
 def split_sha256(root: str | Path, dataset: str) -> str:
-    """The hash of what says which pictures, labels and names a number belongs to: the split file, else the rows themselves."""
+    """The hash of what says which pictures, labels and names a number belongs to: the split file, else the rows themselves.
+
+    Of a data set of the user's own the template belongs to it: it can change while everything else stays.
+    """
     where = entry(dataset)
     folder = Path(root) / where.folder
     if where.source == "split file":
-        return hashlib.sha256((folder / where.split_file).read_bytes()).hexdigest()
+        content = (folder / where.split_file).read_bytes()
+        return hashlib.sha256(content if dataset in CATALOGUE else content + where.template.encode()).hexdigest()
     split = read_split(root, dataset)
     rows = ([(i.path.relative_to(folder).as_posix(), i.label, i.classname) for i in getattr(split, part)] for part in PARTS)
     return hashlib.sha256(json.dumps(list(rows)).encode()).hexdigest()
@@ -151,61 +209,3 @@ def classnames(split: Split) -> list[str]:
     """Class names by label."""
     names = {item.label: item.classname for item in split.items}
     return [names[label] for label in sorted(names)]
-
-
-def few_shot(split: Split, shots: int, seed: int) -> Split:
-    """`shots` training images of every class, and min(shots, 4) validation images; the test part stays whole.
-
-    CoOp's algorithm: after `random.seed(seed)`, `random.sample` for each label in order of first appearance, training
-    part first and the validation part from the same stream. A private generator gives that stream and leaves the
-    global one alone. A class with too few validation images gives all it has, as there.
-
-    Raises `InputError` if a class has fewer than `shots` training images.
-    """
-    if shots < 1:
-        raise InputError(f"shots: expected 1 or more, got {shots}")
-    stream = random.Random(seed)
-    for items in _by_label(split.train).values():
-        if len(items) < shots:
-            got = f"{len(items)} in class '{items[0].classname}'"
-            raise InputError(f"{split.name}: expected at least {shots} training images a class, got {got}; lower shots")
-    return replace(split, train=_sample(split.train, shots, stream), val=_sample(split.val, min(shots, 4), stream))
-
-
-def _by_label(items: Iterable[Item]) -> dict[int, list[Item]]:
-    """Items of each label; labels in order of first appearance."""
-    groups: dict[int, list[Item]] = defaultdict(list)
-    for item in items:
-        groups[item.label].append(item)
-    return groups
-
-
-def _sample(items: Sequence[Item], count: int, stream: random.Random) -> tuple[Item, ...]:
-    groups = _by_label(items).values()
-    return tuple(item for group in groups for item in (stream.sample(group, count) if len(group) >= count else group))
-
-
-def half(split: Split, which: Literal["base", "novel", "all"]) -> Split:
-    """The first ceil(n / 2) labels in sorted order (base), the others (novel), or all; relabelled from 0."""
-    labels = sorted({item.label for item in split.items})
-    middle = (len(labels) + 1) // 2
-    halves = {"base": labels[:middle], "novel": labels[middle:], "all": labels}
-    if which not in halves:
-        raise InputError(f"half: expected one of {list(halves)}, got '{which}'")
-    new = {label: i for i, label in enumerate(halves[which])}
-    train, val, test = (
-        tuple(replace(item, label=new[item.label]) for item in items if item.label in new) for items in (split.train, split.val, split.test)
-    )
-    return Split(split.name, train, val, test)
-
-
-def open_image(path: Path) -> Image.Image:
-    """The image in RGB, fully decoded. Raises `InputError` naming the file if it is missing, truncated or no image."""
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected an image, got no such file; {_MAKE}") from None
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises any of the three on a damaged file.
-        reason = str(error).split(" '")[0].splitlines()[0]
-        raise InputError(f"{path}: expected a whole image, got '{reason}'; delete this file, then {_MAKE}") from None

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dearlib.clip.cut import TextStates, run_layers
+from dearlib.clip.cut import TextStates, check_layer, run_layers
+from dearlib.clip.prefix import Source
 from dearlib.methods.dear import DeAR
 
 
@@ -42,27 +43,40 @@ def evaluate(
     labels: Int[Tensor, "picture"],
     batch: int = 256,
 ) -> Accuracies:
-    """Accuracy over pictures given as states on the verge of layer J."""
-    (found,) = evaluate_together([model], states.split(batch), model.settings.first_layer, {model.settings.first_layer: text}, labels)
+    """Accuracy over pictures given as states on the verge of the model's own J."""
+    (found,) = _accuracies([model], states.split(batch), model.settings.first_layer, {model.settings.first_layer: text}, labels)
     return found
 
 
-@torch.no_grad()
 def evaluate_together(
+    models: Sequence[DeAR], source: Source, texts: Mapping[int, TextStates], labels: Int[Tensor, "picture"]
+) -> list[Accuracies]:
+    """Accuracy of several models of one CLIP; the pictures stream past once.
+
+    Args:
+        source: the pictures on the verge of a layer at or below every model's J; the frozen layers between are run once for
+            all models of one J.
+        texts: the prompts on the verge of each J that occurs.
+        labels: of all pictures, in the source's order.
+
+    Raises:
+        InputError: the states are beyond a model's J.
+    """
+    for model in models:
+        if model.settings.first_layer < source.first_layer:
+            check_layer(source.first_layer, model.settings.first_layer)
+    return _accuracies(models, source.chunks(), source.first_layer, texts, labels)
+
+
+@torch.no_grad()
+def _accuracies(
     models: Sequence[DeAR],
     chunks: Iterable[Float[Tensor, "_ token d_model"]],
     start: int,
     texts: Mapping[int, TextStates],
     labels: Int[Tensor, "picture"],
 ) -> list[Accuracies]:
-    """Accuracy of several models of one CLIP; the pictures stream past once.
-
-    Args:
-        chunks: the pictures' states on the verge of layer `start`, piece by piece; nothing else of them is kept.
-        start: at or below every model's J; the frozen layers between are run once for all models of one J.
-        texts: the prompts on the verge of each J that occurs.
-        labels: of all pictures, in the chunks' order.
-    """
+    """Of states entering layer `start`, piece by piece; nothing else of the pictures is kept."""
     device = models[0].fusion.device
     features = [m.text_features(texts[m.settings.first_layer]) for m in models]
     right = torch.zeros(len(models), 2, dtype=torch.long, device=device)
@@ -76,3 +90,35 @@ def evaluate_together(
             answers = torch.stack([similarity[:, 0], model.fuse(similarity)])
             right[i] += (answers.argmax(dim=-1) == own).sum(dim=-1)
     return [Accuracies(100 * cls / seen, 100 * fused / seen) for cls, fused in right.tolist()]
+
+
+@torch.no_grad()
+def mean_similarities(
+    model: DeAR, chunks: Iterable[Float[Tensor, "_ token d_model"]], text: Float[Tensor, "class_ d_embed"]
+) -> Float[Tensor, "attribute class_"]:
+    """The mean over pictures of every s_a: all that attribute features say of a class without looking at the picture.
+
+    The pictures are the plain training pictures [ours]: the answer to a test picture may not depend on the other test pictures.
+    """
+    total, seen = torch.zeros(len(model.roles.attributes), len(text)).to(text), 0
+    for chunk in chunks:
+        total += model.similarities(model.image_features(chunk.to(text)), text)[:, 1:].sum(dim=0)
+        seen += len(chunk)
+    return total / seen
+
+
+@torch.no_grad()
+def constant_attribute_logits(
+    model: DeAR,
+    chunks: Iterable[Float[Tensor, "_ token d_model"]],
+    text: TextStates,
+    training: Iterable[Float[Tensor, "_ token d_model"]],
+) -> Float[Tensor, "picture class_"]:
+    """ŷ with every s_a replaced by its mean over the `training` pictures: a control [ours].
+
+    What this keeps of the gain over the class feature is bias towards classes; what it loses had to do with the picture.
+    """
+    features = model.text_features(text)
+    instead = torch.einsum("a,ac->c", model.alpha[1:], mean_similarities(model, training, features))
+    each = [model.similarities(model.image_features(c.to(features)), features)[:, 0] for c in chunks]
+    return model.alpha[0] * torch.cat(each) + instead

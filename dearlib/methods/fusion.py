@@ -42,6 +42,15 @@ def similarities(
         return scale * F.normalize(full_precision(features), dim=-1) @ F.normalize(full_precision(text), dim=-1).mT.unsqueeze(-3)
 
 
+def cosine_logits(
+    image: Float[Tensor, "picture d_embed"], text: Float[Tensor, "class_ d_embed"] | Float[Tensor, "picture class_ d_embed"], scale: float
+) -> Float[Tensor, "picture class_"]:
+    """`scale` times the cosine of every picture with every class, or with the classes as each picture has them; never in half."""
+    with torch.autocast(text.device.type, enabled=False):
+        v, t = (F.normalize(full_precision(x), dim=-1) for x in (image, text))
+        return scale * (v @ t.T if t.ndim == 2 else torch.einsum("pd,pcd->pc", v, t))
+
+
 def full_precision(x: Tensor) -> Tensor:
     """Half precision made single; other precisions as they are."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -1,13 +1,13 @@
 """Attribute-conditioned retrieval: the pictures nearest to a query by one token's feature (the paper's Figure 3), and how
 often they share the query's factor, which only a rendered world can say."""
 
-from collections.abc import Iterable
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dearlib.clip.cut import check_layer
+from dearlib.clip.prefix import Source
 from dearlib.errors import InputError
 from dearlib.methods.dear import DeAR
 
@@ -15,11 +15,14 @@ CLASS_FEATURE = "class feature"
 
 
 @torch.no_grad()
-def features_by_token(model: DeAR, chunks: Iterable[Float[Tensor, "_ token d_model"]]) -> dict[str, Tensor]:
-    """Normalised features [picture, d_embed] of every attribute's token and of [CLS], from states on the verge of layer J,
-    piece by piece."""
+def features_by_token(model: DeAR, source: Source) -> dict[str, Tensor]:
+    """Normalised features [picture, d_embed] of every attribute's token and of [CLS], from states on the verge of layer J.
+
+    Raises `InputError` if the states enter another layer than the model's J.
+    """
+    check_layer(source.first_layer, model.settings.first_layer)
     device = model.fusion.device
-    parts = [model.image_features(s.to(device)) for s in chunks]
+    parts = [model.image_features(s.to(device)) for s in source.chunks()]
     attribute = F.normalize(torch.cat([part.attribute for part in parts]), dim=-1).cpu()
     cls = F.normalize(torch.cat([part.cls for part in parts]), dim=-1).cpu()
     return {**{name: attribute[:, i] for i, name in enumerate(model.roles.attributes)}, CLASS_FEATURE: cls}

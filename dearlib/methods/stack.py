@@ -61,7 +61,7 @@ class Stack:
         first = self.models[0]
         tokens = torch.stack([m.attribute_tokens for m in self.models]).repeat_interleave(batch, dim=0)
         biases = [b if len(b) == 1 else b.repeat_interleave(batch, dim=0) for b in self._biases]
-        read = image_states(first.clip, states.flatten(0, 1), tokens, biases, self._beta(batch))
+        read = image_states(first.clip, states.flatten(0, 1), [tokens] * len(biases), biases, self._beta(batch))
         projections = torch.stack([m.projection for m in self.models])
         return read_out(first.clip, read.unflatten(0, (runs, batch)), projections, len(first.roles.attributes))
 

@@ -1,50 +1,43 @@
-"""`fit`: DeAR's training loop over cached prefixes, with Lightning Fabric; several runs at once, as one batch.
+"""`fit`: DeAR's training over cached prefixes; several runs at once, as one batch.
 
-The order of the pictures in epoch e is a pure function of (seed, e), and a checkpoint after each epoch holds the
-models, the optimiser and the curves: a run that was killed goes on to the same result. Under torchrun (`dearlib.workflow.processes`)
-each process takes its share of every batch, and process 0 alone evaluates and writes.
+The order of the pictures in epoch e is a pure function of (seed, e).
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor
-from tqdm import tqdm
 
-from dearlib.clip.cut import TextStates
+from dearlib.clip.cut import TextStates, check_layer
 from dearlib.clip.prefix import Source
 from dearlib.errors import InputError
-from dearlib.files import load_optimiser, optimiser_tensors, read_tensors, write_tensors
 from dearlib.methods.dear import DeAR
+from dearlib.methods.loop import Curve, descend
+from dearlib.methods.recipe import Recipe
 from dearlib.methods.stack import Stack
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How DeAR is trained. `lr`, `warmup_lr`: AdamW's rates; `lambda_reg`, `lambda_fusion`: weights in Eq. 12."""
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Recipe):
+    """How DeAR is trained. `lambda_reg`, `lambda_fusion`: weights in Eq. 12.
 
-    epochs: int = 10
-    batch: int = 4
-    lr: float = 1e-3
-    warmup_epochs: int = 1
-    warmup_lr: float = 1e-5
-    weight_decay: float = 5e-4
+    `lr_tokens`, `lr_fusion`: learning rates of all tokens and of the fusion weights; None: the same as `lr`.
+    """
+
     lambda_reg: float = 1.0
     lambda_fusion: float = 0.1
+    lr_tokens: float | None = None
+    lr_fusion: float | None = None
 
-    def rate(self, epoch: int) -> float:
-        """`warmup_lr` during warm-up, then lr · (1 + cos(π (epoch − warm-up) / epochs)) / 2, constant within an epoch.
-
-        The warm-up does not shorten the cosine, so the rate never reaches 0. Source: CoOp's trainer.
-        """
-        if epoch < self.warmup_epochs:
-            return self.warmup_lr
-        return self.lr * (1 + math.cos(math.pi * (epoch - self.warmup_epochs) / self.epochs)) / 2
+    def lr_of(self, name: str) -> float:
+        """See `Recipe`."""
+        own = {"attribute_tokens": self.lr_tokens, "text_tokens": self.lr_tokens, "fusion": self.lr_fusion}.get(name)
+        return super().lr_of(name) if own is None else own
 
 
 @dataclass(frozen=True)
@@ -71,22 +64,29 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One model to be trained: on what, how, and the seed that orders its pictures."""
+    """One model to be trained: on what, how, and the seed that orders its pictures.
+
+    Raises `InputError` if the pictures' states enter another layer than the model's J.
+    """
 
     model: DeAR
     data: TrainingSet
     schedule: Schedule
     seed: int
 
+    def __post_init__(self) -> None:
+        check_layer(self.data.source.first_layer, self.model.settings.first_layer)
+
     def order(self, epoch: int) -> Int[Tensor, "picture"]:
-        """The pictures of one epoch, whole batches alone (all of them if there is not one)."""
-        shuffled = torch.randperm(len(self.data.labels), generator=torch.Generator().manual_seed(1000 * self.seed + epoch))
-        whole = len(shuffled) // self.schedule.batch * self.schedule.batch
-        return shuffled[:whole] if whole else shuffled
+        """The pictures of one epoch."""
+        return shuffled(len(self.data.labels), self.schedule.batch, self.seed, epoch)
 
 
-Curve = list[dict[str, float]]
-TERMS = ("cross_entropy", "regularisation", "fusion")
+def shuffled(pictures: int, batch: int, seed: int, epoch: int) -> Int[Tensor, "picture"]:
+    """The pictures of one epoch in a new order, whole batches alone (all of them if there is not one)."""
+    order = torch.randperm(pictures, generator=torch.Generator().manual_seed(1000 * seed + epoch))
+    whole = pictures // batch * batch
+    return order[:whole] if whole else order
 
 
 def fit(
@@ -105,54 +105,36 @@ def fit(
 
     Raises:
         InputError: the runs differ in epochs, batch or number of pictures, or their models in shape; there are more
-            processes than pictures in a batch.
+            processes than pictures in a batch; a loss or a parameter is no finite number.
     """
     stack, models = Stack([r.model for r in runs]), [r.model for r in runs]
-    epochs, batch = _common(runs, fabric.world_size)
-    groups = [{"params": list(r.model.parameters()), "weight_decay": r.schedule.weight_decay} for r in runs]
-    optimiser = torch.optim.AdamW(groups, lr=runs[0].schedule.lr, fused=True)
-    curves = _resume(checkpoint, models, optimiser)
-    fabric.barrier()  # nobody goes on, and in the end deletes the checkpoint, before all have read it
-    stepper = fabric.setup_optimizers(optimiser)  # in half precision it takes the loss scale out again
-    weight = fabric.to_device(torch.tensor([[1.0, r.schedule.lambda_reg, r.schedule.lambda_fusion] for r in runs]))  # [run, term]
-    for model in models:
-        model.train()
-    for epoch in tqdm(range(len(curves[0]), epochs), desc="epochs", leave=False):
-        for group, run in zip(optimiser.param_groups, runs, strict=True):
-            group["lr"] = run.schedule.rate(epoch)
-        totals, steps = torch.zeros(len(runs), len(TERMS), device=weight.device), 0
+    batch = _common(runs, fabric.world_size)
+
+    def steps(epoch: int) -> Iterator[tuple[float, Tensor]]:
         for share, states, frozen, labels in _batches(runs, epoch, batch, fabric):
             with fabric.autocast():
                 found = stack.losses(states, text, frozen, frozen_text, labels)
-            # Shares add up to 1 over the processes: so do the means over pictures, and the terms that have none.
-            each = share * torch.stack([found.cross_entropy, found.regularisation, found.fusion], dim=1)
-            optimiser.zero_grad()
-            fabric.backward((weight * each).sum())
-            _add_up_gradients(models, fabric)
-            stepper.step()
-            totals += each.detach()
-            steps += 1
-        means = (fabric.all_reduce(totals, reduce_op="sum") / steps).tolist()
-        told = each_epoch(models) if each_epoch and fabric.is_global_zero else [{} for _ in runs]
-        for curve, model, mean, more in zip(curves, models, means, fabric.broadcast(told), strict=True):
-            curve.append({"epoch": float(epoch), **dict(zip(TERMS, mean, strict=True)), "alpha_cls": model.alpha[0].item(), **more})
-        if checkpoint and fabric.is_global_zero:
-            weights = {f"model{i}.{k}": v for i, m in enumerate(models) for k, v in m.state_dict().items()}
-            write_tensors(checkpoint, weights | optimiser_tensors(optimiser, "adamw"), {"curves": curves})
-    for model in models:
-        model.eval()
-    return curves
+            yield share, torch.stack([found.cross_entropy, found.regularisation, found.fusion], dim=1)
+
+    weights: dict[str, Sequence[float]] = {
+        "cross_entropy": [1.0 for _ in runs],
+        "regularisation": [r.schedule.lambda_reg for r in runs],
+        "fusion": [r.schedule.lambda_fusion for r in runs],
+    }
+    report = partial(each_epoch, models) if each_epoch else None
+    recipes = [r.schedule for r in runs]
+    return descend(models, recipes, steps, weights, fabric, checkpoint, report, lambda i: {"alpha_cls": models[i].alpha[0].item()})
 
 
-def _common(runs: Sequence[TrainingRun], processes: int) -> tuple[int, int]:
-    """Epochs and batch of all runs, or the reason why they cannot be trained as one, or by so many processes."""
+def _common(runs: Sequence[TrainingRun], processes: int) -> int:
+    """The batch of all runs, or the reason why they cannot be trained as one, or by so many processes."""
     alike = {(r.schedule.epochs, r.schedule.batch, len(r.data.labels)) for r in runs}
     if len(alike) != 1:
         raise InputError(f"fit: expected runs of the same epochs, batch and pictures, got {sorted(alike)}; train them apart")
-    epochs, batch, pictures = alike.pop()
+    _, batch, pictures = alike.pop()
     if min(batch, pictures) < processes:
         raise InputError(f"fit: expected at most {min(batch, pictures)} processes, one per picture of a batch, got {processes}; use fewer")
-    return epochs, batch
+    return batch
 
 
 def _batches(runs: Sequence[TrainingRun], epoch: int, batch: int, fabric: Fabric) -> Iterator[tuple[float, Tensor, Tensor, Tensor]]:
@@ -174,23 +156,3 @@ def _batches(runs: Sequence[TrainingRun], epoch: int, batch: int, fabric: Fabric
         for first in range(0, labels.shape[1], size):
             here = slice(first, first + size)
             yield size / whole, states[:, here], frozen[:, here], labels[:, here]
-
-
-def _add_up_gradients(models: Sequence[DeAR], fabric: Fabric) -> None:
-    """Gradients summed over the processes, in one message; nothing where there is one process."""
-    if fabric.world_size == 1:
-        return
-    gradients = [p.grad for m in models for p in m.parameters() if p.grad is not None]
-    total = fabric.all_reduce(torch.cat([g.flatten() for g in gradients]), reduce_op="sum")
-    for gradient, part in zip(gradients, total.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
-
-
-def _resume(checkpoint: Path | None, models: Sequence[DeAR], optimiser: torch.optim.Optimizer) -> list[Curve]:
-    if checkpoint is None or not checkpoint.exists():
-        return [[] for _ in models]
-    tensors, notes = read_tensors(checkpoint)
-    for i, model in enumerate(models):
-        model.load_state_dict({k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"model{i}.")})
-    load_optimiser(optimiser, "adamw", tensors)
-    return list(notes["curves"])

@@ -1,29 +1,41 @@
 """Contrastive pre-training of DeAR-Mini on the Attribute World: `notebooks/00_pretrain_mini` in functions.
 
-The batch of step t is a pure function of (seed, t), and a checkpoint holds weights, both optimisers and t, so a run
+The batch of step t is a pure function of (seed, t), and a checkpoint holds weights, both optimisers and the curve, so a run
 that was killed resumes to the same weights.
 """
 
 import hashlib
+import json
 import os
-import zlib
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
-from numpy.lib.format import open_memmap
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from jaxtyping import Float, Int
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
+from dearlib.clip.loading import FrozenClip, random_clip
 from dearlib.datasets.world import scene, vocabulary
-from dearlib.datasets.world.vocabulary import Factors
 from dearlib.errors import InputError
+from dearlib.files import load_optimiser, optimiser_tensors, read_tensors, write_tensors, write_text
+from dearlib.mini.batches import Batch, askers, batch, kept_patches, render_pool, to_input
+from dearlib.mini.encoders import encode_parts, encode_text
+from dearlib.mini.planting import Demands, plant, planting_loss
+from dearlib.mini.premises import stream_deviations, write_planted
+from dearlib.params.schemas import PretrainMini
+from dearlib.roles.truth import planted_file
+from dearlib.study.records import provenance
+
+CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -32,7 +44,10 @@ class Recipe:
 
     In the first `masked_steps` each picture shows a random `keep` of its patches, which costs about that share of
     the time (Li et al., FLIP, CVPR 2023); `full_steps` on whole pictures follow. `images` pictures are rendered once
-    and seen over and over, `batch` at a time.
+    and seen over and over, `batch` at a time. `planted`: factor → how many heads of layers `first_layer` … L speak of it
+    (`dearlib.mini.planting`), with the weights of what these heads are asked for. In the end both residual streams are
+    scaled to a standard deviation of `stream` where they enter `first_layer`; `token` is that of the tokens which planted heads are
+    asked by, on the same scale. `bfloat16`: the encoders' products in that precision, weights and losses in single.
     """
 
     seed: int
@@ -45,6 +60,14 @@ class Recipe:
     lr_matrices: float
     lr_others: float
     weight_decay: float
+    first_layer: int
+    planted: Mapping[str, int]
+    demands: Demands
+    weight_answers: float
+    weight_demands: float
+    stream: float
+    token: float
+    bfloat16: bool
 
     @property
     def steps(self) -> int:
@@ -53,56 +76,6 @@ class Recipe:
     def rate(self, step: int) -> float:
         """Learning-rate factor: linear warm-up, constant, then linear to zero over the last 40 % of the steps."""
         return min(1.0, (step + 1) / self.warmup_steps, (self.steps - step) / (0.4 * self.steps))
-
-
-def render_pool(folder: Path, images: int, seed: int) -> tuple[np.ndarray, list[Factors]]:
-    """The training pictures [images, 64, 64, 3], rendered once into `folder` and memory-mapped, and their factors.
-
-    The file's name carries the first picture's checksum, so that a changed renderer never meets its old pictures.
-    """
-    probe = zlib.crc32(scene.scene("pretrain", seed, 0)[0].tobytes())
-    path = folder / f"pool-{images}-{seed}-{probe:08x}.npy"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        out = open_memmap(partial, mode="w+", dtype=np.uint8, shape=(images, scene.SIDE, scene.SIDE, 3))
-        for i in tqdm(range(images), desc="render", mininterval=5):
-            out[i] = scene.scene("pretrain", seed, i)[0]
-        out.flush()
-        os.replace(partial, path)
-    pool = np.load(path, mmap_mode="r")
-    if len(pool) != images:
-        raise InputError(f"{path.name}: expected {images} pictures, got {len(pool)}; delete it to render it anew")
-    return pool, [scene.draw_factors(scene.generator("pretrain", seed, i)) for i in range(images)]
-
-
-def kept_patches(recipe: Recipe, step: int, patches: int) -> Int[Tensor, "batch kept"] | None:
-    """Which patches each picture of a masked step keeps, a pure function of (seed, step); None in a full step."""
-    if step >= recipe.masked_steps:
-        return None
-    draw = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-    return torch.rand(recipe.batch, patches, generator=draw).argsort(dim=1)[:, : round(recipe.keep * patches)]
-
-
-def encode_image(
-    visual: nn.Module, images: Float[Tensor, "batch 3 side side"], kept: Int[Tensor, "batch kept"] | None = None
-) -> Float[Tensor, "batch d_embed"]:
-    """open_clip's image encoder, over the `kept` patches alone (all of them where it is None)."""
-    x = visual.conv1(images).flatten(2).transpose(1, 2) + visual.positional_embedding[1:]
-    if kept is not None:
-        x = x.gather(1, kept[..., None].expand(-1, -1, x.shape[-1]))
-    cls = (visual.class_embedding + visual.positional_embedding[0]).expand(len(x), 1, -1)
-    x = visual.transformer(visual.ln_pre(torch.cat([cls, x], dim=1)))
-    return visual.ln_post(x[:, 0]) @ visual.proj
-
-
-def encode_text(model: nn.Module, tokens: Int[Tensor, "batch token"]) -> Float[Tensor, "batch d_embed"]:
-    """open_clip's text encoder, cut after the batch's longest end of text (exact: attention is causal)."""
-    end = tokens.argmax(dim=1)
-    length = int(end.max()) + 1
-    x = model.token_embedding(tokens[:, :length]) + model.positional_embedding[:length]
-    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
-    return model.ln_final(x[torch.arange(len(x)), end]) @ model.text_projection
 
 
 def contrastive_loss(
@@ -137,27 +110,43 @@ def optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     ]
 
 
-def batch(pool: np.ndarray, factors: list[Factors], recipe: Recipe, step: int) -> tuple[Tensor, list[str], list[str]]:
-    """Pictures [batch, 3, 64, 64] and two captions each (one factor; several factors) of one step.
-
-    Pictures come in the order of a fresh permutation per epoch.
-    """
-    per_epoch = recipe.images // recipe.batch
-    epoch, at = divmod(step, per_epoch)
-    order = np.random.default_rng([recipe.seed, 1, epoch]).permutation(recipe.images)
-    chosen = np.sort(order[at * recipe.batch : (at + 1) * recipe.batch])
-    rng = np.random.default_rng([recipe.seed, 2, step])
-    single = [vocabulary.single_caption(factors[i], rng) for i in chosen]
-    several = [vocabulary.scene_caption(factors[i], rng) for i in chosen]
-    return to_input(pool[chosen]), single, several
+def recipe(p: PretrainMini) -> Recipe:
+    """The recipe that parameters ask for."""
+    demands = Demands(late=p.demand_late, purity=p.demand_purity, owned=p.demand_owned, silence=p.demand_silence)
+    told = {f.name: getattr(p, f.name) for f in fields(Recipe) if f.name != "demands"}
+    return Recipe(**told, demands=demands)
 
 
-def to_input(pictures: UInt8[np.ndarray, "batch side side 3"]) -> Float[Tensor, "batch 3 side side"]:
-    """Bytes to CLIP's normalised input."""
-    x = torch.from_numpy(pictures.copy()).permute(0, 3, 1, 2).float() / 255
-    mean = torch.tensor(open_clip.OPENAI_DATASET_MEAN).view(3, 1, 1)
-    std = torch.tensor(open_clip.OPENAI_DATASET_STD).view(3, 1, 1)
-    return (x - mean) / std
+def step_losses(
+    model: nn.Module,
+    tokenizer: Callable[[list[str]], Tensor],
+    made: Batch,
+    kept: Int[Tensor, "batch kept"] | None,
+    asker: Float[Tensor, "batch 1 d_model"],
+    planted: Mapping[str, list[int]],
+    recipe: Recipe,
+) -> dict[str, Float[Tensor, ""]]:
+    """The terms of one step's loss, unweighted: both captions' contrast, and what the planted heads still lack."""
+    device = model.logit_scale.device
+    unique, named = sorted(set(made.several)), sorted(set(made.single))
+    prompts = [p for own in made.prompts.values() for p in own]
+    # attention in plain products: for heads of 12 dimensions the fused kernel's backward pass takes five times as long in bfloat16
+    with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        short = encode_text(model, tokenizer(prompts).to(device)).float()
+        long = encode_text(model, tokenizer(unique).to(device)).float()
+        whole, parts = encode_parts(
+            model.visual, made.images.to(device), None if kept is None else kept.to(device), recipe.first_layer, asker.to(device)
+        )
+    whole = whole.float()
+    heads, asked = parts.float().unbind(dim=1)
+    text = dict(zip(made.prompts, short.split([len(own) for own in made.prompts.values()]), strict=True))
+    scale = model.logit_scale.exp().clamp(max=100)
+    labels = {name: own.to(device) for name, own in made.labels.items()}
+    return {
+        "single": contrastive_loss(whole, made.single, short[[prompts.index(p) for p in named]], named, scale),
+        "several": contrastive_loss(whole, made.several, long, unique, scale),
+        **planting_loss(whole - heads.sum(dim=1), heads, asked, planted, text, labels, recipe.demands),
+    }
 
 
 def pretrain(
@@ -168,69 +157,108 @@ def pretrain(
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
     model.to(device).train()
     steppers = optimisers(model, recipe)
-    curve: list[dict[str, float]] = []
-    start = _resume(folder, model, steppers, curve, recipe)
-    bar = tqdm(range(start, recipe.steps), initial=start, total=recipe.steps, desc="pretrain", mininterval=10)
+    curve = _resume(folder / CHECKPOINT, model, steppers, recipe)
+    planted = planted_heads(model, recipe)
+    patches = len(model.visual.positional_embedding) - 1
+    bar = tqdm(range(len(curve), recipe.steps), initial=len(curve), total=recipe.steps, desc="pretrain", mininterval=10)
     for step in bar:
         for stepper, base in zip(steppers, (recipe.lr_matrices, recipe.lr_others), strict=True):
             for group in stepper.param_groups:
                 group["lr"] = base * recipe.rate(step)
-        images, *caption_sets = batch(pool, factors, recipe, step)
-        kept = kept_patches(recipe, step, len(model.visual.positional_embedding) - 1)
-        unique = [sorted(set(c)) for c in caption_sets]
-        text = encode_text(model, tokenizer([c for u in unique for c in u]).to(device)).split([len(u) for u in unique])
-        image = encode_image(model.visual, images.to(device), None if kept is None else kept.to(device))
-        scale = model.logit_scale.exp().clamp(max=100)
-        losses = [contrastive_loss(image, c, t, u, scale) for c, t, u in zip(caption_sets, text, unique, strict=True)]
-        loss = torch.stack(losses).sum()
-        for stepper in steppers:
             stepper.zero_grad()
+        made = batch(pool, factors, recipe.images, recipe.batch, recipe.seed, step)
+        kept = kept_patches(recipe.seed, step, recipe.batch, patches, recipe.keep) if step < recipe.masked_steps else None
+        asker = recipe.token / recipe.stream * askers(recipe.seed, step, recipe.batch, model.visual.class_embedding.shape[0])
+        terms = step_losses(model, tokenizer, made, kept, asker, planted, recipe)
+        lacking = terms["late"] + terms["purity"] + terms["owned"] + terms["silence"]
+        loss = terms["single"] + terms["several"] + recipe.weight_answers * terms["answers"] + recipe.weight_demands * lacking
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for stepper in steppers:
             stepper.step()
-        curve.append({"step": step, "single": losses[0].item(), "several": losses[1].item()})
-        bar.set_postfix(single=f"{losses[0].item():.3f}", several=f"{losses[1].item():.3f}")
+        curve.append({"step": step, **{name: value.item() for name, value in terms.items()}})
+        bar.set_postfix({name: f"{value:.3f}" for name, value in curve[-1].items() if name != "step"})
         if (step + 1) % every == 0 or step + 1 == recipe.steps:
-            _checkpoint(folder, model, steppers, curve, recipe)
+            states = [optimiser_tensors(stepper, f"optimiser{i}") for i, stepper in enumerate(steppers)]
+            weights = {f"model.{k}": v for k, v in model.state_dict().items()}
+            write_tensors(folder / CHECKPOINT, weights | states[0] | states[1], {"recipe": asdict(recipe), "curve": curve})
     model.eval()
     return curve
 
 
-def _checkpoint(
-    folder: Path, model: nn.Module, steppers: list[torch.optim.Optimizer], curve: list[dict[str, float]], recipe: Recipe
-) -> None:
-    """One safetensors file, written beside the old one and renamed over it."""
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    for i, stepper in enumerate(steppers):
-        for j, state in stepper.state_dict()["state"].items():
-            tensors |= {f"optimiser.{i}.{j}.{k}": torch.as_tensor(v) for k, v in state.items()}
-    tensors["curve"] = torch.tensor([[c["step"], c["single"], c["several"]] for c in curve], dtype=torch.float64)
-    partial = folder / "checkpoint.partial"
-    save_file({k: v.contiguous() for k, v in tensors.items()}, partial, {"recipe": repr(recipe)})
-    os.replace(partial, folder / "checkpoint.safetensors")
+def planted_heads(model: nn.Module, recipe: Recipe) -> dict[str, list[int]]:
+    """Which of the late heads the recipe gives which factor, counted layer by layer from `first_layer`."""
+    blocks = model.visual.transformer.resblocks
+    return plant(recipe.planted, len(blocks) - recipe.first_layer + 1, blocks[0].attn.num_heads, recipe.seed)
 
 
-def _resume(folder: Path, model: nn.Module, steppers: list[torch.optim.Optimizer], curve: list[dict[str, float]], recipe: Recipe) -> int:
-    """Loads the checkpoint, if there is one, and returns the step to go on from. Refuses one of another recipe."""
-    path = folder / "checkpoint.safetensors"
+def _resume(path: Path, model: nn.Module, steppers: list[torch.optim.Optimizer], recipe: Recipe) -> list[dict[str, float]]:
+    """Loads the checkpoint, if there is one, and returns the curve so far. Refuses one of another recipe."""
     if not path.exists():
-        return 0
-    with safe_open(path, "pt") as file:
-        made_by = (file.metadata() or {}).get("recipe", repr(recipe))
-    if made_by != repr(recipe):
-        raise InputError(f"{path}: expected a checkpoint of {recipe}, got one of {made_by}; choose another cache_root or delete it")
-    tensors = load_file(path)
+        return []
+    tensors, notes = read_tensors(path)
+    if notes["recipe"] != asdict(recipe):
+        raise InputError(f"{path}: expected a checkpoint of {recipe}, got one of {notes['recipe']}; choose another cache_root or delete it")
     model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
     for i, stepper in enumerate(steppers):
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith(f"optimiser.{i}."):
-                _, _, j, name = key.split(".", 3)
-                state.setdefault(int(j), {})[name] = value
-        stepper.load_state_dict({**stepper.state_dict(), "state": state})
-    curve += [{"step": s, "single": a, "several": b} for s, a, b in tensors["curve"].tolist()]
-    return len(curve)
+        load_optimiser(stepper, f"optimiser{i}", tensors)
+    return list(notes["curve"])
+
+
+@torch.no_grad()
+def rescale(model: nn.Module, tower: Literal["image", "text"], factor: float) -> None:
+    """Multiplies everything that writes to one tower's residual stream by `factor`, in place.
+
+    Every reader of the stream is a LayerNorm, which takes the scale out again: features change by no more than its ε.
+    """
+    if tower == "image":
+        writers = [model.visual.ln_pre.weight, model.visual.ln_pre.bias]
+        blocks = model.visual.transformer.resblocks
+    else:
+        writers = [model.token_embedding.weight, model.positional_embedding]
+        blocks = model.transformer.resblocks
+    for block in blocks:
+        writers += [*block.attn.out_proj.parameters(), *block.mlp.c_proj.parameters()]
+    for parameter in writers:
+        parameter.mul_(factor)
+
+
+def make_weights(name: str, recipe: Recipe, cache: Path, out: Path, device: torch.device, every: int) -> dict[str, Any]:
+    """Pre-trains, rescales and exports a CLIP into `out`, and says how it went: a dict that JSON can hold, also written to `out`.
+
+    Beside the weights lies which heads were planted.
+    """
+    began = time.monotonic()
+    clip = random_clip(name, seed=recipe.seed)
+    model = clip.model.requires_grad_(True)
+    curve = pretrain(model, recipe, cache, device, every)
+    model.cpu().eval()
+    rescale_streams(clip, recipe)
+    digest = export(model, out / f"{name}.safetensors")
+    heads = model.visual.transformer.resblocks[0].attn.num_heads
+    write_planted(planted_file(name, out / f"{name}.safetensors"), digest, recipe.first_layer, heads, planted_heads(model, recipe))
+    thinned = [{k: round(v, 4) for k, v in row.items()} for row in curve[:: max(1, len(curve) // 200)]]
+    told = {
+        "weights_sha256": digest,
+        "recipe": asdict(recipe),
+        "steps": recipe.steps,
+        "pictures_seen": recipe.steps * recipe.batch,
+        "hours": round((time.monotonic() - began) / 3600, 2),
+        "curve": thinned,
+        **provenance(),
+    }
+    write_text(out / "pretraining.json", json.dumps(told, indent=1) + "\n")
+    return told
+
+
+def rescale_streams(clip: FrozenClip, recipe: Recipe) -> None:
+    """Brings both residual streams to the recipe's standard deviation where they enter its first late layer."""
+    drawn = [scene.scene("rescale", recipe.seed, i) for i in range(256)]
+    rng = np.random.default_rng(recipe.seed)
+    images = to_input(np.stack([picture for picture, _ in drawn]))
+    deviations = stream_deviations(clip, images, sorted({vocabulary.scene_caption(f, rng) for _, f in drawn}), recipe.first_layer)
+    rescale(clip.model, "image", recipe.stream / deviations[0])
+    rescale(clip.model, "text", recipe.stream / deviations[1])
 
 
 def export(model: nn.Module, path: Path) -> str:

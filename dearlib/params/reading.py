@@ -1,22 +1,34 @@
 """Reading parameters: a file, a record or a notebook's cell, checked by its schema before anything runs."""
 
+import difflib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from dearlib.errors import InputError
-from dearlib.params.schemas import MODELS, Run, line_of, plain
+from dearlib.params.mistakes import line_of
+from dearlib.params.schemas import MODELS
+from dearlib.params.types import Run, plain
 from dearlib.params.yaml12 import parse, read_yaml
+
+PROFILE = "profile.yaml"
 
 
 def load_params(notebook: str, path: Path | str, overrides: Mapping[str, str] | None = None) -> Run:
-    """The validated parameters of `notebook` (its stem, "05_training") from a file; `overrides` are YAML scalars as text."""
-    values = read_yaml(Path(path))
+    """The validated parameters of `notebook` (its stem, "05_training") from a file and, beneath it, its profile's.
+
+    `overrides` are YAML scalars as text. What a profile says of keys that this notebook does not have is left out; a notebook of
+    which it says all needs no file of its own.
+    """
+    path = Path(path)
+    values = merged(path, set(model_of(notebook).model_fields))
+    if not values or (not path.is_file() and path.name != f"{notebook}.yaml"):
+        values = read_yaml(path)
     given = {key: parse(text, f"-p {key}={text}") for key, text in (overrides or {}).items()}
     values |= given
     if isinstance(special := values.get("per_dataset"), dict) and "per_dataset" not in given:  # what is given by hand wins
@@ -24,6 +36,44 @@ def load_params(notebook: str, path: Path | str, overrides: Mapping[str, str] | 
             n: {k: v for k, v in own.items() if k not in given} if isinstance(own, dict) else own for n, own in special.items()
         }
     return _check(notebook, values, str(path))
+
+
+def merged(path: Path, keys: Collection[str]) -> dict[str, Any]:
+    """A parameter file's values over those of its folder's `profile.yaml`, and over the profile that this one `extends`.
+
+    Of the profiles only `keys` are taken; the file's own are all kept, so that a mistyped one is told.
+    """
+    values: dict[str, Any] = {}
+    for folder, shared in profile_layers(path.parent):
+        values |= {key: value for key, value in shared.items() if key in keys}
+        if (folder / path.name).is_file() and path.name != PROFILE:
+            values |= read_yaml(folder / path.name)
+    return values
+
+
+def profile_layers(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The profiles that lie beneath a folder of `params/`, the lowest first, each with its shared values; [] where there is none.
+
+    Raises `InputError` for a key that no parameter file knows, or a profile that extends itself.
+    """
+    found: list[tuple[Path, dict[str, Any]]] = []
+    while (path := folder / PROFILE).is_file():
+        if folder in [seen for seen, _ in found]:
+            raise InputError(f"{path}: extends: expected another profile, got one that leads back here; correct the file")
+        values = read_yaml(path)
+        below = values.pop("extends", None)
+        known = {key for model in MODELS.values() for key in model.model_fields}
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                raise InputError(f"{path}: {key}: expected {near[0] if near else 'a key of some parameter file'}, got an unknown key")
+        found.append((folder, values))
+        if below is None:
+            break
+        folder = folder.parent / str(below)
+        if not (folder / PROFILE).is_file():
+            raise InputError(f"{path}: extends: expected a profile with a {PROFILE} beside {path.parent}, got '{below}'; correct the name")
+    return found[::-1]
 
 
 def load_values(notebook: str, values: Mapping[str, Any]) -> Any:
@@ -50,19 +100,9 @@ def repository(start: Path) -> Path:
 
 def model_of(notebook: str) -> type[Run]:
     if notebook not in MODELS:
-        raise InputError(f"{notebook}: expected a notebook with parameters, one of {', '.join(MODELS)}, got {notebook}")
+        like = difflib.get_close_matches(notebook, MODELS) or [f"one of {len(MODELS)} of dearlib.params.schemas"]
+        raise InputError(f"{notebook}: expected a notebook with parameters, {', '.join(like)}, got {notebook}")
     return MODELS[notebook]
-
-
-def processes(device: str) -> int:
-    """How many processes share a notebook's training: 2 for "2 x cuda"."""
-    count = device.rpartition(" x ")[0]
-    return int(count) if count else 1
-
-
-def accelerator(device: str) -> str:
-    """What each of them computes on: "cuda" for "2 x cuda"."""
-    return device.rpartition(" x ")[2]
 
 
 def params_hash(params: Run) -> str:

@@ -5,49 +5,23 @@ value is one line that names file, key, what was expected and what came. A noteb
 exactly the fields of its model; `validated` checks that cell by the same model.
 """
 
-import difflib
-import json
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-Count = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-Layer = Annotated[int, Field(ge=1, description="1-based")]
-Head = Annotated[int, Field(ge=0, description="0-based")]
-Device = Literal["auto", "cpu", "mps", "cuda"]
-Devices = Literal["auto", "cpu", "mps", "cuda", "2 x cuda", "3 x cuda", "4 x cuda", "8 x cuda", "2 x cpu"]
-
-
-class Run(BaseModel):
-    """What every notebook is told: the profile it belongs to and where it writes. Relative paths start at the repository's root."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    profile: Name
-    runs_root: Path
-    figures_root: Path
-
-
-class OnClip(Run):
-    """A notebook that looks into a frozen CLIP. `clip` is "DeAR-Mini" or "<open_clip model>/<tag>"; `clip_weights` a file, or null."""
-
-    clip: Annotated[str, Field(min_length=1)]
-    clip_weights: Path | None
-    data_root: Path
-    seed: Seed
-    device: Device
+from dearlib.params.types import Count, CropScale, Device, Fraction, Head, Layer, Name, NonNegative, OnClip, Positive, Run, Seed, Seeds
 
 
 class PretrainMini(Run):
-    """00: contrastive pre-training of DeAR-Mini. `masked_steps` on a random `keep` of the patches, then `full_steps` on all."""
+    """00: contrastive pre-training of DeAR-Mini, or a look at what it did.
+
+    `masked_steps` on a random `keep` of the patches, then `full_steps` on all. `planted`: heads of layers `first_layer` … L that
+    speak of a factor, by factor; the demands are shares in [0, 1] (`dearlib.mini.planting`). `stream`: standard deviation of both
+    residual streams where they enter `first_layer`, `token` that of the tokens that ask planted heads. `bfloat16`: the
+    encoders' products in that precision. `train`: pre-train anew, in hours; otherwise the packaged weights are looked at.
+    """
 
     clip: Annotated[str, Field(min_length=1)]
     cache_root: Path
@@ -62,6 +36,18 @@ class PretrainMini(Run):
     lr_matrices: Positive
     lr_others: Positive
     weight_decay: NonNegative
+    first_layer: Layer
+    planted: dict[str, Count]
+    demand_late: Fraction
+    demand_purity: Fraction
+    demand_owned: Fraction
+    demand_silence: Fraction
+    weight_answers: NonNegative
+    weight_demands: NonNegative
+    stream: Positive
+    token: Positive
+    bfloat16: bool
+    train: bool
     checkpoint_every: Count
     held_out: Count  # pictures of the zero-shot check
 
@@ -79,18 +65,26 @@ class VitInternals(OnClip):
 class HeadRolesParams(OnClip):
     """02: contributions → TextSpan → concepts → Concept Entropy → roles.
 
-    `low` and `high` are fractions of log2 k: at or below `low` a head is specialised, at or above `high` generalised.
-    `rank` singular vectors and `steps` phrases per head (80 and 20 at d = 512). `pool`: a file with one phrase a line,
-    "published" for the phrases published with TextSpan, null for the Attribute World's.
+    `images` pictures of `part` of the data set; test pictures are what the tables score, so they are no choice here.
+    `rank` singular vectors and `steps` phrases per head (80 and 20 in TextSpan's publication). A head writes in at most
+    d_head + 3 directions, and a `rank` above that is inert here: the rest is rounding, which the published code ranks by and
+    this one leaves out. `pool`: a file with one phrase a line, "published" for the phrases published with TextSpan, null for the
+    Attribute World's.
+    `rule` "null": roles against phrases drawn blindly, `null_draws` times; "thresholds": `low` and `high`, fractions of log2 k, at
+    or below `low` specialised, at or above `high` generalised. `words`: the phrases that describe each concept, its name among the
+    keys; `nearest`, `floor`, `merge` and the cluster settings: `dearlib.roles.concepts.ConceptSettings`.
     """
 
     dataset: Name
+    part: Literal["train", "val"]
     images: Count
     first_layer: Layer
     attributes: Annotated[tuple[str, ...], Field(min_length=1)]
     pool: Literal["published"] | Path | None
     rank: Count
     steps: Count
+    least: Fraction
+    rule: Annotated[Literal["null", "thresholds"], BeforeValidator(lambda rule: "null" if rule is None else rule)]
     low: Fraction
     high: Fraction
     concepts: Literal["all", "core"]
@@ -100,10 +94,13 @@ class HeadRolesParams(OnClip):
     min_cluster_size: Annotated[int, Field(ge=2)]
     min_samples: Count
     selection: Literal["leaf", "eom"]
-    names: dict[str, str]
-    bootstrap: Annotated[int, Field(ge=0, description="resamples over images")]
-    null_draws: Annotated[int, Field(ge=0, description="shuffled-phrase draws")]
-    ablation_images: Count
+    nearest: Count
+    floor: Annotated[float, Field(ge=-1, le=1, description="a cosine; -1: no phrase is far")]
+    merge: bool
+    bootstrap: Annotated[int, Field(ge=2, description="resamples over images")]
+    null_draws: Annotated[int, Field(ge=20, description="blind lists of phrases")]
+    ablation_images: Annotated[int, Field(ge=2)]
+    words: Annotated[dict[str, Annotated[tuple[str, ...], Field(min_length=1)]], Field(min_length=1)]
 
     @model_validator(mode="after")
     def thresholds_in_order(self) -> "HeadRolesParams":
@@ -129,8 +126,16 @@ class Tokens(OnClip):
     tokens_per_attribute: Count
     beta: Fraction  # β: share of the raw token at the entrance of every layer after J
     alpha_cls: Annotated[float, Field(gt=0, lt=1)]  # α_cls before training
+    init_std: Positive  # of the tokens before training
+    routing: Literal["printed", "exclusive"]  # who may query in an attribute head
     lambda_reg: NonNegative
     lambda_fusion: NonNegative
+
+
+class MethodFamily(OnClip):
+    """16: every method's forward pass. `roles` is the file that 02 wrote; DeAR's masks are built from it."""
+
+    roles: Path
 
 
 class DearModel(Tokens):
@@ -146,131 +151,82 @@ class Training(Tokens):
 
     `views` augmented views per picture, 0 for the plain picture alone. States below layer J are kept in `cache_root`, as
     `cache_dtype`, up to `cache_gb` gigabytes in all; beyond that they are computed whenever they are needed. At most
-    `together` runs are trained as one batch. `device` "2 x cuda": two processes with a GPU each share every batch.
+    `together` runs are trained as one batch. That many `processes`, each with a device of its own, share every batch.
 
     `per_dataset`: values that one data set has in place of the file's, as {data set: {key: value}}. Reading the file puts
     those of `dataset` in place, so a notebook and a record hold the values that are used, and an empty mapping.
     """
 
-    device: Devices  # type: ignore[assignment]
+    processes: Count
     cache_root: Path
     cache_dtype: Literal["float32", "float16", "bfloat16"]
     cache_gb: NonNegative
     together: Count
     shots: Count
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    seeds: Seeds
     epochs: Count
     batch: Count
     lr: Positive
+    lr_tokens: Positive | None  # null: lr
+    lr_fusion: Positive | None
     warmup_epochs: Annotated[int, Field(ge=0)]
     warmup_lr: Positive  # of the warm-up epochs
     weight_decay: NonNegative
     views: Annotated[int, Field(ge=0)]
-    crop_scale: tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]]
+    crop_scale: CropScale
     flip: bool
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
-    per_dataset: dict[Name, dict[str, Any]] = {}
+    per_dataset: dict[Name, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def consistent(self) -> "Training":
-        if len(set(self.seeds)) < len(self.seeds):
-            raise PydanticCustomError("distinct", "seeds: expected distinct seeds, got {seeds}", {"seeds": str(list(self.seeds))})
         if self.warmup_epochs >= self.epochs:
             told = {"epochs": self.epochs, "warmup": self.warmup_epochs}
             raise PydanticCustomError("order", "warmup_epochs: expected less than epochs = {epochs}, got {warmup}", told)
-        if self.crop_scale[0] > self.crop_scale[1]:
-            raise PydanticCustomError(
-                "order", "crop_scale: expected [smallest, largest] share, got {scale}", {"scale": str(list(self.crop_scale))}
-            )
         return self
 
 
 class Variant(Training):
     """One variant of a training run: its settings, and the role map it is given in place of the one that was found.
 
-    `thresholds` [low, high] cut the found entropies anew; a shuffled map is dealt anew for each seed.
+    `thresholds` [low, high] cut the found entropies anew; a shuffled map is dealt anew for each seed; `one_attribute` has one token
+    that every attribute head listens to. `trained`: the parts that are; the others stay as they start. `attribute_scores` "mean": in
+    the test each s_a is its mean over the plain training pictures.
     """
 
-    role_map: Literal["found", "all_generalization", "all_mixed", "shuffled"] = "found"
+    role_map: Literal["found", "all_generalization", "all_mixed", "shuffled", "one_attribute"] = "found"
+    trained: Annotated[tuple[Literal["attribute_tokens", "text_tokens", "projection", "fusion"], ...], Field(min_length=1)] = (
+        "attribute_tokens",
+        "text_tokens",
+        "projection",
+        "fusion",
+    )
+    attribute_scores: Literal["pictures", "mean"] = "pictures"
     thresholds: tuple[Fraction, Fraction] | None = None
 
-
-class Variants(Training):
-    """05_variants: several variants of one training run, on one data set, on one prefix.
-
-    `group` names the record (`<group>-<dataset>`). `classes`: train on the base half and test both halves, or train and
-    test on all. A variant is a name and the keys of `Variant` that it changes. `targets`: other data sets to test on.
-    """
-
-    group: Name
-    classes: Literal["halves", "all"]
-    variants: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
-    targets: tuple[Name, ...]
-    linear_probe: bool
-
-    def variant(self, name: str) -> Variant:
-        """The settings of one variant, whole."""
-        own = {k: v for k, v in plain(self).items() if k in Training.model_fields}
-        return Variant.model_validate_json(json.dumps(own | self.variants[name]))
-
-    @model_validator(mode="after")
-    def variants_are_valid(self) -> "Variants":
-        for name in self.variants:
-            try:
-                self.variant(name)
-            except ValidationError as error:
-                first = next(iter(sorted(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")))
-                raise PydanticCustomError("variant", "variants.{name}: {line}", {"name": name, "line": line_of(first, Variant)}) from None
-        return self
+    @property
+    def as_trained(self) -> "Variant":
+        """Without what is read only after training: variants that are equal in this train the same models."""
+        return self.model_copy(update={key: Variant.model_fields[key].default for key in AFTER_TRAINING})
 
 
-class BaseToNovel(Run):
-    """06: the base-to-novel table from the records of 05, one per data set."""
-
-    datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
+AFTER_TRAINING = ("attribute_scores",)
 
 
-class CrossDataset(Run):
-    """07: the source model on every target."""
-
-    source: Name
-    datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
+class FromRecords(Run):
+    """06, 07, 09, 10, 15: tables and figures from the records of the profile's study, which says which these are."""
 
 
-class DomainGeneralization(Run):
-    """08: the source model on shifted versions of the source's test set."""
+class DomainGeneralization(FromRecords):
+    """08: shows pictures of the source and its shifts as well."""
 
     data_root: Path
-    source: Name
-    shifted: Annotated[tuple[Name, ...], Field(min_length=1)]
-
-
-class FewShot(Run):
-    """09: accuracy against the number of pictures a class."""
-
-    datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
-
-
-class Ablations(Run):
-    """10: the paper's ablations and more on `datasets`, sweeps of single settings on `sweep_datasets`, and the claims.
-
-    `trained`: the data sets of Table 2 and Figure 4, which the claims on them are about.
-    `source`, `targets` and `shifted` are those of 07 and 08.
-    """
-
-    datasets: Annotated[tuple[Name, ...], Field(min_length=2)]
-    sweep_datasets: Annotated[tuple[Name, ...], Field(min_length=2)]
-    trained: Annotated[tuple[Name, ...], Field(min_length=2)]
-    source: Name
-    targets: Annotated[tuple[Name, ...], Field(min_length=2)]
-    shifted: Annotated[tuple[Name, ...], Field(min_length=2)]
 
 
 class AttributeRetrieval(Run):
     """11: nearest neighbours by each token's feature among `gallery` test pictures of the source; null: all of them."""
 
     data_root: Path
-    source: Name
     gallery: Count | None
     k: Count
     shown: Count
@@ -310,36 +266,15 @@ MODELS: dict[str, type[Run]] = {
     "03_role_masks": RoleMasks,
     "04_dear_model": DearModel,
     "05_training": Training,
-    "05_variants": Variants,
-    "06_base_to_novel": BaseToNovel,
-    "07_cross_dataset": CrossDataset,
+    "06_base_to_novel": FromRecords,
+    "07_cross_dataset": FromRecords,
     "08_domain_generalization": DomainGeneralization,
-    "09_few_shot": FewShot,
-    "10_ablations": Ablations,
+    "09_few_shot": FromRecords,
+    "10_ablations": FromRecords,
     "11_attribute_retrieval": AttributeRetrieval,
     "12_paper_audit": PaperAudit,
     "13_performance": Performance,
     "14_cost": Cost,
+    "15_what_carries_the_gain": FromRecords,
+    "16_the_family": MethodFamily,
 }
-
-
-def plain(params: Run) -> dict[str, Any]:
-    """Parameters as JSON values: what papermill passes on and what a record keeps."""
-    return params.model_dump(mode="json")
-
-
-def line_of(error: ErrorDetails, model: type[Run]) -> str:
-    """`key: expected …, got …` of one pydantic error."""
-    key = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, model.model_fields, n=1)
-        known = near[0] if near else f"one of {', '.join(model.model_fields)}"
-        return f"{key}: expected {known}, got an unknown key"
-    if error["type"] == "missing":
-        return f"{key}: expected a value, got none"
-    if not key:
-        return error["msg"]
-    if error["type"] == "string_pattern_mismatch":
-        return f"{key}: expected a name of letters, digits, '_', '-' and '.', got {error['input']!r}"
-    expected = re.sub(r"^Input should (be )?", "", error["msg"])
-    return f"{key}: expected {expected}, got {error['input']!r}"

@@ -1,4 +1,7 @@
-"""YAML as people read it: the scalars of YAML 1.2, so 1e-4 is a number and `no` a word, and no key twice."""
+"""YAML as people read it: the scalars of YAML 1.2, so 1e-4 is a number and `no` a word; no key twice, no aliases, no tags.
+
+The files of `params/` are written so that readers of YAML 1.1, papermill's among them, read the same (1.0e-4).
+"""
 
 import re
 from pathlib import Path
@@ -10,11 +13,22 @@ from dearlib.errors import InputError
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars: 1e-4 is a number, `no` is a word, 2026-01-01 is a word; a key given twice is an error."""
+    """YAML 1.2 scalars: 1e-4 is a number, `no` is a word, 2026-01-01 is a word; keys are words and given once. Errors, too, are an
+    alias, by which a few lines can stand for gigabytes, and a tag such as !!set, which makes what no parameter is."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        tag = getattr(event, "tag", None)
+        if tag or self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+            got = f"a tag, {tag}; write the value alone" if tag else "an alias; write the value out"
+            raise yaml.composer.ComposerError(None, None, got, event.start_mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
         for key in keys:
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(None, None, f"a key that is no word, {key}", node.start_mark)
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key} is given twice", node.start_mark)
         return super().construct_mapping(node, deep)
@@ -35,7 +49,7 @@ _Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(no
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds one mapping. Raises InputError on anything else."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: expected a parameter file, got nothing there") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -53,5 +67,8 @@ def parse(text: str, where: str) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{where}: expected YAML, got: {error.problem}{line}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{where}: expected YAML, got: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise InputError(f"{where}: expected YAML, got: lists nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:  # the last by a number of thousands of digits
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{where}: expected YAML, got: {reason}") from None

@@ -6,8 +6,9 @@ readers); entropies and weights have a sequential map, differences a diverging o
 layers downwards (1-based) and heads to the right (0-based).
 """
 
-from dearlib.plots.comparisons import difference_map, trade_off
+from dearlib.plots.comparisons import accuracy_cost, difference_map, method_forest, trade_off
 from dearlib.plots.costs import counted_bars, growth_line, predicted_measured, ranked_bars, roofline
+from dearlib.plots.family import family_chart
 from dearlib.plots.framework import framework
 from dearlib.plots.internals import attention_overlay, contribution_map, frame, patch_grid, picture, stacked_parts
 from dearlib.plots.masks import mask_drawing, token_flow
@@ -15,8 +16,12 @@ from dearlib.plots.roles import (
     ablation_matrix,
     cluster_scatter,
     concept_bars,
-    entropy_intervals,
+    concept_colors,
+    confirmation_forest,
+    entropy_evidence,
     entropy_map,
+    head_factor_map,
+    planted_map,
     role_counts,
     role_legend,
     role_map,
@@ -53,28 +58,35 @@ __all__ = [
     "SEQUENTIAL",
     "STYLE",
     "ablation_matrix",
+    "accuracy_cost",
     "attention_overlay",
     "base_novel_chart",
     "cluster_scatter",
     "colorbar",
     "concept_bars",
+    "concept_colors",
+    "confirmation_forest",
     "contribution_map",
     "counted_bars",
     "difference_forest",
     "difference_map",
-    "entropy_intervals",
+    "entropy_evidence",
     "entropy_map",
+    "family_chart",
     "figure",
     "frame",
     "framework",
     "gain_dots",
     "growth_line",
+    "head_factor_map",
     "labelled_points",
     "layer_head_map",
     "loss_curve",
     "mask_drawing",
+    "method_forest",
     "patch_grid",
     "picture",
+    "planted_map",
     "predicted_measured",
     "ranked_bars",
     "role_counts",

@@ -1,17 +1,17 @@
 """DeAR as a drawing (the paper's Figure 2), every number on it read off the model."""
 
 from matplotlib.axes import Axes
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, Patch
 
 from dearlib.methods.dear import DeAR
 from dearlib.plots.style import LINE_COLORS
 from dearlib.roles.controls import role_counts
 
-FROZEN, TRAINED = "#DCE6F0", "#FBE3C8"
+FROZEN, TRAINED, LOSS = "#DCE6F0", "#FBE3C8", "#E9E3F4"
 
 
 def framework(ax: Axes, model: DeAR, classes: int) -> Axes:
-    """The whole model for `classes` class names: blue boxes are frozen, orange ones trained; shapes leave the batch out."""
+    """The whole model for `classes` class names: what is frozen, what is trained, what it is held to; shapes leave the batch out."""
     clip, s = model.clip, model.settings
     tokens, d_v, d_t, d = len(model.attribute_tokens), clip.d_model, clip.d_text, clip.d_embed
     below, above = f"1 … {s.first_layer - 1}", f"{s.first_layer} … {clip.layers}"
@@ -28,18 +28,39 @@ def framework(ax: Axes, model: DeAR, classes: int) -> Axes:
     text_high = _box(ax, 2, 0.6, f"text layers {text_layers}\n[{classes}, n + {s.text_tokens}, {d_t}]", FROZEN)
     text_tokens = _box(ax, 1, -0.3, f"text tokens\n[{s.text_tokens}, {d_t}]", TRAINED)
     f_t = _box(ax, 3, 0.6, f"projection of [EOT]\nf_t [{classes}, {d}]", FROZEN)
-    fused = _box(ax, 4, 1.6, f"ŷ = Σ α_i τ cos(f_i, f_t)\nα: {len(model.fusion)} weights\n[{classes}]", TRAINED)
+    fused = _box(ax, 4, 2.6, f"ŷ = Σ α_i τ cos(f_i, f_t)\nα: {len(model.fusion)} weights\n[{classes}]", TRAINED)
     for start, end in ((picture, low), (low, high), (high, cls), (names, text_low), (text_low, text_high), (text_high, f_t)):
         _arrow(ax, start, end)
     for start, end in ((attribute, high), (high, own), (text_tokens, text_high), (cls, fused), (own, fused), (f_t, fused)):
         _arrow(ax, start, end)
+    _losses(ax, cls, f_t, fused, f"[{d}]", f"[{classes}, {d}]")
     ax.text(2, 3.0, masks, ha="center", va="center", fontsize=7)
-    ax.set(xlim=(-0.5, 4.6), ylim=(-0.8, 3.6))
+    kinds = {"input": "white", "frozen": FROZEN, "trained": TRAINED, "loss": LOSS}
+    handles = [Patch(facecolor=color, edgecolor="#555555", label=name) for name, color in kinds.items()]
+    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 0), frameon=False)
+    ax.set(xlim=(-0.5, 5.5), ylim=(-0.8, 3.6))
     ax.set_axis_off()
     return ax
 
 
-def _box(ax: Axes, column: float, row: float, text: str, color: str) -> tuple[float, float]:
+Place = tuple[float, float]
+
+
+def _losses(ax: Axes, cls: Place, f_t: Place, fused: Place, image_shape: str, text_shape: str) -> None:
+    """The frozen branch that training is held to, and the four losses (Eq. 12–16)."""
+    original = _box(ax, 3, 1.3, f"frozen CLIP, same view\nf_cls^orig {image_shape}", FROZEN)
+    named = _box(ax, 3, -0.3, f"frozen CLIP, same prompts\nf_t^orig {text_shape}", FROZEN)
+    image_loss = _box(ax, 4, 1.5, "1 − cos(f_cls, f_cls^orig)", LOSS)
+    text_loss = _box(ax, 4, 0.2, "1 − cos(f_t, f_t^orig)", LOSS)
+    right = _box(ax, 5, 2.6, "cross-entropy(ŷ, y)\n− λ_fusion log α_cls", LOSS)
+    total = _box(ax, 5, 0.9, "sum, · λ_reg", LOSS)
+    for start, end in ((cls, image_loss), (original, image_loss), (f_t, text_loss), (named, text_loss), (fused, right)):
+        _arrow(ax, start, end)
+    for start in (image_loss, text_loss):
+        _arrow(ax, start, total)
+
+
+def _box(ax: Axes, column: float, row: float, text: str, color: str) -> Place:
     """A labelled box centred on a grid place; returns the place."""
     how = {"boxstyle": "round,pad=0.02,rounding_size=0.05", "facecolor": color, "edgecolor": "#555555", "linewidth": 0.8}
     ax.add_patch(FancyBboxPatch((column - 0.41, row - 0.27), 0.82, 0.54, **how))
@@ -47,7 +68,7 @@ def _box(ax: Axes, column: float, row: float, text: str, color: str) -> tuple[fl
     return column, row
 
 
-def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+def _arrow(ax: Axes, start: Place, end: Place) -> None:
     """From one box's right edge to the next one's left."""
     style = {"arrowstyle": "-|>", "color": LINE_COLORS[6], "linewidth": 0.9}
     ax.annotate("", (end[0] - 0.43, end[1]), (start[0] + 0.43, start[1]), arrowprops=style)

@@ -6,8 +6,11 @@ import numpy as np
 from jaxtyping import Bool
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
+from matplotlib.patches import FancyBboxPatch
 
 from dearlib.plots.style import LINE_COLORS
+
+WIDTH = 1.15  # of a token's box
 
 
 def mask_drawing(
@@ -41,11 +44,12 @@ def mask_drawing(
 def token_flow(
     ax: Axes, may_attend: Bool[np.ndarray, "query key"], n_original: int, attributes: Sequence[str], color: str, title: str = ""
 ) -> Axes:
-    """Who reads from whom in one head, as arrows from key to query between patches, [CLS] and attribute tokens.
+    """Who reads from whom in one head, as arrows from key to query between patches, [CLS] and attribute tokens; what is cut is not drawn.
 
-    Arrows inside a group are left out. One token stands for each attribute.
+    On the left, between [CLS] and patches, what the frozen model does in any case; on the right, arcs between attribute tokens. One token
+    stands for each attribute.
     """
-    places = {"patches": (0.0, 0.0), "[CLS]": (0.0, 1.6)}
+    places = {"patches": (0.0, 0.1), "[CLS]": (0.0, 1.5)}
     at = {"[CLS]": 0, "patches": 1}
     per_attribute = (len(may_attend) - n_original) // len(attributes)
     for i, name in enumerate(attributes):
@@ -53,20 +57,40 @@ def token_flow(
         at[name] = n_original + i * per_attribute
     for query, end in places.items():
         for key, start in places.items():
-            if start[0] != end[0]:
-                allowed = bool(may_attend[at[query], at[key]])
-                _arrow(ax, start, end, color if allowed else "#D0D0D0", allowed)
+            if query == key or not may_attend[at[query], at[key]]:
+                continue
+            if start[0] == end[0] == 0:
+                _upright(ax, start, end)
+            else:
+                (_arrow if start[0] != end[0] else _arc)(ax, start, end, color)
     for name, (x, y) in places.items():
-        box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": "black" if x == 0 else LINE_COLORS[1]}
-        ax.text(x, y, name, ha="right" if x == 0 else "left", va="center", bbox=box)
-    ax.set(xlim=(-1.1, 4.2), ylim=(-0.6, 2.3))
+        edge, left = ("black", x - WIDTH) if x == 0 else (LINE_COLORS[1], x)
+        box = FancyBboxPatch((left, y - 0.12), WIDTH, 0.24, boxstyle="round,pad=0,rounding_size=0.06", facecolor="white", edgecolor=edge)
+        ax.add_patch(box)
+        ax.text(left + WIDTH / 2, y, name, ha="center", va="center")
+    ax.set(xlim=(-WIDTH - 0.1, 5.2), ylim=(-0.5, 2.2))
     ax.set_axis_off()
     ax.set_title(title)
     return ax
 
 
-def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str, allowed: bool) -> None:
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
+    """Between originals and attribute tokens; the two directions of a pair side by side."""
     bend = 0.08 if start[0] < end[0] else -0.08
-    style = {"arrowstyle": "-|>", "color": color, "linewidth": 1.1 if allowed else 0.7, "linestyle": "-" if allowed else ":"}
     a, b = ((x + (0.12 if x == 0 else -0.12), y + bend) for x, y in (start, end))
-    ax.annotate("", b, a, arrowprops=style)
+    ax.annotate("", b, a, arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 1.1})
+
+
+def _arc(ax: Axes, start: tuple[float, float], end: tuple[float, float], color: str) -> None:
+    """From one attribute token to another, on the right of their boxes."""
+    x = start[0] + WIDTH + 0.04
+    rad = 0.45 if start[1] < end[1] else -0.45
+    style = {"arrowstyle": "-|>", "color": color, "linewidth": 0.7, "connectionstyle": f"arc3,rad={rad}"}
+    ax.annotate("", (x, end[1]), (x, start[1]), arrowprops=style)
+
+
+def _upright(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Between [CLS] and patches, the two directions side by side."""
+    up = start[1] < end[1]
+    x, gap = -WIDTH / 2 + (0.12 if up else -0.12), 0.16 if up else -0.16
+    ax.annotate("", (x, end[1] - gap), (x, start[1] + gap), arrowprops={"arrowstyle": "-|>", "color": "#444444", "linewidth": 1.1})

@@ -74,11 +74,14 @@ def shot_curves(ax: Axes, rows: pd.DataFrame, flat: float | None, title: str = "
     return ax
 
 
-def weight_map(ax: Axes, weights: Float[np.ndarray, "row column"], rows: Sequence[str], columns: Sequence[str], label: str) -> Axes:
-    """Weights in [0, 1], number and colour, a row per data set."""
-    drawn = ax.imshow(weights, cmap=SEQUENTIAL, vmin=0, vmax=float(weights.max()), aspect="auto")
+def weight_map(
+    ax: Axes, weights: Float[np.ndarray, "row column"], rows: Sequence[str], columns: Sequence[str], label: str, top: float | None = None
+) -> Axes:
+    """Weights in [0, 1], number and colour, a row per data set; `top`: the end of the colours, the largest weight if left out."""
+    top = float(weights.max()) if top is None else top
+    drawn = ax.imshow(weights, cmap=SEQUENTIAL, vmin=0, vmax=top, aspect="auto")
     for (i, j), value in np.ndenumerate(weights):
-        ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color="white" if value < 0.6 * weights.max() else "black")
+        ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color="white" if value < 0.6 * top else "black")
     ax.set_xticks(range(len(columns)), columns)
     ax.set_yticks(range(len(rows)), rows)
     ax.tick_params(length=0)

@@ -16,8 +16,24 @@ from dearlib.study.tables import GENERATED
 
 ROLE_COLORS = {"attribute": "#E69F00", "other": "#CC79A7", "generalization": "#0072B2", "mixed": "#B8B8B8"}
 ROLE_NAMES = {"attribute": "Attribute", "other": "Other specialised", "generalization": "Generalization", "mixed": "Mixed"}
+# One colour per concept, none of them a role's; concepts that are not named here share those of OTHER_CONCEPTS by their name.
+CONCEPT_COLORS = {
+    "color": "#D55E00",
+    "shape": "#56B4E9",
+    "texture": "#009E73",
+    "object": "#F0E442",
+    "location": "#882255",
+    "number": "#6A5ACD",
+    "letter": "#999933",
+    "size": "#A0522D",
+    "light": "#DDCC77",
+    "animal": "#44AA99",
+    "general": "#332288",
+    "none": "#D0D0D0",
+}
+OTHER_CONCEPTS = ("#117733", "#AA4499", "#7F7F00", "#5F9EA0", "#BC8F8F", "#4B0082")
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-METHOD_COLORS = ("#8C8C8C", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
+METHOD_COLORS = ("#8C8C8C", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933")
 SEQUENTIAL, DIVERGING = "cividis", "PuOr"
 
 STYLE: dict[str, Any] = {
@@ -41,8 +57,15 @@ STYLE: dict[str, Any] = {
 }
 
 
+def concept_color(name: str) -> str:
+    """The colour of a concept, the same wherever it is drawn; clusters of one name that a number tells apart share it."""
+    bare = name.rstrip(" ()0123456789")
+    return CONCEPT_COLORS.get(bare) or OTHER_CONCEPTS[sum(bare.encode()) % len(OTHER_CONCEPTS)]
+
+
 def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 3.6), **more: Any) -> tuple[Figure, Any]:
-    """`plt.subplots` in the one style; `size` in inches, for the whole figure."""
+    """`plt.subplots` in the one style, whatever a user's own matplotlibrc says; `size` in inches, for the whole figure."""
+    mpl.rcdefaults()
     mpl.rcParams.update(STYLE)
     return plt.subplots(rows, columns, figsize=size, **more)
 

@@ -1,7 +1,7 @@
 """Role maps other than the one that was found: what the ablations compare it with.
 
 All-Generalization and All-Mixed are the paper's (Table 5). The others are [ours]: shuffled roles keep how many heads have
-each role but not which; other thresholds cut the same entropies elsewhere; roles by truth ask not what a head says but what
+each role but not which; another rule cuts the same entropies elsewhere; roles by truth ask not what a head says but what
 the model loses without it.
 """
 
@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dearlib.errors import InputError
-from dearlib.roles.entropy import assign_role, concept_entropy
+from dearlib.roles.entropy import concept_entropy
 from dearlib.roles.rolefile import HeadRole, HeadRoles
+from dearlib.roles.rules import AgainstChance, RoleRule, Thresholds, assign_role
 
 
 def uniform_roles(role: Literal["generalization", "mixed"], like: HeadRoles) -> HeadRoles:
@@ -34,10 +35,27 @@ def shuffled_roles(like: HeadRoles, seed: int) -> HeadRoles:
 
 
 def rethresholded(like: HeadRoles, low: float, high: float) -> HeadRoles:
-    """The same entropies, cut at other fractions of log2 k."""
-    k = len(like.concepts)
-    roles = {(e.layer, e.head): assign_role(e.entropy, e.concept, k, low, high, like.attributes) for e in like.entries}
-    return like.replaced({(e.layer, e.head): _copy(e, role=roles[e.layer, e.head]) for e in like.entries})
+    """The same entropies under the rule `thresholds`, cut at these fractions of log2 k, whatever rule the file was made by."""
+    return _by(Thresholds(low, high, len(like.concepts)), like)
+
+
+def against_recorded_chance(like: HeadRoles) -> HeadRoles:
+    """The same entropies under the rule `null`, by the quantiles that the file records.
+
+    Raises `InputError` if it records none, or none for a head's number of phrases.
+    """
+    recorded = like.settings.get("null_quantiles")
+    if not isinstance(recorded, dict):
+        raise InputError("roles: expected null_quantiles among the file's settings, got none; run notebook 02_head_roles anew")
+    return _by(AgainstChance({int(n): (float(below), float(middle)) for n, (below, middle) in recorded.items()}), like)
+
+
+def _by(rule: RoleRule, like: HeadRoles) -> HeadRoles:
+    new = {}
+    for e in like.entries:
+        role = rule.role(e.entropy, e.concept, max(e.distribution.values()), len(e.phrases), like.attributes)
+        new[e.layer, e.head] = _copy(e, role=role)
+    return like.model_copy(update={"settings": {**like.settings, **rule.settings()}}).replaced(new)
 
 
 def roles_by_loss(like: HeadRoles, loss: Float[Tensor, "head attribute"], low: float, high: float) -> HeadRoles:
@@ -63,6 +81,16 @@ def roles_by_loss(like: HeadRoles, loss: Float[Tensor, "head attribute"], low: f
         distribution = dict(zip(like.attributes, p, strict=True))
         new[e.layer, e.head] = _copy(e, role=role, concept=top, entropy=bits, interval=(bits, bits), distribution=distribution)
     return like.model_copy(update={"concepts": like.attributes}).replaced(new)
+
+
+def one_attribute(like: HeadRoles, name: str = "any") -> HeadRoles:
+    """The same heads with one attribute in place of five: every attribute head listens to the one token there is.
+
+    What is lost against `like` is what telling attributes apart is worth, not what attribute heads are.
+    """
+    entries = tuple(_copy(e, concept=name) if e.role == "attribute" else e for e in like.entries)
+    changes = {"attributes": (name,), "concepts": (*like.concepts, name), "entries": [e.model_dump() for e in entries]}
+    return HeadRoles.model_validate(like.model_dump() | changes)
 
 
 def shielded(roles: HeadRoles) -> int:

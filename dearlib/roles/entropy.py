@@ -3,8 +3,7 @@
     P_lh(c_j) = 1/N Σ_i 1[cat(d_i) = c_j]       (Eq. 3)
     H(P_lh)   = − Σ_j P_lh(c_j) log2 P_lh(c_j)   (Eq. 4), bits, 0 · log 0 = 0
 
-The paper names no thresholds [ours]: with k concepts, H ≤ low · log2 k makes a head specialised (*attribute* if its most
-frequent concept is a core attribute, *other* if not), H ≥ high · log2 k makes it *generalization*, the rest are *mixed*.
+What an entropy makes of a head is said by a rule: `dearlib.roles.rules`.
 """
 
 import math
@@ -17,7 +16,8 @@ from torch import Tensor
 
 from dearlib.errors import InputError
 from dearlib.roles.concepts import Concepts
-from dearlib.roles.rolefile import HeadRole, HeadRoles, Role, pool_sha256
+from dearlib.roles.rolefile import HeadRole, HeadRoles, named, pool_sha256
+from dearlib.roles.rules import RoleRule
 
 
 def concept_distribution(assigned: Int[Tensor, "*head step"], k: int) -> Float[Tensor, "*head k"]:
@@ -37,19 +37,6 @@ def concept_entropy(p: Float[Tensor, "*head k"]) -> Float[Tensor, "*head"]:
     return torch.special.entr(p).sum(dim=-1).clamp(min=0) / math.log(2)
 
 
-def assign_role(entropy: float, top_concept: str, k: int, low: float, high: float, attributes: Sequence[str]) -> Role:
-    """The role by thresholds `low` < `high`, fractions of log2 k; both ends belong to the outer roles.
-
-    Raises `InputError` unless 0 ≤ low < high ≤ 1.
-    """
-    if not 0 <= low < high <= 1:
-        raise InputError(f"thresholds: expected 0 <= low < high <= 1 (fractions of log2 k), got low = {low}, high = {high}")
-    slack = 1e-9  # rounding of the logarithm must not decide
-    if entropy <= low * math.log2(k) + slack:
-        return "attribute" if top_concept in attributes else "other"
-    return "generalization" if entropy >= high * math.log2(k) - slack else "mixed"
-
-
 def find_roles(
     indices: Int[Tensor, "head step"],
     phrases: Sequence[str],
@@ -57,17 +44,18 @@ def find_roles(
     *,
     model: str,
     weights_sha256: str,
+    identity: str,
     first_layer: int,
     heads: int,
     attributes: Sequence[str],
-    low: float,
-    high: float,
+    rule: RoleRule,
     settings: dict[str, Any],
     intervals: Float[Tensor, "head 2"] | None = None,
 ) -> HeadRoles:
     """TextSpan's `indices` into `phrases` (layer by layer, `heads` a layer) and the concepts make the role file.
 
-    Of equally frequent concepts a head gets that of its better phrase. `settings` (JSON-able) is kept for the record.
+    Of equally frequent concepts a head gets that of its better phrase. `settings` (JSON-able) is kept for the record, with
+    what `rule` adds. A distribution counts every concept of C by its label; a head's concept is the name, without a number.
     """
     if len(indices) % heads:
         raise InputError(f"indices: expected whole layers of {heads} heads, got {len(indices)} heads")
@@ -81,12 +69,13 @@ def find_roles(
     for row, bits in enumerate(entropy.tolist()):
         mine = [i for i in indices[row].tolist() if i >= 0]
         best = max(assigned[row, : len(mine)].tolist(), key=lambda j, row=row: float(p[row, j]))  # type: ignore[misc]
+        name = named(concepts.names[best])
         entries.append(
             HeadRole(
                 layer=first_layer + row // heads,
                 head=row % heads,
-                role=assign_role(bits, concepts.names[best], k, low, high, attributes),
-                concept=concepts.names[best],
+                role=rule.role(bits, name, float(p[row, best]), len(mine), attributes),
+                concept=name,
                 entropy=bits,
                 interval=(bits, bits) if intervals is None else tuple(intervals[row].tolist()),
                 distribution=dict(zip(concepts.names, p[row].tolist(), strict=True)),
@@ -96,13 +85,14 @@ def find_roles(
     return HeadRoles(
         model=model,
         weights_sha256=weights_sha256,
+        identity=identity,
         pool_sha256=pool_sha256(phrases),
         first_layer=first_layer,
         layers=first_layer + len(indices) // heads - 1,
         heads=heads,
         attributes=tuple(attributes),
         concepts=concepts.names,
-        settings={**settings, "low": low, "high": high},
+        settings={**settings, **rule.settings()},
         entries=tuple(entries),
     )
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from dearlib.clip.attention import finish, project
+from dearlib.clip.finite import check_finite
 from dearlib.errors import InputError
 
 
@@ -58,6 +59,7 @@ def decompose(visual: nn.Module, images: Float[Tensor, "batch 3 height width"]) 
         attended = state[:, 0] + written.sum(dim=1)
         mlps.append(block.ls_2(block.mlp(block.ln_2(attended))))
         state = behind
+    check_finite("image encoder: [CLS] states [picture, dimension]", state[:, 0])
     h = heads[0].shape[1]
     return Parts(
         embedding=_to_feature(visual, embedding, state[:, 0], share=1),
@@ -85,6 +87,7 @@ def head_contributions(
         else:
             written, state = _layer(block, state, only_cls=layer == len(blocks))
             heads.append(written)
+    check_finite("image encoder: [CLS] states [picture, dimension]", state[:, 0])
     return _to_feature(visual, torch.stack(heads, dim=1), state[:, 0], share=heads[0].shape[1])
 
 

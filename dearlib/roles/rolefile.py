@@ -1,16 +1,11 @@
-"""Concept Entropy and the roles of attention heads (DeAR, Section 3.2), and the file that carries them.
-
-    P_lh(c_j) = 1/N Σ_i 1[cat(d_i) = c_j]       (Eq. 3)
-    H(P_lh)   = − Σ_j P_lh(c_j) log2 P_lh(c_j)   (Eq. 4), bits, 0 · log 0 = 0
-
-The paper names no thresholds [ours]: with k concepts, H ≤ low · log2 k makes a head specialised (*attribute* if its most
-frequent concept is a core attribute, *other* if not), H ≥ high · log2 k makes it *generalization*, the rest are *mixed*.
+"""The roles of attention heads (DeAR, Section 3.2) as a file: what masks are built from.
 
 Masks are built from the saved file, never from a re-run: a re-run on another machine may round differently.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -20,13 +15,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from dearlib.errors import InputError
 from dearlib.files import write_text
 
+RESIDUAL = "none"  # the concept of phrases that lie far from every concept; no head is specialised in it
 Role = Literal["attribute", "other", "generalization", "mixed"]
 
 
 class HeadRole(BaseModel):
     """One head: its role and what the role was read from. Layers count from 1, heads from 0.
 
-    `concept` is the most frequent concept of its `phrases` (best first), `entropy` its Concept Entropy in bits with
+    `concept` is the name of the most frequent concept of its `phrases` (best first); `distribution` counts concepts by label
+    ('texture 2' where clusters of one name are kept apart). `entropy` is its Concept Entropy in bits with
     `interval` a 95 % bootstrap interval over images (both ends equal where none was computed).
     """
 
@@ -49,6 +46,7 @@ class HeadRoles(BaseModel):
 
     model: str
     weights_sha256: str
+    identity: str  # of the frozen model: name, activation, preprocessing and weights
     pool_sha256: str
     first_layer: int = Field(ge=1)
     layers: int = Field(ge=1)
@@ -78,7 +76,7 @@ class HeadRoles(BaseModel):
     def load(cls, path: Path) -> "HeadRoles":
         """Reads a role file. Raises `InputError` in one line if it is missing, damaged or inconsistent."""
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            return cls.model_validate_json(path.read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a text file"
             raise InputError(f"{path}: expected a role file, got none ({reason}); run notebook 02_head_roles to make it") from error
@@ -108,6 +106,16 @@ class HeadRoles(BaseModel):
             )
         return self
 
+    def for_identity(self, identity: str) -> "HeadRoles":
+        """Itself, if it was made for this very model; otherwise raises `InputError`: one file of weights can be read as several."""
+        if identity != self.identity:
+            made, got = self.identity[:12], identity[:12]
+            raise InputError(
+                f"roles: expected a file for the model {got}…, got one for {made}… ({self.model}), the same weights with another "
+                "activation or preprocessing; run notebook 02_head_roles on this one"
+            )
+        return self
+
     def with_role(self, layer: int, head: int, role: Role, concept: str | None = None) -> "HeadRoles":
         """A copy with one head's role (and its concept, where given) set by hand."""
         old = self.at(layer, head)
@@ -121,6 +129,11 @@ class HeadRoles(BaseModel):
             return HeadRoles.model_validate(self.model_dump() | {"entries": [e.model_dump() for e in entries]})
         except ValidationError as error:
             raise InputError(f"roles: {error.errors()[0]['msg']}; choose another role or concept") from error
+
+
+def named(label: str) -> str:
+    """The name in a concept's label: 'texture' for 'texture' and for 'texture 2'."""
+    return re.sub(r" \d+$", "", label)
 
 
 def pool_sha256(phrases: Sequence[str]) -> str:

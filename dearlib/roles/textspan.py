@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dearlib.clip.finite import check_finite
 from dearlib.errors import InputError
 
 # Directions in which contributions are smaller than this share of their largest singular value are rounding [ours]:
@@ -43,16 +44,23 @@ def textspan(
     text: Float[Tensor, "phrase d_embed"],
     rank: int,
     steps: int,
+    least: float = 0.0,
 ) -> TextSpanResult:
-    """Ranks `steps` phrases for every head; a single head's [image, d_embed] is a batch of one.
+    """Ranks up to `steps` phrases for every head; a single head's [image, d_embed] is a batch of one.
 
     `text` holds the pool's normalised text features, `rank` how many singular directions of the (uncentred)
-    contributions are kept (paper: 80 of 512). Computed in double precision.
-    Raises `InputError` for a rank, a number of steps or a number of images that cannot be.
+    contributions are kept (paper: 80 of 512), `least` how well a phrase must tell the pictures apart, as a share of the variance
+    along the first: with the first phrase that falls short the list ends [ours]; 0 is the published algorithm. Computed in double
+    precision.
+    Raises `InputError` for a rank, a number of steps or a number of images that cannot be, for contributions and texts of
+    unequal dimension, and for what is no number.
     """
     if contributions.ndim == 2:
         contributions = contributions[None]
-    return rank_phrases(*span_coordinates(contributions, text), rank, steps)
+    if contributions.shape[-1] != text.shape[-1]:
+        got = f"{contributions.shape[-1]} and {text.shape[-1]}"
+        raise InputError(f"textspan: expected contributions and texts of one dimension, got {got}; take both from one model")
+    return rank_phrases(*span_coordinates(contributions, text), rank, steps, least)
 
 
 def span_coordinates(
@@ -63,6 +71,8 @@ def span_coordinates(
     `span` is the largest number of directions any head has; heads with fewer have zeros in the rest. A subset of images
     (a bootstrap sample) stays in the span, so it can be cut out of the result.
     """
+    check_finite("contributions [head, picture, dimension]", contributions)
+    check_finite("texts [phrase, dimension]", text)
     x = contributions.double()
     power, basis = torch.linalg.eigh(x.mT @ x)
     kept = power > ROUNDING**2 * power[:, -1:]
@@ -72,9 +82,9 @@ def span_coordinates(
 
 
 def rank_phrases(
-    contributions: Float[Tensor, "head image span"], text: Float[Tensor, "head phrase span"], rank: int, steps: int
+    contributions: Float[Tensor, "head image span"], text: Float[Tensor, "head phrase span"], rank: int, steps: int, least: float = 0.0
 ) -> TextSpanResult:
-    """The greedy selection of TextSpan on texts given per head (see `span_coordinates`)."""
+    """The greedy selection of TextSpan on texts given per head (see `span_coordinates`); `least` as in `textspan`."""
     n_head, n_image = contributions.shape[:2]
     n_phrase = text.shape[1]
     _check(n_image, n_phrase, rank, steps)
@@ -88,18 +98,21 @@ def rank_phrases(
     floor = (ROUNDING**2 * power.sum(dim=1) / n_image)[:, None]
     total = covariance.diagonal(dim1=1, dim2=2).sum(dim=1)
     head = torch.arange(n_head, device=text.device)
-    indices, shares = [], []
-    for _ in range(steps):
+    first = torch.zeros(n_head, dtype=text.dtype, device=text.device)
+    indices, shares, ended = [], [], torch.zeros(n_head, dtype=torch.bool, device=text.device)
+    for step in range(steps):
         variance = (spread * text).sum(dim=-1)
         best, at = variance.max(dim=1)
-        used_up = best <= floor[:, 0]
+        first = best if step == 0 else first
         chosen = text[head, at]
         unit = chosen / chosen.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(chosen.dtype).tiny)
-        unit = unit.masked_fill(used_up[:, None], 0)
+        share = torch.einsum("hs,hst,ht->h", unit, covariance, unit) / total.clamp(min=torch.finfo(total.dtype).tiny)
+        ended = ended | (best <= floor[:, 0]) | (best < least * first)
+        unit = unit.masked_fill(ended[:, None], 0)
         along = text @ unit[:, :, None]
         into = torch.einsum("hst,ht->hs", covariance, unit)
-        indices.append(at.masked_fill(used_up, -1))
-        shares.append((into * unit).sum(dim=-1) / total.clamp(min=torch.finfo(total.dtype).tiny))
+        indices.append(at.masked_fill(ended, -1))
+        shares.append(share.masked_fill(ended, 0))
         text = text - along * unit[:, None]
         spread = spread - along * into[:, None]
     return TextSpanResult(torch.stack(indices, dim=1), torch.stack(shares, dim=1))

@@ -1,11 +1,19 @@
-"""Means and spreads over seeds and data sets: the numbers of Tables 2 to 6, long for computing and wide for reading."""
+"""Means and spreads over seeds and data sets: the numbers of Tables 2 to 6 and Figure 4, long for computing and wide for reading.
+
+**One rule for HM, everywhere in this package: the HM of an average is the HM of the average accuracies**, as the paper
+computes its average rows. A data set's HM is that of its mean accuracies over seeds, the average row's that of the means
+over seeds and data sets. It is not the mean of the data sets' own HMs, which is as a rule smaller;
+that stands in the column `own_hm` for comparison. Claims about HM (`contrasts`) have the same rule.
+"""
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from dearlib.errors import InputError
 from dearlib.methods.evaluation import harmonic_mean
+from dearlib.study.selection import accuracies_of
 
 AVERAGE = "average"
 
@@ -13,35 +21,35 @@ AVERAGE = "average"
 def base_to_novel(metrics: pd.DataFrame, datasets: Sequence[str], methods: Sequence[str]) -> pd.DataFrame:
     """Table 2 in long form, from test pictures: a row per data set (and 'average') and method, with mean, sd and n of base, novel and HM.
 
-    HM is that of the mean accuracies, as the paper computes it; its sd is that of the seeds' own HMs. The average
-    row takes, per seed, the mean over the data sets. sd is the sample standard deviation (ddof = 1) over seeds; it
-    is empty for a method without seeds.
+    HM by the rule of this module; its sd is that of the seeds' HMs by the same rule. `own_hm`: the mean of the data sets'
+    HMs. The average row takes, per seed, the mean over the data sets. sd is the sample standard deviation (ddof = 1) over
+    seeds; it is empty for a method without seeds.
 
     Raises:
-        InputError: a data set or a half of it is missing.
+        InputError: a data set, a half or a seed is missing, or two values stand for one cell.
     """
     rows = []
     for method in methods:
-        ours = metrics[(metrics["method"] == method) & (metrics["part"] == "test") & metrics["split"].isin(["base", "novel"])]
-        seeds = pd.to_numeric(ours["seed"]).fillna(0).astype(int)
-        wide = ours.assign(seed=seeds).pivot(index=["dataset", "seed"], columns="split", values="accuracy")
-        wide = wide.reindex(columns=["base", "novel"])
-        missing = set(datasets) - set(wide.index.get_level_values("dataset"))
-        if missing or wide.isna().any(axis=None):
-            gap = ", ".join(sorted(missing)) or "a half"
-            raise InputError(f"table 2: expected base and novel of {method} on every data set, got none of {gap}; run it first")
-        per_dataset = {name: wide.loc[name] for name in datasets}
-        if len({tuple(frame.index) for frame in per_dataset.values()}) > 1:
-            raise InputError(f"table 2: expected the same seeds of {method} on every data set, got others; rerun with one list of seeds")
-        for name, frame in {**per_dataset, "average": wide.loc[list(datasets)].groupby("seed").mean()}.items():
-            hms = [harmonic_mean(b, n) for b, n in zip(frame["base"], frame["novel"], strict=True)]
-            base, novel = frame["base"].mean(), frame["novel"].mean()
-            seeded = bool(ours["seed"].notna().any())
-            means = {"base": base, "novel": novel, "hm": harmonic_mean(base, novel)}
-            each = {"base_sd": frame["base"], "novel_sd": frame["novel"], "hm_sd": pd.Series(hms)}
-            deviations = {k: v.std(ddof=1) if seeded else float("nan") for k, v in each.items()}
-            rows.append({"dataset": name, "method": method, "n": len(frame), **means, **deviations})
+        cells = accuracies_of(metrics, method, ["base", "novel"], datasets, for_="table 2")
+        per_dataset = {name: cells.loc[name] for name in datasets}
+        own = [harmonic_mean(f["base"].mean(), f["novel"].mean()) for f in per_dataset.values()]
+        average = cells.groupby(level="seed").mean()
+        for (name, frame), own_hm in zip([*per_dataset.items(), (AVERAGE, average)], [*own, float(np.mean(own))], strict=True):
+            rows.append({"dataset": name, "method": method, "n": len(frame), **_halves(frame), "own_hm": own_hm})
     return pd.DataFrame(rows)
+
+
+def _halves(frame: pd.DataFrame) -> dict[str, float]:
+    """Mean and sd of base, novel and HM of one row of Table 2, given its accuracies by seed."""
+    base, novel = float(frame["base"].mean()), float(frame["novel"].mean())
+    hms = pd.Series([harmonic_mean(b, n) for b, n in zip(frame["base"], frame["novel"], strict=True)])
+    each = {"base_sd": frame["base"], "novel_sd": frame["novel"], "hm_sd": hms}
+    return {"base": base, "novel": novel, "hm": harmonic_mean(base, novel), **{k: _sd(v) for k, v in each.items()}}
+
+
+def _sd(values: pd.Series) -> float:
+    """Over seeds; NaN of a single one."""
+    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
 
 def presentable(table: pd.DataFrame) -> pd.DataFrame:
@@ -57,32 +65,35 @@ def presentable(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def accuracies(metrics: pd.DataFrame, datasets: Sequence[str], methods: Sequence[str], trained_on: str | None = None) -> pd.DataFrame:
+def accuracies(
+    metrics: pd.DataFrame, datasets: Sequence[str], methods: Sequence[str], trained_on: str | None = None, shots: int | None = None
+) -> pd.DataFrame:
     """Accuracy on all classes of each data set and on average: columns dataset, method, n, accuracy, accuracy_sd (percent).
 
-    From test pictures. The average takes, per seed, the mean over the data sets. sd is the sample standard deviation
-    (ddof = 1) over seeds, empty for a method without seeds.
+    From test pictures, with `shots` pictures a class where runs have several numbers of them. The average takes, per seed,
+    the mean over the data sets. sd is the sample standard deviation (ddof = 1) over seeds, empty for a method without seeds.
 
     Raises:
-        InputError: a method has no number on one of the data sets, or other seeds there.
+        InputError: a method has no number on one of the data sets, other seeds there, or two values for one cell.
     """
     rows = []
     for method in methods:
-        ours = metrics[(metrics["method"] == method) & (metrics["part"] == "test") & (metrics["split"] == "all")]
-        here = ours["trained_on"].isna() if trained_on is None else ours["trained_on"] == trained_on
-        ours = ours[here | ours["seed"].isna()].drop_duplicates(["dataset", "seed"])
-        seeded = bool(ours["seed"].notna().any())
-        wide = ours.assign(seed=ours["seed"].fillna(0)).pivot(index="seed", columns="dataset", values="accuracy")
-        missing = sorted(set(datasets) - set(wide.columns))
-        if missing:
-            raise InputError(f"table: expected {method} on every data set, got none on {', '.join(missing)}; run it first")
-        wide = wide[list(datasets)]
-        if wide.isna().any(axis=None):
-            raise InputError(f"table: expected the same seeds of {method} on every data set, got others; rerun with one list of seeds")
+        wide = accuracies_of(metrics, method, ["all"], datasets, trained_on, shots)["all"].unstack("dataset")
         for name, values in {**{d: wide[d] for d in datasets}, AVERAGE: wide.mean(axis=1)}.items():
-            sd = values.std(ddof=1) if seeded else float("nan")
-            rows.append({"dataset": name, "method": method, "n": len(values), "accuracy": values.mean(), "accuracy_sd": sd})
+            rows.append({"dataset": name, "method": method, "n": len(values), "accuracy": values.mean(), "accuracy_sd": _sd(values)})
     return pd.DataFrame(rows)
+
+
+def by_shots(metrics: pd.DataFrame, datasets: Sequence[str], methods: Sequence[str], shots: Sequence[int]) -> pd.DataFrame:
+    """Figure 4 in long form: `accuracies` at each number of pictures a class, columns dataset, method, shots, mean, sd, n.
+
+    A seed that is missing on one data set or at one number of shots is an error, not a smaller mean.
+    """
+    at = pd.concat([accuracies(metrics, datasets, methods, shots=k).assign(shots=k) for k in shots], ignore_index=True)
+    seeds = at.groupby("method")["n"].nunique()
+    if (seeds > 1).any():
+        raise InputError(f"few shots: expected as many seeds of {seeds.idxmax()} at every number of shots, got others; rerun with one list")
+    return at.rename(columns={"accuracy": "mean", "accuracy_sd": "sd"})[["dataset", "method", "shots", "mean", "sd", "n"]]
 
 
 def spread(mean: float, sd: float, best: bool = False) -> str:

@@ -1,32 +1,33 @@
-"""Paired differences between methods, with intervals, and the verdict on a claim.
+"""Paired differences between methods on the same data sets with the same seeds.
 
-Two methods are compared on the same data sets with the same seeds. Seeds of one data set resemble each other more than
-data sets do, so the bootstrap draws whole data sets, each with all its seeds [ours]: an interval says how far the
-difference would move had other data sets of this kind been chosen.
+One rule for HM (`averages`): the HM of an average is that of the average accuracies, as in the paper's tables. It is no
+mean of the data sets' own HMs, so a data set has no HM difference that would average to it; it has a *share*, the first-order
+expansion of HM around the average accuracies, 2N²/(B+N)² (b − B) + 2B²/(B+N)² (n − N) above HM(B, N) [ours]. Shares average
+exactly to the HM of the table's average row, and their spread is the spread of that HM (the delta method). The measure
+'own hm' is the other rule, each pair's own HM, for comparison.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
 
 from dearlib.errors import InputError
 from dearlib.methods.evaluation import harmonic_mean
+from dearlib.study.inference import ESTIMANDS, Difference, difference, holm, verdict
+from dearlib.study.selection import NO_SEED, accuracies_of
 
-Measure = Literal["base", "novel", "hm", "all"]
-RESAMPLES = 9999
+Measure = Literal["base", "novel", "hm", "own hm", "all"]
+NAMES = {"hm": "HM", "own hm": "own HM"}
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """`method` minus `against`, in `measure`, on the data sets that have both.
+    """`method` minus `against`, in `measure`, on `datasets`, all of which must have both.
 
     `trained_on`: None compares runs trained on the data set itself, a name those trained there and tested elsewhere.
-    `shots`: compare runs with that many pictures a class; None where runs have one number of them. `datasets`: only
-    these; empty for all.
+    `shots`: compare runs with that many pictures a class; None where runs have one number of them.
     """
 
     method: str
@@ -34,94 +35,92 @@ class Contrast:
     measure: Measure
     trained_on: str | None = None
     shots: int | None = None
-    datasets: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = field(kw_only=True)
 
     def __str__(self) -> str:
-        shots = f", {self.shots} shots" if self.shots else ""
-        return f"{self.method} − {self.against}, {'HM' if self.measure == 'hm' else self.measure}{shots}"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A mean difference in points, its 95 % interval, and how many data sets and pairs (data set × seed) stand behind it."""
-
-    mean: float
-    low: float
-    high: float
-    datasets: int
-    pairs: int
+        shots = f", {self.shots} {'shot' if self.shots == 1 else 'shots'}" if self.shots else ""
+        return f"{self.method} − {self.against}, {NAMES.get(self.measure, self.measure)}{shots}"
 
 
 def paired(metrics: pd.DataFrame, contrast: Contrast) -> pd.Series:
     """The differences, in percentage points, indexed by (dataset, seed). A method without seeds stands beside every seed.
 
-    Raises `InputError` if the two have no data set in common, or not the same seeds on one of them.
+    Raises `InputError` if no data set is named, one has not both, or the seeds are not the same.
     """
+    if not contrast.datasets or len(set(contrast.datasets)) < len(contrast.datasets):
+        raise InputError(f"{contrast}: expected distinct data sets, got {list(contrast.datasets)}; name each once")
     ours, theirs = (_values(metrics, name, contrast) for name in (contrast.method, contrast.against))
-    common = sorted(set(ours) & set(theirs))
-    if not common or set(contrast.datasets) - set(common):
-        missing = ", ".join(sorted(set(contrast.datasets) - set(common))) or "any data set"
-        raise InputError(f"{contrast}: expected runs of both on {missing}, got none; run them first")
-    found: dict[tuple[str, int], float] = {}
-    for dataset in common:
-        a, b = _side_by_side(ours[dataset], theirs[dataset])
-        if set(a) != set(b):
-            odd = sorted(set(a) ^ set(b))
-            raise InputError(f"{contrast}: expected the same seeds of both on {dataset}, got {odd} of one alone; rerun with one list")
-        found |= {(dataset, seed): a[seed] - b[seed] for seed in sorted(a)}
-    return pd.Series(found, name=str(contrast)).rename_axis(["dataset", "seed"])
+    ours, theirs = _beside(ours, theirs), _beside(theirs, ours)
+    if set(ours.index) != set(theirs.index):
+        odd = sorted({seed for _, seed in set(ours.index) ^ set(theirs.index)})
+        raise InputError(f"{contrast}: expected the same seeds of both, got {odd} of one alone; rerun with one list of seeds")
+    return (ours - theirs.reindex(ours.index)).rename(str(contrast))
 
 
-_NO_SEED = -1
+def _values(metrics: pd.DataFrame, method: str, c: Contrast) -> pd.Series:
+    halves = c.measure in ("hm", "own hm")
+    cells = accuracies_of(metrics, method, ["base", "novel"] if halves else [c.measure], c.datasets, c.trained_on, c.shots, str(c))
+    if not halves:
+        return cells[c.measure].astype(float)
+    if c.measure == "hm":
+        return hm_shares(cells["base"], cells["novel"])
+    own = [harmonic_mean(b, n) for b, n in zip(cells["base"], cells["novel"], strict=True)]
+    return pd.Series(own, index=cells.index, dtype=float)
 
 
-def _side_by_side(a: dict[int, float], b: dict[int, float]) -> tuple[dict[int, float], dict[int, float]]:
-    """A value without a seed is repeated for each seed of the other."""
-    if set(a) == {_NO_SEED}:
-        a = dict.fromkeys(b, a[_NO_SEED])
-    if set(b) == {_NO_SEED}:
-        b = dict.fromkeys(a, b[_NO_SEED])
-    return a, b
+def hm_shares(base: pd.Series, novel: pd.Series) -> pd.Series:
+    """Each row's share in HM(mean base, mean novel), in percent: they average to it exactly (module's docstring)."""
+    b, n = float(base.mean()), float(novel.mean())
+    if b + n == 0:
+        return base * 0.0
+    return harmonic_mean(b, n) + 2 * (n / (b + n)) ** 2 * (base - b) + 2 * (b / (b + n)) ** 2 * (novel - n)
 
 
-def _values(metrics: pd.DataFrame, method: str, contrast: Contrast) -> dict[str, dict[int, float]]:
-    """Per data set and seed, the measure in percent on test pictures. What has no seed was trained nowhere."""
-    rows = metrics[(metrics["method"] == method) & (metrics["part"] == "test")]
-    trained_on = rows["trained_on"].isna() if contrast.trained_on is None else rows["trained_on"] == contrast.trained_on
-    rows = rows[trained_on | rows["seed"].isna()]
-    if contrast.shots is not None:
-        rows = rows[rows["shots"].isna() | (rows["shots"] == contrast.shots)]
-    if contrast.datasets:
-        rows = rows[rows["dataset"].isin(contrast.datasets)]
-    parts = ["base", "novel"] if contrast.measure == "hm" else [contrast.measure]
-    found: dict[str, dict[int, float]] = {}
-    for (dataset, seed), own in rows[rows["split"].isin(parts)].groupby(["dataset", "seed"], dropna=False):
-        by_part = own.drop_duplicates("split").set_index("split")["accuracy"]
-        if set(by_part.index) == set(parts):
-            value = harmonic_mean(by_part["base"], by_part["novel"]) if contrast.measure == "hm" else float(by_part.iloc[0])
-            found.setdefault(str(dataset), {})[_NO_SEED if pd.isna(seed) else int(seed)] = value
-    return found
+def _beside(values: pd.Series, other: pd.Series) -> pd.Series:
+    """Values without a seed, repeated for each seed of the other."""
+    seeds = other.index.get_level_values("seed").unique()
+    if set(values.index.get_level_values("seed")) != {NO_SEED} or set(seeds) == {NO_SEED}:
+        return values
+    per_dataset = values.droplevel("seed")
+    index = pd.MultiIndex.from_product([per_dataset.index, seeds], names=["dataset", "seed"])
+    return pd.Series(per_dataset.loc[index.get_level_values("dataset")].to_numpy(), index=index)
 
 
-def difference(pairs: pd.Series, seed: int = 0) -> Difference:
-    """The mean over data sets of the means over seeds, with a percentile bootstrap interval over data sets.
+def summary(d: Difference) -> dict[str, object]:
+    """What tables show of a difference: estimand, difference, low, high, se, df, datasets, pairs, p, p_flips, detectable."""
+    return {"estimand": d.estimand, "difference": d.mean, "low": d.low, "high": d.high, "se": d.se, "df": d.df, "datasets": d.datasets,
+            "pairs": d.pairs, "p": d.p(), "p_flips": d.p_flips, "detectable": d.detectable}  # fmt: skip
 
-    With one data set there is nothing to draw from: the interval is then the whole line.
+
+def compared(
+    metrics: pd.DataFrame,
+    method: str,
+    others: Sequence[str],
+    datasets: Sequence[str],
+    measures: Sequence[Measure] = ("base", "novel", "hm"),
+    trained_on: str | None = None,
+    shots: int | None = None,
+) -> pd.DataFrame:
+    """`method` minus each of the others, paired over data sets and seeds: a row per measure, other method and estimand.
+
+    Columns against, measure and those of `summary`, p_holm (over the other methods, within a measure and estimand) and
+    verdict (that the method is ahead; from p_holm).
     """
-    per_dataset = pairs.groupby("dataset").mean().to_numpy()
-    mean = float(per_dataset.mean())
-    low, high = -np.inf, np.inf
-    if len(per_dataset) > 1 and np.ptp(per_dataset) > 0:
-        how = {"method": "percentile", "n_resamples": RESAMPLES, "rng": np.random.default_rng(seed)}
-        interval = bootstrap((per_dataset,), np.mean, **how).confidence_interval
-        low, high = float(interval.low), float(interval.high)
-    elif len(per_dataset) > 1:
-        low = high = mean
-    return Difference(mean, low, high, len(per_dataset), len(pairs))
+    rows = []
+    for measure in measures:
+        for other in others:
+            pairs = paired(metrics, Contrast(method, other, measure, trained_on, shots, datasets=tuple(datasets)))
+            rows += [{"against": other, "measure": measure, **summary(difference(pairs, e))} for e in ESTIMANDS]
+    table = pd.DataFrame(rows)
+    table["p_holm"] = table.groupby(["measure", "estimand"])["p"].transform(lambda p: holm(list(p)))
+    table["verdict"] = [verdict(r.difference, r.p_holm) for r in table.itertuples()]
+    return table
 
 
-def verdict(found: Sequence[Difference]) -> Literal["holds here", "does not hold here", "undecided"]:
-    """On a claim that each of the differences is positive: all intervals above 0, one below 0, or neither."""
-    if any(d.high < 0 for d in found):
-        return "does not hold here"
-    return "holds here" if all(d.low > 0 for d in found) else "undecided"
+def wins(
+    metrics: pd.DataFrame, method: str, others: Sequence[str], measure: Literal["base", "novel", "own hm"], datasets: Sequence[str]
+) -> pd.Series:
+    """Whether `method` is best on each data set by its mean over seeds, level with another counted in: True or False by data set."""
+    pairs = {other: paired(metrics, Contrast(method, other, measure, datasets=tuple(datasets))) for other in others}
+    ahead = pd.DataFrame({other: p.groupby(level="dataset").mean() for other, p in pairs.items()})
+    return (ahead >= 0).all(axis=1).loc[list(datasets)]

@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 import pandas as pd
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dearlib.datasets.generated import note
 from dearlib.errors import InputError
 from dearlib.files import write_text
-from dearlib.params.schemas import Run
+from dearlib.params.types import Run
 from dearlib.study import tables
 
 PACKAGES = ("dearlib", "torch", "open_clip_torch", "numpy", "scikit-learn", "hdbscan", "sentence-transformers", "lightning-fabric")
@@ -37,22 +37,66 @@ class Metric(BaseModel):
     part: Literal["val", "test"]
     method: str
     seed: int | None
-    accuracy: float
+    accuracy: float = Field(ge=0, le=100)
     shots: int | None = None
     trained_on: str | None = None
 
 
-class RunRecord(BaseModel):
-    """Everything needed to find and to repeat a run. Times are in seconds.
+class RunCost(BaseModel):
+    """What one run took; stands beside the tables, and no table's accuracy depends on it.
 
-    `generated` is the data root's note where its pictures only stand in for a public data set, else None.
+    `parameters`: trained numbers. `steps` of training; `pictures`: seen in them, every view counted. `seconds_per_step`: of one run, a
+    batch of runs shared out evenly; `memory_gb`: the process's peak while they were trained; both None where they were not measured.
+    `transductive`: it saw the test classes' unlabelled pictures, so it stands apart.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    notebook: str
-    parameters: dict[str, Any]
+    method: str
+    parameters: int = Field(ge=0)
+    steps: int = Field(ge=0)
+    pictures: int = Field(ge=0)
+    seconds_per_step: float | None = Field(default=None, ge=0)
+    memory_gb: float | None = Field(default=None, ge=0)
+    transductive: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps; 0 where they were not measured."""
+        return self.steps * (self.seconds_per_step or 0.0)
+
+
+class RunGates(BaseModel):
+    """What must be so before a run of DeAR says anything about tokens and masks (`dearlib.methods.gates`), means over pictures.
+
+    `tokens`: cosine between attribute tokens' features, None where there is one; `class_feature`: of it with the frozen model's;
+    `shielded`: heads, by layer. `alpha`: the fusion weights, the class feature's and each attribute's (Eq. 19).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    tokens: float | None
+    class_feature: float
+    shielded: dict[str, int]
+    alpha: dict[str, float]
+
+
+class RunRecord(BaseModel):
+    """Everything needed to find and to repeat the runs of one group on one data set. Times are in seconds.
+
+    `wall_seconds`: of making it, and where an earlier call had trained some of its runs, at least what all their training took.
+    `identity` is the frozen model's (`FrozenClip.identity`). `runs` holds every run's settings as validated, `last` what its last epoch
+    reported, and `gates`, of DeAR's own, by run and seed; `costs` what a run took. `generated` is the data root's note where its pictures
+    only stand in for a public data set, else None.
+    `neighbours` and `flat` belong to Figure 3: numbers of the gallery's pictures, and features in two dimensions.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    profile: str
+    group: str
+    dataset: str
+    runs: dict[str, dict[str, Any]]
     parameters_sha256: str
     weights_sha256: str
+    identity: str
     roles_sha256: str
     split_sha256: dict[str, str]
     commit: str
@@ -60,7 +104,11 @@ class RunRecord(BaseModel):
     hardware: dict[str, str | int]
     wall_seconds: float
     metrics: tuple[Metric, ...]
-    curves: dict[str, list[dict[str, float]]] = {}
+    last: dict[str, dict[str, float]]
+    costs: dict[str, RunCost] = {}
+    gates: dict[str, RunGates] = {}
+    neighbours: dict[str, tuple[int, ...]] = {}
+    flat: dict[str, list[list[float]]] = {}
     generated: str | None = None
 
     def save(self, path: Path) -> None:
@@ -71,10 +119,10 @@ class RunRecord(BaseModel):
     def load(cls, path: Path) -> "RunRecord":
         """Reads a record, or says in one line why not."""
         try:
-            return cls.model_validate_json(path.read_text())
+            return cls.model_validate_json(path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError as error:
-            raise InputError(f"{path}: expected a run record, found none; run the training of {path.parent.name} first") from error
-        except (ValidationError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: expected a run record, found none; `make reproduce` makes it") from error
+        except (OSError, ValidationError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: expected a run record, got something else; delete it and run again") from error
 
 
@@ -104,12 +152,12 @@ def load_records(paths: Iterable[Path]) -> list[RunRecord]:
 
 
 def together(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """The records themselves, if they may stand in one table: same weights and roles, and one split file per data set.
+    """The records themselves, if they may stand in one table: same weights, read as one model, same roles, one split file per data set.
 
     Raises:
         InputError: naming what differs.
     """
-    for name in ("weights_sha256", "roles_sha256"):
+    for name in ("weights_sha256", "identity", "roles_sha256"):
         seen = sorted({str(getattr(r, name)) for r in records})
         if len(seen) > 1:
             raise InputError(f"records: expected one {name}, got {', '.join(s[:12] for s in seen)}; rerun the older runs")
@@ -123,17 +171,13 @@ def together(records: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def origin(notebook: str, params: Run, records: Sequence[RunRecord]) -> dict[str, Any]:
-    """The sidecar of what was made from records: notebook, parameters' hash, commit, weights, roles, and each record."""
+    """The sidecar of what was made from records: notebook, parameters' hash, weights, roles, and each record with its commit."""
     first = records[0]
-    used = [
-        {k: r.parameters[k] for k in ("dataset", "group") if k in r.parameters}
-        | {"notebook": r.notebook, "parameters_sha256": r.parameters_sha256, "split_sha256": r.split_sha256, "commit": r.commit}
-        for r in records
-    ]
+    used = [r.model_dump(include={"group", "dataset", "commit", "parameters_sha256", "split_sha256"}) for r in records]
     said = next((r.generated for r in records if r.generated), None)
     return tables.origin(notebook, params, said, weights_sha256=first.weights_sha256, roles_sha256=first.roles_sha256, records=used)
 
 
 def tidy(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """All metrics, a row each: dataset, split, part, method, seed, accuracy."""
-    return pd.DataFrame([m.model_dump() for r in records for m in r.metrics])
+    """All metrics, a row each: dataset, split, part, method, seed, accuracy; of records that may stand in one table (`together`)."""
+    return pd.DataFrame([m.model_dump() for r in together(records) for m in r.metrics])

@@ -13,7 +13,7 @@ import pandas as pd
 
 from dearlib.files import write_text
 from dearlib.params.reading import params_hash
-from dearlib.params.schemas import Run
+from dearlib.params.types import Run
 
 GENERATED = "Generated input, no result"
 # A character that LaTeX reads as a command → what sets it.
@@ -42,12 +42,14 @@ def write_sidecar(stem: Path, content: dict[str, Any]) -> None:
 
 
 def origin(notebook: str, params: Run, generated: str | None = None, **more: Any) -> dict[str, Any]:
-    """The sidecar of a table: the notebook that made it, its parameters' hash and the commit; `more` names records, weights, files.
+    """The sidecar of a table: the notebook that made it, and its parameters' hash; `more` names records, weights, files.
+
+    No commit: drawn again from the same records by a later one, it is the same table. The records say theirs.
 
     `generated`: the note of a data root whose pictures stand in for real ones (`dearlib.datasets.generated`).
     """
     marked = {"generated": generated} if generated else {}
-    return {"notebook": notebook, "parameters_sha256": params_hash(params), "commit": commit(), **marked, **more}
+    return {"notebook": notebook, "parameters_sha256": params_hash(params), **marked, **more}
 
 
 def commit() -> str:

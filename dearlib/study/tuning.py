@@ -3,13 +3,10 @@
 Novel classes may not be looked at, and accuracy on base classes alone cannot see forgetting. So the *base* classes of
 a data set are halved once more [ours]: DeAR is trained on the first quarter's shots and judged by the harmonic mean of
 its accuracies on the validation pictures of both quarters. One setting is changed at a time; every row goes to a CSV.
-
-    python -m dearlib.study.tuning params/mini/05_training.yaml params/mini/tuning.yaml --out params/mini/tuning.csv
 """
 
-import argparse
 import itertools
-import sys
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -19,6 +16,7 @@ from typing import Annotated, Any
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tqdm.auto import tqdm
 
@@ -29,21 +27,27 @@ from dearlib.errors import InputError
 from dearlib.files import write_text
 from dearlib.methods.evaluation import evaluate_together, harmonic_mean, zero_shot
 from dearlib.params import yaml12
-from dearlib.params.reading import load_params
-from dearlib.params.schemas import Training
+from dearlib.params.schemas import Training, Variant
+from dearlib.params.study import dear_settings, read_study
 from dearlib.roles.rolefile import HeadRoles
-from dearlib.study import experiment
+from dearlib.study import trials
+from dearlib.study.plan import TABLE2
 
 _shared: tuple[FrozenClip, HeadRoles, Fabric]
 
 
 class Plan(BaseModel):
-    """What to try: the data sets, the seeds, and alternatives per key of the training's parameter file."""
+    """What to try: the data sets, the seeds, and alternatives per key of the training's parameter file.
+
+    `start`: what a run of DeAR had in place of its present values before the trials, so that they can be made again (what other methods
+    had is their file without `chosen`).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     datasets: Annotated[list[str], Field(min_length=1)]
     seeds: Annotated[list[int], Field(min_length=1)]
     alternatives: dict[str, list[Any]]
+    start: dict[str, dict[str, Any]] = {}
 
 
 def read_plan(path: Path) -> Plan:
@@ -53,10 +57,17 @@ def read_plan(path: Path) -> Plan:
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}; correct the file") from error
-    unknown = set(plan.alternatives) - set(Training.model_fields)
+    unknown = set(plan.alternatives) - set(Variant.model_fields)
     if unknown:
         raise InputError(f"{path}: alternatives: expected keys of the training's parameters, got {sorted(unknown)}; correct the file")
     return plan
+
+
+def starting_point(folder: Path, plan: Plan, run: str | None = None) -> Variant:
+    """DeAR as Table 2 had it before the trials, or another of its runs there: what trials change."""
+    group = read_study(folder).groups[TABLE2]
+    run = run or group.dear[0]
+    return dear_settings(folder, group, run, group.datasets[0], given=plan.start.get(run))
 
 
 def settings_of(start: Training, plan: Plan) -> Iterator[Training]:
@@ -65,7 +76,7 @@ def settings_of(start: Training, plan: Plan) -> Iterator[Training]:
     for key, values in plan.alternatives.items():
         for value in values:
             if value != getattr(start, key):
-                yield Training.model_validate({**start.model_dump(), key: value})
+                yield type(start).model_validate({**start.model_dump(), key: value})
 
 
 def trial(clip: FrozenClip, roles: HeadRoles, p: Training, seed: int, fabric: Fabric) -> dict[str, float]:
@@ -74,12 +85,12 @@ def trial(clip: FrozenClip, roles: HeadRoles, p: Training, seed: int, fabric: Fa
     train = half(half(few_shot(split, p.shots, seed), "base"), "base").train
     quarters = {name: half(half(split, "base"), name) for name in ("base", "novel")}
     texts = {name: prompts(p.dataset, classnames(q)) for name, q in quarters.items()}
-    (model,), _ = experiment.train(clip, [experiment.Trial(p, roles, train, seed)], texts["base"], fabric)
+    (model,), _ = trials.train(clip, [trials.Trial(p, roles, train, seed)], texts["base"], fabric)
     row: dict[str, float] = {}
     for name, quarter in quarters.items():
-        val, labels = experiment.plain(clip, roles, p, quarter.val), experiment.labels(quarter.val)
+        val, labels = trials.plain(clip, roles, p, quarter.val), trials.labels(quarter.val)
         prompted = {p.first_layer: text_prefix(clip, texts[name], p.first_layer)}
-        (result,) = evaluate_together([model], val.chunks(), p.first_layer, prompted, labels)
+        (result,) = evaluate_together([model], val, prompted, labels)
         row |= {name: result.fused, f"{name}_class_feature": result.class_feature}
         row[f"{name}_clip"] = zero_shot(val.features, clip.encode_text(texts[name]).cpu(), labels)
     return row
@@ -98,7 +109,8 @@ def _start_worker(start: Training) -> None:
     torch.set_num_threads(1)
     clip = load(start.clip, start.clip_weights)
     roles = HeadRoles.load(start.roles).for_weights(clip.weights_sha256)
-    fabric = Fabric(accelerator="cpu" if start.device == "cpu" else "auto", devices=1, precision=start.precision)
+    accelerator = "cpu" if start.device == "cpu" else "auto"
+    fabric = Fabric(accelerator=accelerator, devices=1, precision=start.precision, plugins=[LightningEnvironment()])  # not SLURM's tasks
     clip.model.to(fabric.device)
     _shared = (clip, roles, fabric)
 
@@ -108,24 +120,16 @@ def _one(p: Training, seed: int) -> dict[str, float]:
     return trial(clip, roles, p, seed, fabric)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the plan; rows that the CSV already has are kept, so that an interrupted search goes on."""
-    parser = argparse.ArgumentParser(prog="python -m dearlib.study.tuning", description="Choose hyper-parameters on validation pictures.")
-    parser.add_argument("params", type=Path, help="parameter file of 05_training: the starting point")
-    parser.add_argument("plan", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--cores", type=int, default=2, help="trials at once; each computes with one thread")
-    args = parser.parse_args(argv)
-    try:
-        plan = read_plan(args.plan)
-        start = load_params("05_training", args.params, {})
-        assert isinstance(start, Training)
-        clip = load(start.clip, start.clip_weights)
-        roles = HeadRoles.load(start.roles).for_weights(clip.weights_sha256)
-        frame = _run(plan, start, {"weights": clip.weights_sha256[:12], "roles": roles.sha256[:12]}, args.out, args.cores)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+def tune(profile: str, cores: int) -> int:
+    """Runs `params/<profile>/tuning.yaml` into `tuning.csv` beside it; rows that it already has are kept, so that a search that was
+    interrupted goes on. `cores`: trials at once, each with one thread. Exit status 0."""
+    folder = Path("params") / profile
+    plan = read_plan(folder / "tuning.yaml")
+    start = starting_point(folder, plan)
+    clip = load(start.clip, start.clip_weights)
+    roles = HeadRoles.load(start.roles).for_weights(clip.weights_sha256)
+    belongs = {"weights": clip.weights_sha256[:12], "roles": roles.sha256[:12]}
+    frame = _run(plan, start, belongs, folder / "tuning.csv", cores or os.cpu_count() or 1)
     print(summary(frame, list(plan.alternatives)).round(2).to_string())
     return 0
 
@@ -139,8 +143,7 @@ def _run(plan: Plan, start: Training, belongs: dict[str, str], out: Path, cores:
         for dataset, seed in itertools.product(plan.datasets, plan.seeds):
             case = {**belongs, **{k: getattr(p, k) for k in keys}, "dataset": dataset, "seed": seed}
             cases[_name(case, columns)] = (case, p.model_copy(update={"dataset": dataset}), seed)
-    old = pd.read_csv(out).to_dict("records") if out.exists() else []
-    done = {_name(r, columns): r for r in old if set(columns) <= set(r)}
+    done = {_name(r, columns): r for r in kept_rows(out) if set(columns) <= set(r)}
     with ProcessPoolExecutor(cores, get_context("spawn"), _start_worker, (start,)) as pool:
         waiting = {pool.submit(_one, p, seed): name for name, (_, p, seed) in cases.items() if name not in done}
         for finished in tqdm(as_completed(waiting), total=len(waiting), desc="trials"):
@@ -150,10 +153,14 @@ def _run(plan: Plan, start: Training, belongs: dict[str, str], out: Path, cores:
     return pd.DataFrame([done[n] for n in cases])
 
 
+def kept_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of trials that were made before. Raises `InputError` if the file is damaged: half of a search is not thrown away."""
+    try:
+        return pd.read_csv(path).to_dict("records") if path.exists() else []
+    except ValueError as error:  # pandas's own errors and bytes that are no text among them
+        raise InputError(f"{path}: expected rows of trials, got '{str(error).splitlines()[0]}'; restore or delete the file") from error
+
+
 def _name(row: dict[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
     """A row's identity; numbers as a CSV gives them back."""
     return tuple(f"{v:g}" if isinstance(v := row[c], float | int) else str(v) for c in columns)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

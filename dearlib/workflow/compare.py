@@ -1,12 +1,11 @@
-"""Compares a fresh figures folder with the committed one: `python -m dearlib.workflow.compare COMMITTED FRESH --tolerance FILE`.
+"""Compares a fresh figures folder with the committed one: `dearlib compare COMMITTED FRESH --tolerance FILE`.
 
-Held are the numbers behind every table and figure. What involves no training (roles, zero-shot) must agree everywhere; of
-trained methods only averages over data sets are held, because on one small data set a different rounding of the processor
-can turn a run. Exit status: 0 within tolerance, 1 not, 2 wrong input.
+Held are the numbers behind every table and figure, and what is concluded from them. What involves no training (roles,
+zero-shot) must agree everywhere; of trained methods only averages over data sets are held, because on one small data set a
+different rounding of the processor can turn a run. A claim's difference and both ends of its interval may move by less than
+half the effect that the paper reports for it, and its verdict not at all. Exit status: 0 within tolerance, 1 not, 2 wrong input.
 """
 
-import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from dearlib.errors import InputError
 from dearlib.params.yaml12 import read_yaml
 
 AVERAGE = "average"
-ROLES = "roles.csv"
+ROLES, CLAIMS = "roles.csv", "claims.csv"
 
 
 @dataclass(frozen=True)
@@ -45,28 +44,25 @@ FILES = {
 
 
 class Tolerance(BaseModel):
-    """Largest differences in percentage points; of roles, the share of heads whose role or concept may differ, in percent."""
+    """Largest differences in percentage points; of roles, the share of heads whose role or concept may differ, in percent.
+
+    `claims`: of a claim's difference and its interval's ends; where the paper reports an effect, half of it if that is less.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     roles: float = Field(ge=0)
     zero_shot: float = Field(ge=0)
     trained_average: float = Field(ge=0)
+    claims: float = Field(ge=0)
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m dearlib.workflow.compare")
-    parser.add_argument("committed", type=Path, help="folder of figures")
-    parser.add_argument("fresh", type=Path, help="folder of figures")
-    parser.add_argument("--tolerance", type=Path, required=True)
-    args = parser.parse_args(argv)
-    try:
-        tolerance = read_tolerance(args.tolerance)
-        tables = [compare_roles(args.committed / ROLES, args.fresh / ROLES, tolerance)]
-        tables += [compare(args.committed / name, args.fresh / name, tolerance) for name in FILES]
-    except InputError as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return 2
+def compare_folders(committed: Path, fresh: Path, tolerance_file: Path) -> int:
+    """Prints how far the numbers of two folders lie apart; exit status 0 within tolerance, 1 not."""
+    tolerance = read_tolerance(tolerance_file)
+    tables = [compare_roles(committed / ROLES, fresh / ROLES, tolerance)]
+    tables += [compare(committed / name, fresh / name, tolerance) for name in FILES]
+    tables.append(compare_claims(committed / CLAIMS, fresh / CLAIMS, tolerance))
     differences = pd.concat(tables, ignore_index=True)
     print(widest(differences).to_string(index=False))
     beyond = differences[differences["difference"] > differences["tolerance"]]
@@ -85,11 +81,7 @@ def compare(committed: Path, fresh: Path, tolerance: Tolerance) -> pd.DataFrame:
     """A row per held number: file, row, value, committed, fresh, difference, tolerance. Raises `InputError` on other rows."""
     kind = FILES[committed.name]
     keys = list(kind.keys)
-    old, new = (_table(path, kind) for path in (committed, fresh))
-    odd = set(map(tuple, old[keys].to_numpy())) ^ set(map(tuple, new[keys].to_numpy()))
-    if odd:
-        raise InputError(f"{committed.name}: expected the same rows, got only in one of them {sorted(map(str, odd))}; draw both anew")
-    both = old.merge(new, on=keys, suffixes=("_committed", "_fresh"), validate="one_to_one")
+    both = _merged(committed, fresh, keys, [*kind.values, kind.spread])
     held = []
     for row in both.to_dict("records"):
         trained = not pd.isna(row[f"{kind.spread}_committed"])
@@ -114,6 +106,26 @@ def compare_roles(committed: Path, fresh: Path, tolerance: Tolerance) -> pd.Data
     return pd.DataFrame([[ROLES, "heads", "other role or concept (%)", 0.0, differ, differ, tolerance.roles]], columns=_COLUMNS)
 
 
+def compare_claims(committed: Path, fresh: Path, tolerance: Tolerance) -> pd.DataFrame:
+    """As `compare`, of the claims: differences and intervals, and a row for each verdict, 1 apart where it is another one."""
+    both = _merged(committed, fresh, [*CLAIM], ["difference", "low", "high", "effect", "verdict"])
+    held = []
+    for row in both.to_dict("records"):
+        name = ", ".join(str(row[k]) for k in CLAIM)
+        effects = [abs(e) / 2 for e in (row["effect_committed"], row["effect_fresh"]) if not pd.isna(e)]
+        limit = min([tolerance.claims, *effects])
+        for value, allowed in (("difference", limit), ("low", limit), ("high", limit), ("effect", 0.0)):
+            a, b = row[f"{value}_committed"], row[f"{value}_fresh"]
+            if pd.isna(a) != pd.isna(b):
+                raise InputError(f"{CLAIMS}: expected {value} of {name} in both or in neither, got one; draw both anew")
+            if a != b and not pd.isna(a):  # equal ones may be infinite
+                held.append([CLAIMS, name, value, a, b, abs(b - a), allowed])
+        same = float(row["verdict_committed"] == row["verdict_fresh"])
+        held.append([CLAIMS, name, f"verdict ({row['verdict_committed']} → {row['verdict_fresh']})", 1.0, same, 1 - same, 0.0])
+    return pd.DataFrame(held, columns=_COLUMNS)
+
+
+CLAIM = ("place", "claim", "contrast", "on", "estimand")
 _COLUMNS = ["file", "row", "value", "committed", "fresh", "difference", "tolerance"]
 
 
@@ -124,20 +136,23 @@ def read_tolerance(path: Path) -> Tolerance:
         raise InputError(f"{path}: expected {', '.join(Tolerance.model_fields)} in percentage points, got {read_yaml(path)}") from error
 
 
-def _table(path: Path, kind: Kind) -> pd.DataFrame:
-    return _read(path, [*kind.keys, *kind.values, kind.spread])
+def _merged(committed: Path, fresh: Path, keys: list[str], values: list[str]) -> pd.DataFrame:
+    """The two tables side by side, if they have the same rows, each once."""
+    old, new = (_read(path, [*keys, *values]) for path in (committed, fresh))
+    if old.duplicated(keys).any() or new.duplicated(keys).any():
+        raise InputError(f"{committed.name}: expected every row once by {', '.join(keys)}, got one twice; draw both anew")
+    odd = set(map(tuple, old[keys].to_numpy())) ^ set(map(tuple, new[keys].to_numpy()))
+    if odd:
+        raise InputError(f"{committed.name}: expected the same rows, got only in one of them {sorted(map(str, odd))}; draw both anew")
+    return old.merge(new, on=keys, suffixes=("_committed", "_fresh"), validate="one_to_one")
 
 
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path)
-    except (FileNotFoundError, pd.errors.EmptyDataError):
-        raise InputError(f"{path}: expected a table, got nothing; run `make reproduce`") from None
+    except (OSError, ValueError):  # pandas's own errors and bytes that are no text among the latter
+        raise InputError(f"{path}: expected a table, got nothing that can be read; run `make reproduce`") from None
     missing = set(columns) - set(table.columns)
     if missing or table.empty:
         raise InputError(f"{path}: expected columns {columns}, got without {sorted(missing)}, {len(table)} rows; run `make reproduce`")
     return table
-
-
-if __name__ == "__main__":
-    sys.exit(main())

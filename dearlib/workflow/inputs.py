@@ -1,82 +1,76 @@
 """What a profile reads: data sets, CLIP's weights, TextSpan's phrases. `make reproduce` checks it before the first step.
 
-`make fetch` (python -m dearlib.workflow.inputs --profile NAME) downloads the weights and the phrases, with a progress bar; data
-sets are found, checked and partly fetched by `make doctor`.
+`make fetch` downloads the weights and the phrases, with a progress bar; data sets are found, checked and partly fetched by
+`make doctor`.
 """
 
-import argparse
-import os
-import sys
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dearlib.datasets import entry
+from dearlib.datasets.catalogue import CATALOGUE, entry
 from dearlib.datasets.doctor import examine
 from dearlib.errors import InputError
-from dearlib.params.reading import load_params, repository
-from dearlib.params.schemas import MODELS, OnClip, Run
+from dearlib.params.methods import MethodRun, method_files
+from dearlib.params.reading import load_params, profile_layers
+from dearlib.params.schemas import MODELS, HeadRolesParams
+from dearlib.params.study import run_settings
+from dearlib.params.types import OnClip, Run
+from dearlib.study.plan import MADE_OF, Plan, read_plan
 
-# A table or figure → the parameter files that name the data sets it takes; whatever is not here takes those of all files.
-_ROLES, _SOURCE = "02_head_roles", "05_variants-source"
-READ_FOR: dict[str, tuple[str, ...]] = {
-    "figure1": (_ROLES,),
-    "figure2": (_ROLES, "04_dear_model"),
-    "figure3": (_ROLES, _SOURCE),
-    "figure4": (_ROLES, "09_few_shot"),
-    "table2": (_ROLES, "06_base_to_novel"),
-    "table3": (_ROLES, _SOURCE),
-    "table4": (_ROLES, _SOURCE, "08_domain_generalization"),
-    "audit": (),
-}
-_NAMING = ("dataset", "source", "datasets", "targets", "shifted", "trained", "sweep_datasets")
+ROLES = "02_head_roles"
+ONLY_MINI = ("00_pretrain_mini", "13_performance", "14_cost")  # another profile need not have them
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m dearlib.workflow.inputs", description="Fetch the weights and phrases that a profile names."
-    )
-    parser.add_argument("--profile", default="mini", help="folder of params/")
-    args = parser.parse_args(argv)
-    os.chdir(repository(Path.cwd()))
-    try:
-        for line in check_models(load_profile(args.profile)):
-            print(line)
-    except InputError as error:
-        print(f"fetch: {error}", file=sys.stderr)
-        return 2
-    return 0
+@dataclass(frozen=True)
+class Profile:
+    """A profile as it is run: the parameters of every notebook, and the plan of the study."""
+
+    params: dict[str, Run]
+    plan: Plan
+
+    @property
+    def roles(self) -> HeadRolesParams:
+        """Notebook 02's: its data set is read by every table, for the roles come from it."""
+        told = self.params[ROLES]
+        assert isinstance(told, HeadRolesParams)
+        return told
+
+    def datasets(self, only: str | None = None) -> list[str]:
+        """The data sets that a table or figure takes, or all of them together, each once."""
+        if only is not None and only not in MADE_OF:
+            raise InputError(f"--only: expected one of {', '.join(MADE_OF)}, got {only}; correct the name")
+        made = [MADE_OF[only]] if only else list(MADE_OF.values())
+        if only == "audit":  # the reported tables are part of the package
+            return []
+        groups = {name: None for one in made for name in one.groups if name in (*self.plan.study.groups, "retrieval")}
+        return list(dict.fromkeys([self.roles.dataset, *self.plan.datasets(*groups)]))
 
 
-def load_profile(profile: str) -> dict[str, Run]:
-    """The validated parameters of every file of a profile, by the file's stem. Raises `InputError` for the first mistake."""
+def opened(plan: Plan, home: str, notebook: str) -> tuple[str, ...]:
+    """The data sets whose pictures a notebook opens; `home` is the one that the roles come from."""
+    shown = {"01_vit_internals": (home,), ROLES: (home,), "04_dear_model": (home,), "11_attribute_retrieval": (plan.source,)}
+    return shown.get(notebook, (plan.source, *plan.shifted) if notebook == "08_domain_generalization" else ())
+
+
+def load_profile(profile: str) -> Profile:
+    """A profile's parameters and plan, all checked. Raises `InputError` for the first mistake."""
     folder = Path("params") / profile
-    if not folder.is_dir():
-        raise InputError(f"--profile: expected a folder of params/, got {profile}")
-    files = {path.stem: notebook for notebook in MODELS for path in sorted(folder.glob(f"{notebook}*.yaml"))}  # 05_variants has several
-    return {stem: load_params(notebook, folder / f"{stem}.yaml") for stem, notebook in files.items()}
+    if not profile_layers(folder):
+        raise InputError(f"--profile: expected a folder of params/ with a profile.yaml, got {profile}")
+    files = {n: folder / f"{n}.yaml" for n in MODELS if n not in ONLY_MINI or (folder / f"{n}.yaml").is_file()}
+    params = {notebook: load_params(notebook, path) for notebook, path in files.items()}
+    return Profile(params, read_plan(profile, params[ROLES].figures_root))
 
 
-def datasets(params: Mapping[str, Run], only: str | None = None) -> list[str]:
-    """The data sets that a table or figure takes, or all tables together, each once."""
-    found: dict[str, None] = {}
-    for stem in READ_FOR.get(only or "", tuple(params)):
-        values: Mapping[str, Any] = params[stem].model_dump()
-        for key in _NAMING:
-            named = values.get(key) or ()
-            found |= dict.fromkeys([named] if isinstance(named, str) else named)
-    return list(found)
-
-
-def check_data(params: Mapping[str, Run], only: str | None = None, data: Path | None = None) -> None:
+def check_data(profile: Profile, only: str | None = None, data: Path | None = None) -> None:
     """Raises `InputError` unless every data set that is needed lies whole under the data root.
 
-    `data` takes the place of the files' `data_root`. Data sets of the Attribute World that are not there yet are made by the
+    `data` takes the place of the profile's `data_root`. Data sets of the Attribute World that are not there yet are made by the
     first step, if they are to lie where it makes them.
     """
-    root = data or params[_ROLES].model_dump()["data_root"]
-    public = [name for name in datasets(params, only) if entry(name).sizes]
-    made = [name for name in datasets(params, only) if not entry(name).sizes]
+    root, wanted = data or profile.roles.data_root, profile.datasets(only)
+    public = [name for name in wanted if entry(name).sizes or name not in CATALOGUE]  # and the user's own
+    made = [name for name in wanted if name not in public]
     if (public or data) and not root.is_dir():
         raise InputError(f"DATA: expected a folder that holds data sets, got '{root}'; correct the path, or see `make doctor`")
     states = {name: examine(root, name).state for name in public}
@@ -90,7 +84,19 @@ def check_data(params: Mapping[str, Run], only: str | None = None, data: Path | 
         )
 
 
-def check_models(params: Mapping[str, Run]) -> list[str]:
+def check_methods(profile: Profile) -> None:
+    """Raises `InputError` for a run of another method that cannot be made, before the first step."""
+    from dearlib.study.others import check  # here, because the methods take seconds to import
+
+    folder = Path("params") / profile.roles.profile
+    for name, group in profile.plan.study.groups.items():
+        for run in group.runs:
+            settings = run_settings(folder, group, run, group.datasets[0], f"study: {name}")
+            if isinstance(settings, MethodRun):
+                check(settings, group.classes == "halves", group.targets, f"study: {name}: runs.{run}")
+
+
+def check_models(profile: Profile) -> list[str]:
     """Fetches weights and phrases that are not on this machine, if it may, and says a line on each.
 
     Raises `InputError` in one line for what is not there and cannot be had.
@@ -100,15 +106,14 @@ def check_models(params: Mapping[str, Run]) -> list[str]:
     from dearlib.roles.phrases import PUBLISHED, published_pool
 
     said = []
-    for clip, weights in dict.fromkeys((p.clip, p.clip_weights) for p in params.values() if isinstance(p, OnClip)):
+    for clip, weights in dict.fromkeys((p.clip, p.clip_weights) for p in profile.params.values() if isinstance(p, OnClip)):
         if weights is not None and not weights.is_file():
             raise InputError(f"clip: expected a weights file at {weights}, got none there; check clip_weights")
         if weights is None and clip != MINI:
             said.append(f"weights of {clip}: {pretrained_file(clip)}")
-    if params[_ROLES].model_dump()["pool"] == PUBLISHED:
+    if profile.roles.pool == PUBLISHED:
         said.append(f"phrases: {published_pool()}")
+    files = method_files(Path("params") / profile.roles.profile)
+    teachers = {told.teacher.clip for told in files.values() if told.teacher and told.teacher.clip}
+    said += [f"weights of {clip}, a teacher: {pretrained_file(clip)}" for clip in sorted(teachers) if clip != MINI]
     return said or ["nothing to fetch: weights and phrases are part of this package or of your files"]
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,9 +4,7 @@ What is committed must not churn: two runs with equal results give equal bytes. 
 …, counts run from 1, and times, durations, standard error and papermill's own cells are left out.
 """
 
-import argparse
 import os
-import sys
 from pathlib import Path
 
 import jupytext
@@ -22,7 +20,10 @@ PAIRED = {"formats": "ipynb,py:percent"}
 
 def update_pair(notebook: Path, executed: NotebookNode) -> Path:
     """Writes the outputs of `executed` beside the cells of the `.py`, to its `.ipynb`. Raises InputError if they tell a machine's paths."""
-    node = paired(jupytext.read(notebook), executed)
+    try:
+        node = paired(jupytext.read(notebook), executed)
+    except InputError as error:
+        raise InputError(f"{notebook.name}: {error}") from None
     for cell in node.cells:
         for folder in (str(repository(notebook.parent)), str(Path.home())):
             if any(folder in text for text in _texts(cell)):
@@ -49,7 +50,8 @@ def paired(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
                 cell.source, metadata=metadata, execution_count=count, outputs=stable_outputs(done.outputs, count)
             )
         else:
-            new = nbformat.v4.new_markdown_cell(cell.source, metadata=metadata)
+            prose = nbformat.v4.new_raw_cell if cell.cell_type == "raw" else nbformat.v4.new_markdown_cell
+            new = prose(cell.source, metadata=metadata)
         new.id = f"cell-{index:03d}"
         node.cells.append(new)
     return node
@@ -90,19 +92,11 @@ def _texts(cell: NotebookNode) -> list[str]:
     return texts
 
 
-def main(argv: list[str] | None = None) -> int:
-    """`python -m dearlib.workflow.pairs NOTEBOOK.py EXECUTED.ipynb`: commits the outputs of a run that is already there."""
-    parser = argparse.ArgumentParser(prog="python -m dearlib.workflow.pairs", description="Copy a run's outputs to a notebook's .ipynb.")
-    parser.add_argument("notebook", type=Path)
-    parser.add_argument("executed", type=Path)
-    args = parser.parse_args(argv)
-    try:
-        update_pair(args.notebook, nbformat.read(args.executed, as_version=4))
-    except (InputError, FileNotFoundError) as error:
-        print(f"pairs: {args.notebook.stem}: {error}", file=sys.stderr)
-        return 2
+def keep_outputs(profile: str) -> int:
+    """Every notebook's last run in `runs/<profile>/` becomes its committed `.ipynb`; exit status 0."""
+    for executed in sorted((Path("runs") / profile).glob("*/notebook.ipynb")):
+        source = Path("notebooks") / f"{executed.parent.name}.py"
+        if source.is_file():
+            update_pair(source, nbformat.read(executed, as_version=4))
+            print(f"{source.with_suffix('.ipynb')} <- {executed}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,16 +1,23 @@
-"""Several processes that share each training batch, one GPU each, on one machine: `device: 2 x cuda` in a parameter file.
+"""Several processes that share each training batch, one GPU each, on one machine: `processes: 2` in a parameter file.
 
-`runner.start` starts the runner once per process as `torchrun --standalone` would; every process executes the notebook,
-`training.fit` splits the batches, and process 0 alone writes. Fabric finds its place by torchrun's environment, also inside a SLURM job,
-whose own variables would make it wait for processes that nobody starts.
+`start` starts a command once per process as `torchrun --standalone` would; every process does the same,
+`training.fit` splits the batches, and process 0 alone writes. Fabric finds its place by torchrun's environment, also inside a SLURM job
+or allocation (`salloc -n 4`), whose own variables would make it refuse, or wait for processes that nobody starts. Other launchers (MPI,
+Kubernetes) leave variables of torchrun's names even for one process alone: only those that torchrun has signed count.
 """
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 
-from dearlib.params.reading import accelerator
+_TORCHRUN = "TORCHELASTIC_RUN_ID" in os.environ
+RANK = os.environ.get("RANK") if _TORCHRUN else None  # None if this is the only process
+COMMANDS = "dearlib.commands"
+ALONE: dict[str, Any] = {"devices": 1, "plugins": [LightningEnvironment()]}  # one process, whatever SLURM's variables say
 
 
 class _Started(DDPStrategy):
@@ -22,8 +29,20 @@ class _Started(DDPStrategy):
 
 def fabric(device: str, precision: str) -> Fabric:
     """Fabric on this process's device, joined with the other processes if torchrun started several."""
-    count = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    strategy = _Started() if count > 1 else "auto"
-    made = Fabric(accelerator=accelerator(device), devices=count, strategy=strategy, precision=precision)
+    count = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if _TORCHRUN else 1
+    several = {"strategy": _Started(), "devices": count}
+    made = Fabric(accelerator=device, precision=precision, **(several if count > 1 else ALONE))
     made.launch()
     return made
+
+
+def start(count: int, module: str, arguments: Sequence[str]) -> int:
+    """Runs `python -m module arguments` in `count` processes that know of each other; the exit status of the first that failed, or 0."""
+    from torch.distributed import run as torchrun  # here, because torch takes seconds to import
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    try:
+        torchrun.run(torchrun.parse_args(["--standalone", f"--nproc-per-node={count}", "-m", module, *arguments]))
+    except ChildFailedError as error:
+        return error.get_first_failure()[1].exitcode
+    return 0

@@ -4,53 +4,88 @@ Takes up where a killed run stopped. A second run at the same time in the same f
 SLURM jobs that a killed run left behind.
 """
 
-import argparse
 import fcntl
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from dearlib.errors import InputError
 from dearlib.params.reading import repository
-from dearlib.workflow.inputs import check_data, check_models, datasets, load_profile
-from dearlib.workflow.resources import load_resources
+from dearlib.params.study import rows_named
+from dearlib.workflow.expected import Expected, expected
+from dearlib.workflow.inputs import check_data, check_methods, check_models, load_profile
+from dearlib.workflow.progress import Progress, minutes, steps
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m dearlib.workflow.reproduce", description="Run a profile's notebooks and draw its table."
+def reproduce(
+    profile: str,
+    only: str | None,
+    data: Path | None,
+    cores: int,
+    executor: str,
+    plan: bool,
+    report: Path | None,
+    methods: Sequence[str] = (),
+) -> int:
+    """Runs what is missing or out of date of a profile, or of one table or figure; Snakemake's exit status.
+
+    Args:
+        cores: steps at once on this machine, 0 for as many as it has room for. `executor`: 'local', or a folder of profiles/.
+        plan: only say what would run. `report`: only write an HTML report on what has run.
+        methods: of the methods beside DeAR these rows alone.
+    """
+    root = _from(repository(Path.cwd()), data) if data else None
+    os.chdir(repository(Path.cwd()))
+    loaded = load_profile(profile)
+    wanted = loaded.datasets(only)
+    check_methods(loaded)
+    rows = rows_named(loaded.plan.study, methods)
+    given = [f"profile={profile}", *([f"data={root}"] if root else []), *([f"methods={','.join(methods)}"] if methods else [])]
+    at_once = cores or room(MEMORY_GB)
+    command = [*where(executor, at_once), *([only] if only else []), "--config", *given]
+    if not (plan or report):
+        check_data(loaded, only, root)
+        if wanted:  # the audit needs neither
+            check_models(loaded)
+    _writable()
+    if plan:
+        return snakemake(command, "--dry-run", "--quiet", "host")
+    if report:
+        return snakemake(command, "--report", str(report), "--quiet", "host")
+    status = run(
+        command,
+        at_once,
+        partial(expected, folder=Path("params") / profile, plan=loaded.plan, data=root or loaded.roles.data_root, rows=rows),
     )
-    parser.add_argument("--profile", default="mini", help="folder of params/")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data root, in place of the one that the parameter files name")
-    parser.add_argument("--only", metavar="NAME", help="one table or figure, such as table5, and what it needs")
-    parser.add_argument("--cores", type=int, default=2, help="notebooks at once on this machine; each computes with one thread")
-    parser.add_argument("--executor", default="local", help="local, or a folder of profiles/: slurm makes each notebook a job")
-    parser.add_argument("--dry-run", action="store_true", help="say what would run and why; run nothing")
-    parser.add_argument("--report", type=Path, metavar="FILE.html", help="write a report on what has run; run nothing")
-    args = parser.parse_args(argv)
-    try:
-        data = _from(repository(Path.cwd()), args.data) if args.data else None
-        os.chdir(repository(Path.cwd()))
-        params = load_profile(args.profile)
-        load_resources(Path("params") / args.profile / "resources.yaml")
-        given = [f"profile={args.profile}", *([f"data={data}"] if data else [])]
-        command = [*where(args.executor, args.cores), *([args.only] if args.only else []), "--config", *given]
-        if args.dry_run:
-            return snakemake(command, "--dry-run", "--quiet", "host")
-        if args.report:
-            return snakemake(command, "--report", str(args.report), "--quiet", "host")
-        check_data(params, args.only, data)
-        if datasets(params, args.only):  # the audit needs neither
-            check_models(params)
-        status = run(command)
-    except InputError as error:
-        print(f"reproduce: {error}", file=sys.stderr)
-        return 2
-    print(summary(args.profile, status == 0, args.only))
+    print(summary(profile, status == 0, only))
     return status
+
+
+LOCK = ".snakemake/reproduce.lock"
+MEMORY_GB = 3.0  # what a step takes at most, with room to spare: the largest measured is 2.0
+
+
+def _writable() -> None:
+    """Raises `InputError` in a checkout that nothing can be written to: Snakemake keeps its notes there, even to say a plan."""
+    try:
+        Path(".snakemake").mkdir(exist_ok=True)
+        Path(LOCK).touch()
+    except OSError as error:
+        raise InputError(f"expected a folder that can be written, got '{error.strerror}' for {Path.cwd()}; work in a copy of it") from None
+
+
+def room(each: float) -> int:
+    """How many steps this machine has cores and memory for, at least one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return max(1, min(cores, int(memory // each)))
 
 
 def _from(repository: Path, data: Path) -> Path:
@@ -73,13 +108,12 @@ def where(executor: str, cores: int) -> list[str]:
     return ["--profile", str(folder)]
 
 
-def run(command: list[str]) -> int:
-    """Runs what is missing or out of date; Snakemake's exit status.
+def run(command: list[str], at_once: int, ahead: Callable[[list[str]], Expected]) -> int:
+    """Runs what is missing or out of date; Snakemake's exit status. `ahead`: what steps of these messages will take.
 
     Clears the lock that a killed run left; our own lock says whether one is still running.
     """
-    Path(".snakemake").mkdir(exist_ok=True)
-    with open(".snakemake/reproduce.lock", "w") as lock:
+    with open(LOCK, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -89,15 +123,67 @@ def run(command: list[str]) -> int:
         # Snakemake inherits our lock, so it is held as long as either lives.
         if any(Path(".snakemake/locks").glob("*.lock")):
             snakemake(command, "--unlock", "--quiet", "all", keep_open=lock.fileno())
-        return snakemake(command, "--rerun-incomplete", "--keep-going", "--quiet", "host", "reason", keep_open=lock.fileno())
+        return followed([*command, *ON, "--quiet", "host", "reason"], at_once, ahead, lock.fileno())
+
+
+ON = ("--rerun-incomplete", "--keep-going")
+# What Snakemake says of every step beside its message.
+NOISE = re.compile(r"$|\[\w{3} \w{3} .*\]$|(Select|Execute|Finished|localrule|rule) |\d+ of \d+ steps|    (input|jobid|reason|resources): ")
+
+
+def followed(command: list[str], at_once: int, ahead: Callable[[list[str]], Expected], lock: int) -> int:
+    """Runs Snakemake and says before, and after every step, how far it is."""
+    planned = subprocess.run([*_program(command), "--dry-run"], env=_environment(), capture_output=True, text=True, check=False)
+    if planned.returncode:
+        print(planned.stdout + planned.stderr, file=sys.stderr)
+        return planned.returncode
+    told = ahead(steps(planned.stdout + planned.stderr))
+    progress = Progress(told.seconds, at_once)
+    if told.seconds:
+        unsure = f"; of {told.guessed} no record tells, so they are guessed from the plan until some are done" if told.guessed else ""
+        print(f"{len(told.seconds)} steps, {at_once} at once: about {minutes(progress.left())}{unsure}", file=sys.stderr, flush=True)
+    # By a file: at the end of a pipe Snakemake would stay for ever, and with it the lock, once this process is killed.
+    said = Path(".snakemake/reproduce.log")
+    with said.open("w") as to, subprocess.Popen(_program(command), env=_environment(), pass_fds=(lock,), stderr=to) as running:
+        for line in _written(said, running):
+            if not NOISE.match(line):
+                print(line, end="", file=sys.stderr, flush=True)
+            if now := progress.heard(line):
+                print(f"== {now}", file=sys.stderr, flush=True)
+    return running.returncode
+
+
+def _written(path: Path, running: subprocess.Popen[bytes]) -> Iterator[str]:
+    """The lines of a file as they are written, until the process that writes them has ended."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        line = ""
+        while True:
+            ended = running.poll() is not None  # asked first: what was written before the end is read after it
+            while part := file.readline():
+                line += part
+                if line.endswith("\n"):
+                    yield line
+                    line = ""
+            if ended:
+                return
+            time.sleep(0.2)
 
 
 def snakemake(command: list[str], *options: str, keep_open: int | None = None) -> int:
     """Snakemake's exit status; its jobs find this environment's python first."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = os.environ | {"PATH": path, "HF_HUB_OFFLINE": "1"}
     files = () if keep_open is None else (keep_open,)
-    return subprocess.run([sys.executable, "-m", "snakemake", *command, *options], env=environment, pass_fds=files, check=False).returncode
+    return subprocess.run(_program([*command, *options]), env=_environment(), pass_fds=files, check=False).returncode
+
+
+def _program(options: list[str]) -> list[str]:
+    """Snakemake, choosing jobs by a rule of its own: the solver that it would ask stumbles over a blank in TMPDIR."""
+    return [sys.executable, "-m", "snakemake", "--scheduler", "greedy", *options]
+
+
+def _environment() -> dict[str, str]:
+    """This environment's programs first; no bars of progress, of which several at once are nothing to read."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return os.environ | {"PATH": path, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
 
 
 def left_jobs(folder: Path) -> list[str]:
@@ -123,7 +209,3 @@ def summary(profile: str, complete: bool, only: str | None = None) -> str:
     shown = figures / f"{only or 'table2'}.md"
     table = f"{shown.read_text(encoding='utf-8')}\n" if shown.exists() else ""
     return f"\n{table}{places}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,14 +1,12 @@
-"""Runs one notebook with one parameter file: `python -m dearlib.workflow.runner NOTEBOOK.py PARAMS.yaml --out DIR [-p key=value ...]`.
+"""Runs one notebook with one parameter file: `dearlib notebook NOTEBOOK.py PARAMS.yaml --out DIR [-p key=value ...]`.
 
-The parameters are validated before anything is written. The `.py` is executed by papermill in the kernel `python3`,
-from the repository's root. DIR/notebook.ipynb exists only if every code cell completed; a failed run leaves
+The parameters are validated before anything is written. The `.py` is executed by papermill with this very interpreter,
+whatever kernels are installed, from the repository's root. DIR/notebook.ipynb exists only if every code cell completed; a failed run leaves
 DIR/failed.ipynb for reading. Exit status: 0 done, 1 a cell failed, 2 the input was wrong.
 
-With a `device` such as "2 x cuda" the notebook runs in two processes that train together, as under
-`torchrun --standalone --nproc-per-node=2 -m dearlib.workflow.runner …`.
+With `processes: 2` the notebook runs in two processes that train together (`dearlib.workflow.processes`).
 """
 
-import argparse
 import ast
 import errno
 import os
@@ -19,62 +17,49 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import jupytext
 import nbformat
 import papermill
-from nbclient.exceptions import DeadKernelError
+from ipykernel.kernelspec import RESOURCES, get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from dearlib.errors import InputError
-from dearlib.params.reading import load_params, model_of, processes, repository
-from dearlib.params.schemas import plain
+from dearlib.params.reading import load_params, model_of, repository
+from dearlib.params.types import plain
 from dearlib.workflow.pairs import KERNEL, update_pair
+from dearlib.workflow.processes import COMMANDS, RANK, start
 
-RANK = os.environ.get("RANK")  # torchrun's; None if this is the only process
+LONGEST = 70  # of a temporary folder's name: "/dear" and eight letters, "/k-ipc-5" come behind it
 
 
 class NotebookFailed(RuntimeError):
     """A cell raised or the kernel died; the message names notebook, cell and error."""
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m dearlib.workflow.runner", description="Run one notebook with one parameter file.")
-    parser.add_argument("notebook", type=Path, help="notebooks/NN_name.py")
-    parser.add_argument("params", type=Path, help="params/PROFILE/NN_name.yaml")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the executed notebook")
-    parser.add_argument("-p", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="replace one value of the file")
-    parser.add_argument("--update-pair", action="store_true", help="write the outputs to the notebook's committed .ipynb")
-    args = parser.parse_args(argv)
+def run_notebook(notebook: Path, params: Path, out: Path, overrides: Sequence[str], keep_pair: bool) -> int:
+    """Runs a notebook, in several processes if it is told so; exit status 0, or 1 with a line if a cell failed.
+
+    `keep_pair`: write the outputs to its committed `.ipynb` as well.
+    """
+    told = split_overrides(overrides)
+    count = getattr(load_params(notebook.stem, params, told), "processes", 1)
+    if count > 1 and RANK is None:
+        more = [part for pair in overrides for part in ("-p", pair)] + (["--update-pair"] if keep_pair else [])
+        return start(count, COMMANDS, ["notebook", str(notebook), str(params), "--out", str(out), *more])
     try:
-        count = processes(getattr(load_params(args.notebook.stem, args.params, _overrides(args.overrides)), "device", ""))
-        if count > 1 and RANK is None:
-            return start(count, "dearlib.workflow.runner", argv if argv is not None else sys.argv[1:])
-        executed = run(args.notebook, args.params, args.out, _overrides(args.overrides))
-        if args.update_pair and RANK in (None, "0"):
-            update_pair(args.notebook, executed)
+        executed = run(notebook, params, out, told)
     except InputError as error:
-        print(f"{args.notebook.stem}: {error}", file=sys.stderr)
-        return 2
+        raise InputError(f"{notebook.stem}: {error}") from None
     except NotebookFailed as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
-
-
-def start(count: int, module: str, arguments: Sequence[str]) -> int:
-    """Runs `python -m module arguments` in `count` processes that know of each other; the exit status of the first that failed, or 0."""
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # here, because torch takes seconds to import
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    config = LaunchConfig(1, 1, count, run_id=uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
-    try:
-        elastic_launch(config, sys.executable)("-m", module, *arguments)
-    except ChildFailedError as error:
-        return error.get_first_failure()[1].exitcode
+    if keep_pair and RANK in (None, "0"):
+        update_pair(notebook, executed)
     return 0
 
 
@@ -87,9 +72,9 @@ def run(notebook: Path, params: Path, out: Path, overrides: dict[str, str] | Non
     node = read(notebook)
     if RANK not in (None, "0"):
         out = out / f"rank{RANK}"  # of the processes after the first only a failure is kept
+    partial = out.resolve() / "running.ipynb"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        partial = out.resolve() / "running.ipynb"
         executed = _execute(node, partial, values, repository(notebook.parent), label=out.name)
         os.replace(partial, out / "notebook.ipynb")
         (out / "failed.ipynb").unlink(missing_ok=True)
@@ -102,14 +87,16 @@ def run(notebook: Path, params: Path, out: Path, overrides: dict[str, str] | Non
         if f"[Errno {errno.ENOSPC}]" in error.evalue:
             raise InputError(f"expected free disk space, got {error.evalue}; free some and run again") from None
         raise NotebookFailed(f"{failure(out / 'failed.ipynb')}; it is kept in {out / 'failed.ipynb'}") from None
-    except DeadKernelError:
+    except NotebookFailed:
+        raise
+    except RuntimeError:  # a kernel that died, or never came to life
         os.replace(partial, out / "failed.ipynb")
         raise NotebookFailed(f"{failure(out / 'failed.ipynb')}; it is kept in {out / 'failed.ipynb'}") from None
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
         partial.unlink(missing_ok=True)
-        raise InputError(f"{out}: expected free disk space, got a full disk; free some and run again") from None
+        if error.errno == errno.ENOSPC:
+            raise InputError(f"{out}: expected free disk space, got a full disk; free some and run again") from None
+        raise InputError(f"{out}: expected a folder that can be written, got '{error.strerror or error}'; choose another") from None
     return executed
 
 
@@ -154,7 +141,7 @@ def failure(path: Path) -> str:
 
 
 def _execute(node: NotebookNode, partial: Path, values: dict[str, Any], cwd: Path, label: str) -> NotebookNode:
-    with tempfile.TemporaryDirectory(prefix="dear") as folder:
+    with tempfile.TemporaryDirectory(prefix="dear", dir=short_folder()) as folder:
         # IPC sockets: no TCP ports for parallel runs to fight over. Their path must be short, so it is not Jupyter's.
         kernel = {"transport": "ipc", "connection_file": f"{folder}/k.json"}
         executed = papermill.execute_notebook(
@@ -162,6 +149,7 @@ def _execute(node: NotebookNode, partial: Path, values: dict[str, Any], cwd: Pat
             str(partial),
             parameters=values,
             kernel_name=KERNEL["name"],
+            kernel_manager_class=OwnKernel,
             progress_bar=False,
             cwd=str(cwd),
             config=Config({"KernelManager": kernel}),
@@ -171,6 +159,27 @@ def _execute(node: NotebookNode, partial: Path, values: dict[str, Any], cwd: Pat
     if unfinished:
         raise NotebookFailed(f"{label}: cells {unfinished} did not complete")
     return executed
+
+
+class OwnKernel(AsyncKernelManager):
+    """A kernel of this interpreter. By its name `python3` Jupyter would take the first of many folders that has one of that name.
+
+    Nothing of the user's own runs in it before the first cell: no IPython profile, no PYTHONSTARTUP.
+    """
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """The one that ipykernel gives itself, with `sys.executable`."""
+        alone = {"IPYTHONDIR": str(Path(self.connection_file).parent / "ipython"), "PYTHONSTARTUP": ""}
+        return KernelSpec(resource_dir=RESOURCES, env=alone, **get_kernel_dict())
+
+
+def short_folder() -> str:
+    """The temporary folder, or /tmp where its name is too long for the sockets in it (107 bytes on Linux, 103 on macOS)."""
+    for folder in (tempfile.gettempdir(), "/tmp"):
+        if len(os.fsencode(folder)) <= LONGEST and os.access(folder, os.W_OK):
+            return folder
+    raise InputError(f"TMPDIR: expected a folder of at most {LONGEST} letters, got '{tempfile.gettempdir()}'; set TMPDIR to a shorter one")
 
 
 def _progress(node: NotebookNode, label: str) -> Callable[..., None]:
@@ -194,12 +203,9 @@ def _title(cells: list[NotebookNode], number: int) -> str:
     return next((line.lstrip("# ") for line in reversed(lines) if line.startswith("#")), "no heading")
 
 
-def _overrides(pairs: list[str]) -> dict[str, str]:
+def split_overrides(pairs: Sequence[str]) -> dict[str, str]:
+    """`KEY=VALUE` → {KEY: VALUE}."""
     for pair in pairs:
         if "=" not in pair:
             raise InputError(f"-p {pair}: expected KEY=VALUE, got no '='")
     return dict(pair.split("=", 1) for pair in pairs)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

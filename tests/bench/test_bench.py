@@ -59,13 +59,8 @@ def test_more_runs_cost_more_operations_in_proportion() -> None:
     assert three.gflop == pytest.approx(3 * one.gflop, rel=0.01)
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_a_whole_run_is_its_prefix_and_its_steps(monkeypatch: pytest.MonkeyPatch, half: bool) -> None:
-    """200 views in 50 steps: 2 classes of 10 shots, 10 epochs.
-
-    A bfloat16 prefix is timed only where the processor multiplies in it, and counts the same.
-    """
-    monkeypatch.setattr(parts, "multiplies_in", lambda *_: half)
+def test_a_whole_run_is_its_prefix_and_its_steps() -> None:
+    """200 views in 50 steps: 2 classes of 10 shots, 10 epochs."""
     found = parts.whole_run(MINI, classes=2, shots=10, epochs=10, share=25).set_index("way")
     made = ways.build(MINI, batch=4, classes=2)
     fast = meters.count(lambda: ways.step(made.fast, made.stack))
@@ -76,9 +71,6 @@ def test_a_whole_run_is_its_prefix_and_its_steps(monkeypatch: pytest.MonkeyPatch
     assert found.gflop["fast, on a kept prefix"] == pytest.approx(50 * fast)
     assert found.gflop["fast, prefix included"] == pytest.approx(50 * (fast + views))
     assert (found.seconds > 0).all()
-    assert ("fast, prefix in bfloat16 included" in found.index) == half
-    if half:
-        assert found.gflop["fast, prefix in bfloat16 included"] == found.gflop["fast, prefix included"]
 
 
 def test_memory_is_that_of_a_process_of_its_own(tmp_path: Path) -> None:

@@ -6,19 +6,18 @@ import pytest
 import torch
 
 from dearlib.bench import meters, ways
-from dearlib.bench.cost import Shape, Sizes, Work, layers_gflop, training_work, variants_work
+from dearlib.bench.cost import Shape, Sizes, Work, group_work, layers_gflop
 from dearlib.clip.cut import frozen_features, image_prefix
 from dearlib.clip.loading import MINI
-from dearlib.params.reading import load_params
-from dearlib.params.schemas import Training, Variants
+from dearlib.params.schemas import Variant
+from dearlib.params.study import read_study, run_settings
 
 PARAMS = Path(__file__).parents[2] / "params" / "mini"
 
 
-def training(**changes: object) -> Training:
-    params = load_params("05_training", PARAMS / "05_training.yaml")
-    assert isinstance(params, Training)
-    return params.model_copy(update=changes)
+def training(**changes: object) -> Variant:
+    group = read_study(PARAMS).groups["base_to_novel"]
+    return run_settings(PARAMS, group, "DeAR", group.datasets[0]).model_copy(update=changes)
 
 
 def test_one_layer_by_hand() -> None:
@@ -45,7 +44,7 @@ def test_a_predicted_picture_is_the_one_that_is_counted() -> None:
 def test_the_work_of_a_training_job_by_hand() -> None:
     """10 classes, 5 of them base: 5 · 16 pictures, 4 views, 3 seeds; 20 steps an epoch."""
     shape, p, sizes = Shape(12, 65, 144, 12, 96), training(), Sizes(test=600, classes=10)
-    work = training_work(shape, p, sizes)
+    work = group_work(shape, {"DeAR": p}, "halves", sizes, {}, kept=False)
     assert work.runs == 3
     assert work.prefix == pytest.approx((3 * 4 * 80 + 600) * shape.encode())
     assert work.training == pytest.approx(3 * 20 * 20 * shape.step(p, 5))
@@ -54,12 +53,21 @@ def test_the_work_of_a_training_job_by_hand() -> None:
     assert Work() + work == work
 
 
-def test_variants_on_a_kept_prefix_cost_no_prefix() -> None:
-    p = load_params("05_variants", PARAMS / "05_variants.yaml")
-    assert isinstance(p, Variants)
+def test_runs_on_a_kept_prefix_cost_no_prefix() -> None:
     shape, sizes = Shape(12, 65, 144, 12, 96), Sizes(test=600, classes=10)
-    kept, anew = (variants_work(shape, p, sizes, {}, kept=k) for k in (True, False))
-    assert kept.runs == len(p.variants) * len(p.seeds)
+    settings = {"one": training(), "other": training(beta=0.0)}
+    kept, anew = (group_work(shape, settings, "halves", sizes, {}, kept=k) for k in (True, False))
+    assert kept.runs == 2 * 3
     assert kept.prefix == kept.disk_gb == 0 < anew.prefix
     assert kept.training == anew.training
     assert Sizes(0, 37).half("base") == 19
+
+
+def test_a_run_that_differs_only_after_training_costs_tests_alone() -> None:
+    shape, sizes = Shape(12, 65, 144, 12, 96), Sizes(test=600, classes=10)
+    one, other = (
+        group_work(shape, s, "halves", sizes, {}, kept=True)
+        for s in ({"a": training()}, {"a": training(), "b": training(attribute_scores="mean")})
+    )
+    assert other.training == one.training
+    assert other.evaluation == 2 * one.evaluation

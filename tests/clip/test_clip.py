@@ -152,6 +152,17 @@ def test_text_cut_after_the_longest_prompt_is_exact(clip, monkeypatch) -> None:
     torch.testing.assert_close(frozen_text_features(clip, cut, 9), features)
 
 
+def test_two_classes_whose_prompts_become_the_same_tokens_are_refused(clip) -> None:
+    """By what the tokenizer drops: blanks, case, and all beyond the 77th token."""
+    long = "a photo of a " + "very " * 80
+    for pair in ([f"{long} red cup.", f"{long} blue cup."], ["a photo of a Cup.", "a photo of a  cup."]):
+        with pytest.raises(InputError) as error:
+            text_prefix(clip, ["a photo of a key.", *pair], 9)
+        assert "\n" not in str(error.value)
+        for word in ("77 tokens", "classes 1 (", "and 2 (", "cup."):
+            assert word in str(error.value)
+
+
 def test_cut_beyond_the_layers_is_refused(clip) -> None:
     check_cut(clip, 1), check_cut(clip, 12)
     for first_layer in (0, 13):

@@ -11,7 +11,7 @@ from PIL import Image
 from dearlib.clip import cache, prefix
 from dearlib.clip.cache import Cache
 from dearlib.clip.cut import image_suffix
-from dearlib.clip.loading import FrozenClip, random_clip
+from dearlib.clip.loading import FrozenClip, load, random_clip
 from dearlib.datasets import Item
 from dearlib.errors import InputError
 from dearlib.files import filled_tensors
@@ -53,15 +53,35 @@ def test_entries_differ_by_weights_layer_and_pictures(mini, items) -> None:
     assert len(at) == 8
 
 
+def test_entries_differ_by_preprocessing_and_version_of_the_code(mini, monkeypatch) -> None:
+    """Each part of what becomes of a picture."""
+    changes = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "interpolation": "bilinear", "resize_mode": "squash", "size": (32, 32)}
+    others = [replace(mini, preprocess=replace(mini.preprocess, **{key: value})) for key, value in changes.items()]
+    at = {cache.entry(Path("c"), c, 9, "x") for c in (mini, *others, replace(mini, name="DeAR-Mini-quickgelu"))}
+    monkeypatch.setattr(cache, "VERSION", cache.VERSION + 1)
+    assert len(at | {cache.entry(Path("c"), mini, 9, "x")}) == len(changes) + 3
+
+
+def test_one_weights_file_read_as_gelu_and_as_quickgelu_is_two_models(tiny, items, tmp_path) -> None:
+    """One cache: the second does not get the first's states."""
+    plain, quick = (load(tiny(name, quick_gelu=q), tiny.weights) for name, q in (("Tiny", False), ("Tiny-quickgelu", True)))
+    assert plain.weights_sha256 == quick.weights_sha256
+    assert plain.identity != quick.identity
+    first, second = (cache.of_items(Cache(tmp_path / "cache"), c, 9, items) for c in (plain, quick))
+    images = torch.stack([quick.preprocess(Image.open(i.path)) for i in items])
+    torch.testing.assert_close(second.features, quick.encode_image(images), rtol=1e-4, atol=1e-5)
+    assert (first.features - second.features).norm() / first.features.norm() > 1e-3
+
+
 def test_a_picture_with_new_bytes_is_a_new_entry(items) -> None:
     before = cache.contents(items)
     Image.new("RGB", (64, 64)).save(items[1].path)
     assert cache.contents(items) != before
 
 
-def test_views_come_view_by_view_and_depend_on_seed_and_place_alone(mini, items, tmp_path) -> None:
-    def views(n: int, seed: int = 1, flip: bool = False) -> torch.Tensor:
-        return cache.of_views(Cache(tmp_path / "cache"), mini, 9, items, seed, n, (0.5, 1.0), flip).states
+def test_views_come_view_by_view_and_depend_on_seed_place_and_crop_scale_alone(mini, items, tmp_path) -> None:
+    def views(n: int, seed: int = 1, flip: bool = False, crop_scale: tuple[float, float] = (0.5, 1.0)) -> torch.Tensor:
+        return cache.of_views(Cache(tmp_path / "cache"), mini, 9, items, seed, n, crop_scale, flip).states
 
     three, one = views(3), views(1)
     assert len(three) == 9
@@ -69,6 +89,7 @@ def test_views_come_view_by_view_and_depend_on_seed_and_place_alone(mini, items,
     assert not torch.allclose(three[3:6], one)
     assert not torch.allclose(views(1, seed=2), one)
     assert not torch.allclose(views(3, flip=True), three)
+    assert not torch.allclose(views(1, crop_scale=(0.1, 0.2)), one)
 
 
 def black(i: int) -> torch.Tensor:
@@ -97,6 +118,21 @@ def test_an_unreadable_picture_leaves_nothing_behind(mini, items, tmp_path) -> N
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_weights_that_are_no_numbers_give_no_features(mini, items, tmp_path) -> None:
+    """NaN has no largest logit: every picture would get class 0."""
+    spoiled = random_clip()
+    with torch.no_grad():
+        spoiled.visual.conv1.weight[0, 0, 0, 0] = torch.nan
+    with pytest.raises(InputError, match=r"states \[picture, token, dimension\]: expected finite numbers, got nan at \[0, "):
+        cache.of_items(Cache(tmp_path / "cache"), spoiled, 9, items)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_no_pictures_are_one_line(mini, tmp_path) -> None:
+    with pytest.raises(InputError, match="pictures: expected at least one, got none"):
+        cache.of_items(Cache(tmp_path / "cache"), mini, 9, [])
+
+
 def test_cached_states_can_train(mini, items, tmp_path) -> None:
     """Tensors made under inference mode could not be saved for backward."""
     kept = cache.cached(Cache(tmp_path), mini, 9, "x", 1, black)
@@ -120,7 +156,7 @@ def test_beyond_the_budget_states_are_computed_when_asked_for(mini, items, tmp_p
         for ours, theirs in zip(one.rows(rows), kept.rows(rows), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(torch.cat(list(one.chunks(2))), torch.cat(list(kept.chunks(4))), rtol=1e-4, atol=1e-5)
-    deeper = [prefix.deepened(s, mini, 9, 11).rows(rows)[0] for s in (kept, streamed)]
+    deeper = [prefix.deepened(s, mini, 11).rows(rows)[0] for s in (kept, streamed)]
     torch.testing.assert_close(*deeper, rtol=1e-4, atol=1e-5)
 
 
@@ -145,31 +181,29 @@ def test_pictures_go_together_as_a_cpus_caches_hold_them(mini) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_halves_the_states_and_rounds_them_once(mini, items, tmp_path, dtype, monkeypatch) -> None:
-    monkeypatch.setattr(prefix, "multiplies_in", lambda *_: False)
-    whole, half = (cache.of_items(Cache(tmp_path, d), mini, 9, items) for d in (torch.float32, dtype))
+def test_half_precision_halves_the_states_and_rounds_them_once(mini, items, tmp_path, dtype) -> None:
+    """Features teach and answer zero-shot: single precision, to the last bit, however states are kept or if they are at all."""
+    whole, half = (cache.of_items(Cache(tmp_path / str(d), d), mini, 9, items) for d in (torch.float32, dtype))
     assert half.states.dtype == dtype
     assert half.states.nbytes * 2 == whole.states.nbytes
     assert torch.equal(half.states, whole.states.to(dtype))
     assert half.rows(torch.arange(3))[0].dtype == torch.float32
-    assert torch.equal(half.features, whole.features)
+    streamed = cache.of_items(Cache(tmp_path / "no room", dtype, gigabytes=0), mini, 9, items)
+    for features in (half.features, streamed.features):
+        assert features.dtype == torch.float32
+        assert torch.equal(features, whole.features)
 
 
-def test_where_the_machine_multiplies_in_bfloat16_states_are_computed_in_it(mini, items, tmp_path, monkeypatch) -> None:
-    """Eight bits a number: the states and the teacher's features stay within a hundredth; single precision is left alone."""
-    monkeypatch.setattr(prefix, "multiplies_in", lambda *_: True)
-    whole, half = (cache.of_items(Cache(tmp_path, d), mini, 9, items) for d in (torch.float32, torch.bfloat16))
-    for exact, rounded in ((whole.states, half.states.float()), (whole.features, half.features)):
-        assert 1e-4 < (exact - rounded).norm() / exact.norm() < 1e-2
-    with torch.no_grad():
-        torch.testing.assert_close(image_suffix(mini.visual, whole.states, 9), whole.features)
-
-
-def test_a_processor_multiplies_in_bfloat16_or_in_no_half_precision(monkeypatch) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    found = [prefix.multiplies_in(dtype, torch.device("cpu")) for dtype in (torch.float16, torch.bfloat16)]
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert [*found, prefix.multiplies_in(torch.bfloat16, torch.device("cpu"))] == [False, True, False]
+def test_states_know_which_layer_they_enter(mini, items, tmp_path) -> None:
+    """Kept, streamed and deepened ones; those beyond the layer that is asked for are refused."""
+    kept, streamed = (cache.of_items(Cache(tmp_path / str(gb), gigabytes=gb), mini, 9, items) for gb in (1, 0))
+    for source in (kept, streamed):
+        assert isinstance(source, prefix.Source)
+        assert source.first_layer == 9
+        assert prefix.deepened(source, mini, 11).first_layer == 11
+        with pytest.raises(InputError, match="expected 9 or later") as error:
+            prefix.deepened(source, mini, 8)
+        assert "\n" not in str(error.value)
 
 
 def test_entries_are_mapped_not_read(mini, tmp_path) -> None:

@@ -2,15 +2,23 @@
 
 import hashlib
 import zipfile
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import open_clip
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 from safetensors.torch import save_file
+from torchvision.transforms import v2
 
 from dearlib.clip import weights
-from dearlib.clip.loading import ASSETS, load, random_clip
+from dearlib.clip.cut import frozen_text_features, text_prefix
+from dearlib.clip.loading import load, random_clip
+from dearlib.datasets.transforms import crop_box, draw_views, stack_views
 from dearlib.errors import InputError
 
 
@@ -101,19 +109,150 @@ def test_tagged_weights_come_from_the_cache(monkeypatch: pytest.MonkeyPatch, tmp
     torch.testing.assert_close(loaded.encode_image(image), made.encode_image(image))
 
 
-def test_a_tag_alone_loads_its_file_and_its_normalisation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+HALF = (0.5, 0.5, 0.5)
+
+
+def test_a_tag_alone_loads_its_file_and_its_normalisation(tiny) -> None:
     """No file is named: the hash is that of the cached file, and is checked; the tag says how pictures were normalised."""
-    (tmp_path / "Tiny.json").write_text((ASSETS / "DeAR-Mini.json").read_text())
-    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIG_PATHS", [*open_clip.factory._MODEL_CONFIG_PATHS])
-    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", {**open_clip.factory._MODEL_CONFIGS})
-    open_clip.add_model_config(tmp_path / "Tiny.json")
-    made, path = random_clip(seed=3), tmp_path / "weights.safetensors"
-    save_file(made.model.state_dict(), path)
-    config = {"file": str(path), "quick_gelu": False, "mean": (0.1, 0.2, 0.3)}
-    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "Tiny", {"there": config})
-    loaded, image = load("Tiny/there"), torch.randn(1, 3, 64, 64)
+    source = tiny.tag(tiny("Tiny"), "there", mean=(0.1, 0.2, 0.3))
+    made, loaded, image = random_clip(seed=3), load(source), torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(loaded.encode_image(image), made.encode_image(image))
-    assert loaded.weights_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert "mean=(0.1, 0.2, 0.3)" in str(loaded.preprocess)
+    assert loaded.weights_sha256 == hashlib.sha256(tiny.weights.read_bytes()).hexdigest()
+    assert loaded.preprocess.mean == (0.1, 0.2, 0.3)
     with pytest.raises(InputError, match="SHA-256"):
-        load("Tiny/there", sha256="0" * 64)
+        load(source, sha256="0" * 64)
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+@pytest.mark.parametrize(
+    "config", [{"mean": 0.5, "std": 0.5}, {"mean": HALF, "std": HALF, "interpolation": "bilinear", "resize_mode": "squash"}]
+)
+def test_every_picture_is_prepared_as_the_tag_says(tiny, from_file: bool, config: dict) -> None:
+    """Plain pictures and training views, of a file given beside the tag as well; torchvision's own steps are the reference."""
+    source = tiny.tag(tiny("Tiny"), "half", **config)
+    loaded = load(source, tiny.weights if from_file else None)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 90, 3), dtype=np.uint8))
+    mode = v2.InterpolationMode(config.get("interpolation", "bicubic"))
+    shape = [64, 64] if config.get("resize_mode") == "squash" else 64
+    plain = v2.functional.center_crop(v2.functional.resize(picture, shape, mode), [64, 64])
+    torch.testing.assert_close(loaded.preprocess(picture), scaled(plain), atol=1e-6, rtol=0)
+    view = draw_views(1, 0, 1)[0]
+    crop = v2.functional.resized_crop(picture, *crop_box(view, 40, 90), [64, 64], mode)
+    crop = v2.functional.horizontal_flip(crop) if view.flip else crop
+    torch.testing.assert_close(stack_views(picture, (view,), loaded.preprocess)[0], scaled(crop), atol=1e-6, rtol=0)
+
+
+def scaled(picture: Image.Image) -> torch.Tensor:
+    """Channels in [-1, 1]: mean and std are a half."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 127.5 - 1
+
+
+def test_a_mistyped_tag_beside_a_file_is_one_line(tiny) -> None:
+    """open_clip knows nothing of it: OpenAI's normalisation would be taken without a word."""
+    tiny.tag(tiny("Tiny"), "laion")
+    with pytest.raises(InputError) as error:
+        load("Tiny/lion", tiny.weights)
+    one_line(error, "'lion'", "laion")
+    assert load("Tiny", tiny.weights).preprocess.mean == open_clip.OPENAI_DATASET_MEAN
+
+
+@cache
+def whole() -> dict[str, torch.Tensor]:
+    """A model's tensors."""
+    return dict(random_clip(seed=3).model.state_dict())
+
+
+def changed(**new: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    """The same with some exchanged; None: left out."""
+    tensors = {**whole(), **{key.replace("__", "."): value for key, value in new.items()}}
+    return {key: value for key, value in tensors.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [
+        ({"visual__proj": None}, ("damaged file or another model's",)),
+        ({"visual__extra": torch.zeros(2)}, ("damaged file or another model's",)),
+        ({"visual__proj": torch.zeros(128, 144)}, ("damaged file or another model's",)),
+        ({"text_projection": torch.zeros(96, 128, dtype=torch.int8)}, ("damaged file or another model's",)),
+        ({"text_projection": torch.zeros(96, 128, dtype=torch.complex64)}, ("real numbers", "torch.complex64")),
+        ({"logit_scale": torch.tensor(float("nan"))}, ("temperature", "finite")),
+        ({"logit_scale": torch.tensor(1e4)}, ("temperature", "finite", "inf")),
+        ({"visual__positional_embedding": torch.zeros(197, 144)}, ("65 rows of visual.positional_embedding", "197", "another size")),
+        ({"positional_embedding": torch.zeros(50, 96)}, ("77 rows of positional_embedding", "50", "another length")),
+    ],
+)
+def test_weights_that_no_model_of_this_shape_has_are_one_line(tmp_path: Path, new: dict, words: tuple[str, ...]) -> None:
+    """Of another picture size or length of text among them, which open_clip would stretch in silence."""
+    save_file(changed(**new), tmp_path / "weights.safetensors")
+    with pytest.raises(InputError) as error:
+        load("DeAR-Mini", tmp_path / "weights.safetensors")
+    one_line(error, *words)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_older_layouts_are_read_and_checked_alike(tmp_path: Path, nested: bool) -> None:
+    """A pickle of plain tensors, as open_clip's own training leaves it."""
+    for positions in (65, 197):
+        tensors = changed(visual__positional_embedding=torch.zeros(positions, 144))
+        torch.save({"state_dict": {f"module.{k}": v for k, v in tensors.items()}, "epoch": 1} if nested else tensors, tmp_path / "x.pt")
+        if positions == 65:
+            assert torch.equal(load("DeAR-Mini", tmp_path / "x.pt").visual.proj, tensors["visual.proj"])
+    with pytest.raises(InputError) as error:
+        load("DeAR-Mini", tmp_path / "x.pt")
+    one_line(error, "65 rows", "197")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_any_precision_are_computed_with_in_single(tmp_path: Path, dtype: torch.dtype) -> None:
+    tensors = {k: v.to(dtype) for k, v in whole().items()}
+    save_file(tensors, tmp_path / "weights.safetensors")
+    loaded = load("DeAR-Mini", tmp_path / "weights.safetensors")
+    assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
+    for key, value in loaded.model.state_dict().items():
+        assert torch.equal(value, tensors[key].float()), key
+
+
+def test_a_file_of_another_kind_than_its_name_says_is_one_line_without_torchs_advice(tmp_path: Path) -> None:
+    """torch's own message tells how to run a foreign program."""
+    save_file(changed(), tmp_path / "tensors.pt")
+    torch.save(changed(), tmp_path / "pickle.safetensors")
+    (tmp_path / "program.pt").write_bytes(b"cos\nsystem\n(S'exit 7'\ntR.")
+    for path in sorted(tmp_path.iterdir()):
+        with pytest.raises(InputError) as error:
+            load("DeAR-Mini", path)
+        one_line(error, "damaged file or another model's")
+        assert "weights_only" not in str(error.value)
+        assert "trust" not in str(error.value)
+
+
+def test_features_that_are_no_numbers_are_answered_to_nobody(tmp_path: Path) -> None:
+    """NaN has no largest logit: every picture would be of class 0."""
+    nan = torch.tensor(float("nan"))
+    for key, encode in (
+        ("visual.proj", lambda c: c.encode_image(torch.zeros(1, 3, 64, 64))),
+        ("text_projection", lambda c: c.encode_text(["a"])),
+        ("text_projection", lambda c: frozen_text_features(c, text_prefix(c, ["a", "b"], 9), 9)),
+    ):
+        tensors = changed()
+        tensors[key] = tensors[key] + nan
+        save_file(tensors, tmp_path / "weights.safetensors")
+        with pytest.raises(InputError) as error:
+            encode(load("DeAR-Mini", tmp_path / "weights.safetensors"))
+        one_line(error, "finite", "nan")
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), kind=st.sampled_from(["safetensors", "pt"]))
+def test_any_bytes_as_weights_are_one_line(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, kind: str) -> None:
+    """A small file of another model's tensors, its bytes changed or cut: never a traceback, never a model."""
+    path = tmp_path_factory.getbasetemp() / f"weights.{kind}"
+    tensors = {"visual.proj": torch.zeros(3), "logit_scale": torch.ones(())}
+    save_file(tensors, path) if kind == "safetensors" else torch.save(tensors, path)
+    damaged = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(0, 4), label="changes")):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(damaged[: data.draw(st.one_of(st.just(len(damaged)), st.integers(0, len(damaged))), label="kept")])
+    with pytest.raises(InputError) as error:
+        load("DeAR-Mini", path)
+    one_line(error, "clip")

@@ -8,15 +8,14 @@ import pytest
 from public_layout import build
 
 from dearlib import plots
+from dearlib.commands import main
 from dearlib.datasets import TARGETS
-from dearlib.datasets.__main__ import main
 from dearlib.datasets.doctor import examine
 from dearlib.datasets.generated import FILE, Declaration, declaration, note
 from dearlib.errors import InputError
 from dearlib.paper.reported import beside, reported
-from dearlib.params.schemas import BaseToNovel
+from dearlib.params.schemas import FromRecords
 from dearlib.study import tables
-from dearlib.study.claims import NOT_RUN, claims_table, verdicts
 from dearlib.study.records import RunRecord, origin, provenance
 
 ELEVEN = ["imagenet", *TARGETS]
@@ -50,19 +49,23 @@ def test_a_damaged_declaration_is_one_line(tmp_path: Path, content: str) -> None
 
 def test_records_tables_and_figures_carry_the_note(root: Path) -> None:
     record = RunRecord(
-        notebook="05_training",
-        parameters={},
+        profile="x",
+        group="base_to_novel",
+        dataset="dtd",
+        runs={},
         parameters_sha256="p",
         weights_sha256="w",
+        identity="i",
         roles_sha256="r",
         split_sha256={},
         wall_seconds=1.0,
         metrics=(),
+        last={},
         **provenance(root),
     )
     record.save(root / "record.json")
     assert RunRecord.load(root / "record.json").generated == "8 pixels & no more"
-    params = BaseToNovel(profile="x", runs_root=Path("r"), figures_root=Path("f"), datasets=("dtd",))
+    params = FromRecords(profile="x", runs_root=Path("r"), figures_root=Path("f"))
     made_from = origin("06_base_to_novel", params, [record])
     shown = pd.DataFrame({"Method": ["DeAR"], "Base": ["50.00"]})
     tables.write(shown, shown, root / "t", made_from)
@@ -98,18 +101,3 @@ def test_reported_rows_of_the_other_tables() -> None:
     assert beside(5, means, ELEVEN).set_index("Method").loc["All-Generalization, *reported*"].tolist() == ["", "81.25", "80.12", "80.68"]
     assert beside(6, means, ELEVEN)["Method"].tolist() == ["All-Mixed", "CE, *reported*", "CE + reg, *reported*", "DeAR, *reported*"]
     assert beside(5, means, ELEVEN[:10]) is means
-
-
-def test_claims_that_need_known_factors_stay_open() -> None:
-    from test_contrasts import every_run
-
-    runs = every_run(5.0).query("method not in ('own token', 'roles by loss')")
-    judged = claims_table(runs, "source", ("t1", "t2"), ("s1", "s2"), not_run=("own token", "roles by loss"))
-    open_ = judged[judged["verdict"] == NOT_RUN]
-    assert set(open_["place"]) == {"Figure 3", "not in the paper"}
-    assert open_["difference"].isna().all()
-    assert list(verdicts(judged).query("Here == @NOT_RUN")["Points [95 %]"]) == ["–", "–"]
-    with pytest.raises(InputError, match="claims: not in the paper"):
-        claims_table(runs, "source", ("t1", "t2"), ("s1", "s2"))
-    few = claims_table(every_run(5.0).query("shots != 8"), "source", ("t1", "t2"), ("s1", "s2"), shots=(1, 2))
-    assert {c for c in few["contrast"] if "shots" in c} == {f"DeAR − {m}, all, {k} shots" for m in ("CLIP", "linear probe") for k in (1, 2)}

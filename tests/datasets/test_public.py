@@ -2,19 +2,23 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from open_clip import IMAGENET_CLASSNAMES
 from public_layout import CLASSES, NOT_SORTED, SUBSETS, VARIANTS, WORDNET_IDS, Layout, build
 
+from dearlib.commands import main
 from dearlib.datasets import (
     PUBLIC,
     SHIFTED,
     SOURCE,
     TARGETS,
+    Item,
     Split,
     classnames,
     few_shot,
@@ -24,12 +28,13 @@ from dearlib.datasets import (
     read_split,
     split_sha256,
 )
-from dearlib.datasets.__main__ import main
 from dearlib.datasets.catalogue import TABLES
+from dearlib.datasets.folders import imagenet_classnames
 from dearlib.errors import InputError
 
 SPLITS = Path(__file__).parents[3] / "shared" / "data" / "splits"
 SAMPLES = Path(__file__).parents[1] / "published_samples.csv"
+RUNS = SAMPLES.with_name("published_runs.csv")
 
 
 def published(dataset: str) -> Path:
@@ -43,12 +48,6 @@ def one_line(error: pytest.ExceptionInfo[InputError], *words: str) -> None:
     assert "\n" not in str(error.value)
     for word in ("expected", "got", *words):
         assert word in str(error.value)
-
-
-def imagenet_names() -> tuple[str, ...]:
-    from open_clip import IMAGENET_CLASSNAMES
-
-    return tuple(IMAGENET_CLASSNAMES)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +80,7 @@ def test_readers_of_class_folders(family: tuple[Path, dict[str, Layout]], datase
     split = read_split(root, dataset)
     assert (len(split.train), len(split.val), len(split.test), len(classnames(split))) == layout.sizes
     folders = SUBSETS.get(dataset, WORDNET_IDS)
-    assert classnames(split) == [imagenet_names()[WORDNET_IDS.index(wordnet_id)] for wordnet_id in folders]
+    assert classnames(split) == [imagenet_classnames()[WORDNET_IDS.index(wordnet_id)] for wordnet_id in folders]
     assert [item.path.parent.name for item in split.test[::2]] == layout.classes
     assert [item.label for item in split.test[::2]] == list(range(layout.sizes[3]))
     assert all(one.path.name < other.path.name for one, other in zip(split.test[::2], split.test[1::2], strict=True))
@@ -95,8 +94,27 @@ def test_imagenet_has_its_validation_images_as_test_and_validation_part(family: 
     assert {item.path.parents[1].name for item in split.test} == {"val"}
     assert {item.path.parents[1].name for item in split.train} == {"train"}
     assert [item.path.parent.name for item in split.train] == [item.path.parent.name for item in split.test] == WORDNET_IDS
-    assert classnames(split) == list(imagenet_names())
+    assert classnames(split) == imagenet_classnames()
     assert classnames(split)[:3] == ["tench", "goldfish", "great white shark"]
+
+
+def test_a_class_folder_that_one_part_of_imagenet_lacks_shifts_no_label(tmp_path: Path) -> None:
+    """Counted by the folders that are there, every later class would have another's label, and every answer be wrong."""
+    build(tmp_path, SOURCE, per_class=1)
+    images = tmp_path / "imagenet" / "images"
+    (picture,) = (images / "train" / WORDNET_IDS[1]).iterdir()
+    picture.unlink()
+    with pytest.raises(InputError) as error:
+        few_shot(read_split(tmp_path, SOURCE), 1, 1)
+    one_line(error, "0 of class 'goldfish'")
+    shutil.rmtree(images / "val" / WORDNET_IDS[1])
+    with pytest.raises(InputError) as error:
+        read_split(tmp_path, SOURCE)
+    one_line(error, str(images), "for label 2")
+    (images / "train" / WORDNET_IDS[1]).rmdir()
+    with pytest.raises(InputError) as error:
+        read_split(tmp_path, SOURCE)
+    one_line(error, "1000 class folders", "999")
 
 
 def test_imagenetv2_folders_are_numbers_not_words(tmp_path: Path) -> None:
@@ -104,7 +122,7 @@ def test_imagenetv2_folders_are_numbers_not_words(tmp_path: Path) -> None:
     build(tmp_path, "imagenetv2", classes=12, per_class=1)
     split = read_split(tmp_path, "imagenetv2")
     assert all(item.label == int(item.path.parent.name) for item in split.test)
-    assert [item.classname for item in split.test if item.path.parent.name == "10"] == [imagenet_names()[10]]
+    assert [item.classname for item in split.test if item.path.parent.name == "10"] == [imagenet_classnames()[10]]
 
 
 def test_class_names_of_the_200_need_imagenet(tmp_path: Path) -> None:
@@ -216,6 +234,28 @@ def test_samples_are_the_published_ones(dataset: str) -> None:
         assert sha256(paths.encode()).hexdigest()[:12] == row["train_sha256_12"]
 
 
+@pytest.mark.parametrize("dataset", ["caltech101", "oxford_pets", "stanford_cars", "oxford_flowers", "dtd", "eurosat", "ucf101"])
+def test_samples_of_classes_of_the_published_sizes_are_the_published_ones(dataset: str) -> None:
+    """The same for who has no published split file: draws hang on nothing but how many pictures each class has, in which order.
+
+    published_runs.csv: label and number of pictures, class after class, of the files' train and val lists.
+    """
+    with RUNS.open(newline="") as file:
+        runs = {row["part"]: row["label:pictures"].split() for row in csv.DictReader(file) if row["dataset"] == dataset}
+    parts: dict[str, list[Item]] = {"train": [], "val": []}
+    for part, items in parts.items():
+        for label, count in (map(int, run.split(":")) for run in runs[part]):
+            items += [Item(Path(part, str(len(items) + n)), label, f"class {label}") for n in range(count)]
+    split = Split(dataset, tuple(parts["train"]), tuple(parts["val"]), ())
+    assert (len(split.train), len(split.val)) == PUBLIC[dataset].sizes[:2]  # type: ignore[index]
+    with SAMPLES.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["dataset"] == dataset]
+    assert len(rows) == 15
+    for row in rows:
+        sample = few_shot(split, int(row["shots"]), int(row["seed"]))
+        assert " ".join(item.path.name for item in sample.val[-2:]) == row["last_val"]
+
+
 def test_the_published_sample_drawn_by_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     """The ten training pictures of indices/eurosat/shot_1-seed_1.json."""
     assert main(["sample", str(published("eurosat")), "--shots", "1", "--seed", "1"]) == 0
@@ -263,5 +303,28 @@ def test_wrong_input_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_importing_the_data_sets_does_not_import_torch() -> None:
-    code = "import sys, dearlib.datasets, dearlib.datasets.__main__; sys.exit('torch' in sys.modules)"
+    code = "import sys, dearlib.datasets, dearlib.datasets.commands; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_imagenet_classes_of_one_name_are_told_apart() -> None:
+    """CLIP's list has two pairs of one name, whose second class no prompt could ever win; all other names are CLIP's."""
+    ours = imagenet_classnames()
+    twice = {name for name in IMAGENET_CLASSNAMES if IMAGENET_CLASSNAMES.count(name) > 1}
+    assert twice == {"missile", "sunglasses"}
+    assert len(set(ours)) == len(ours) == 1000
+    changed = {i: name for i, name in enumerate(ours) if name != IMAGENET_CLASSNAMES[i]}
+    assert changed == {744: "projectile", 836: "sunglass"}
+    assert {IMAGENET_CLASSNAMES[i] for i in changed} == twice
+
+
+def test_lists_of_aircraft_are_read_with_a_byte_order_mark_and_name_no_variant_twice(tmp_path: Path) -> None:
+    build(tmp_path, "fgvc_aircraft")
+    plain = read_split(tmp_path, "fgvc_aircraft")
+    variants = tmp_path / "fgvc_aircraft" / "variants.txt"
+    for path in (variants, variants.with_name("images_variant_train.txt")):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_split(tmp_path, "fgvc_aircraft") == plain
+    variants.write_text(variants.read_text(encoding="utf-8-sig") + "MD-11\n")
+    with pytest.raises(InputError, match=r"variants\.txt: expected every variant once, got 'MD-11' again"):
+        read_split(tmp_path, "fgvc_aircraft")

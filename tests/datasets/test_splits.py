@@ -35,8 +35,8 @@ def published(name: str) -> Split:
 
 
 def on_disk(root: Path, rows: object = None) -> Path:
-    """A data set of three classes under `root`, as the catalogue's `objects`; returns its split file."""
-    folder = root / "objects"
+    """A data set of three classes under `root`, as the catalogue's `objects_chalk`; returns its split file."""
+    folder = root / "objects_chalk"
     given: dict[str, list[tuple[str, int, str]]] = {
         part: [(f"{c}/{part}_{i}.png", c, f"class_{c}") for c in range(3) for i in range(5)] for part in PARTS
     }
@@ -65,7 +65,7 @@ def community_few_shot(split: Split, shots: int, seed: int) -> tuple[list[Item],
 @st.composite
 def labels(draw: st.DrawFn) -> list[list[int]]:
     """Labels of the three parts, in any order of first appearance, with at least 5 training images a class."""
-    n = draw(st.integers(1, 11))
+    n = draw(st.integers(2, 11))
     return [draw(st.permutations([c for c in range(n) for _ in range(draw(st.integers(least, least + 3)))])) for least in (5, 1, 1)]
 
 
@@ -99,7 +99,7 @@ def test_halves_share_no_class_and_lose_no_image(parts: list[list[int]]) -> None
     base, novel = half(split, "base"), half(split, "novel")
     n = len(classnames(split))
     assert len(classnames(base)) == math.ceil(n / 2)
-    assert classnames(base) + (classnames(novel) if novel.items else []) == classnames(split)
+    assert classnames(base) + classnames(novel) == classnames(split)
     for part in PARTS:
         whole = getattr(split, part)
         assert sorted(i.path for h in (base, novel) for i in getattr(h, part)) == sorted(i.path for i in whole)
@@ -134,12 +134,20 @@ def test_first_sample_by_hand() -> None:
     assert [i.path.name for i in ours.train] == [f"1{i}" for i in first] + [f"0{i}" for i in second]
 
 
+def test_a_sample_written_down() -> None:
+    """The draws themselves, whatever Python draws them: seed 1, labels 2, 0, 1 of five training and three validation pictures."""
+    train, val = (tuple(Item(Path(f"{part}{c}{i}"), c, str(c)) for c in (2, 0, 1) for i in range(n)) for part, n in (("t", 5), ("v", 3)))
+    ours = few_shot(Split("three", train, val, ()), 2, 1)
+    assert " ".join(i.path.name for i in ours.train) == "t21 t20 t02 t00 t13 t14"
+    assert " ".join(i.path.name for i in ours.val) == "v21 v22 v00 v02 v11 v10"
+
+
 def test_reads_what_is_on_disk(tmp_path: Path) -> None:
     on_disk(tmp_path)
-    split = read_split(tmp_path, "objects")
-    assert (split.name, [len(getattr(split, p)) for p in PARTS]) == ("objects", [15, 15, 15])
+    split = read_split(tmp_path, "objects_chalk")
+    assert (split.name, [len(getattr(split, p)) for p in PARTS]) == ("objects_chalk", [15, 15, 15])
     assert classnames(split) == ["class_0", "class_1", "class_2"]
-    assert prompts("objects", classnames(split))[1] == "a photo of a class 1."
+    assert prompts("objects_chalk", classnames(split))[1] == "a photo of a class 1."
     image = open_image(split.test[0].path)
     assert (image.mode, image.size) == ("RGB", (7, 5))
 
@@ -153,8 +161,8 @@ def one_line(error: pytest.ExceptionInfo[InputError], *words: str) -> None:
 
 def test_missing_split_file(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
-        read_split(tmp_path, "objects")
-    one_line(error, str(tmp_path / "objects" / "split.json"), "no such file")
+        read_split(tmp_path, "objects_chalk")
+    one_line(error, str(tmp_path / "objects_chalk" / "split.json"), "no such file")
 
 
 def test_truncated_split_file(tmp_path: Path) -> None:
@@ -163,13 +171,23 @@ def test_truncated_split_file(tmp_path: Path) -> None:
     for keep in (0, 1, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:keep])
         with pytest.raises(InputError) as error:
-            read_split(tmp_path, "objects")
+            read_split(tmp_path, "objects_chalk")
         one_line(error, str(path), "truncated")
 
 
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
+        ({"train": [["/etc/a.png", 0, "a"]], "val": [], "test": []}, ("train[0]", "an absolute one", "images")),
+        ({"train": [["b/../../a.png", 0, "a"]], "val": [], "test": []}, ("train[0]", "leaves it by '..'")),
+        ({"train": [["", 0, "a"]], "val": [], "test": []}, ("train[0]", "got none")),
+        ({"train": [["a\0.png", 0, "a"]], "val": [], "test": []}, ("train[0]", "got none")),
+        ({"train": [["\ud800.png", 0, "a"]], "val": [], "test": []}, ("train[0]", "letters that no file name")),
+        ({"train": [["a.png", 0, "_ "]], "val": [], "test": []}, ("train[0]", "a class name")),
+        ({"train": [["a.png", 0, "a_b"], ["b.png", 1, "a b"]], "val": [], "test": []}, ("'a b' for labels 0 and 1",)),
+        ({"train": [["a.png", 0, "a"]], "val": [["a.png", 0, "a"]], "test": []}, ("1 in two", "a.png in 'train' and 'val'")),
+        ({"train": [["a.png", 0, "a"]], "val": [], "test": [["a.png", 0, "a"]]}, ("1 in two", "a.png in 'train' and 'test'")),
+        ({"train": [["a.png", 0, "a"], ["./a.png", 0, "a"]], "val": [], "test": []}, ("every picture once", "1 again", "a.png")),
         ([], ("a JSON list",)),
         ({"train": [], "test": []}, ("['test', 'train']",)),
         ({"train": {}, "val": [], "test": []}, ("'train'", "dict")),
@@ -184,46 +202,117 @@ def test_truncated_split_file(tmp_path: Path) -> None:
 def test_wrong_layout(tmp_path: Path, rows: object, words: tuple[str, ...]) -> None:
     path = on_disk(tmp_path, rows)
     with pytest.raises(InputError) as error:
-        read_split(tmp_path, "objects")
+        read_split(tmp_path, "objects_chalk")
     one_line(error, str(path), *words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 10_000, ("nested too deeply",)),
+        ('{"train": ' + "[" * 10_000 + "]" * 10_000 + ', "val": [], "test": []}', ("nested too deeply",)),
+        ('{"train": [], "train": [["a.png", 0, "a"]], "val": [], "test": []}', ("given twice",)),
+        ('{"train": [["a.png", ' + "1" * 5000 + ', "a"]], "val": [], "test": []}', ("broken",)),
+        ('{"train": [["a.png", NaN, "a"]], "val": [], "test": []}', ("train[0]",)),
+    ],
+    ids=["deep", "deep and whole", "a key twice", "a huge number", "NaN"],
+)
+def test_strange_json_is_one_line(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    path = on_disk(tmp_path)
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        read_split(tmp_path, "objects_chalk")
+    one_line(error, str(path), *words)
+
+
+def test_a_split_file_is_read_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = on_disk(tmp_path)
+    plain = read_split(tmp_path, "objects_chalk")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_split(tmp_path, "objects_chalk") == plain
+    path.write_bytes(path.read_text(encoding="utf-8-sig").encode("utf-16"))
+    with pytest.raises(InputError) as error:
+        read_split(tmp_path, "objects_chalk")
+    one_line(error, "not UTF-8")
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_class_without_training_pictures_is_never_trained_in_silence(part: str) -> None:
+    seen = {"train": (0,), "val": (0,), "test": (0,)} | {part: (0, 1)}
+    split = Split("two", *(tuple(Item(Path(f"{name}{c}.png"), c, f"class {c}") for c in seen[name]) for name in PARTS))
+    with pytest.raises(InputError) as error:
+        few_shot(split, 1, 1)
+    one_line(error, "two", "0 of class 'class 1'", f"part '{part}'")
+
+
+def test_no_validation_pictures_and_no_novel_class_are_one_line() -> None:
+    items = tuple(Item(Path(f"{i}.png"), 0, "only") for i in range(3))
+    with pytest.raises(InputError) as error:
+        few_shot(Split("one", items[:2], (), items[2:]), 1, 1)
+    one_line(error, "one", "validation", "'val'")
+    one = Split("one", items[:1], items[1:2], items[2:])
+    assert half(one, "base") == half(one, "all") == few_shot(one, 1, 1)
+    with pytest.raises(InputError) as error:
+        half(one, "novel")
+    one_line(error, "two classes", "got 1")
+
+
+ROWS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.sampled_from(["a.png", "b/c.png", "/a", "../a", "", "ü.png", "\ud800"]), st.integers(-1, 2), st.sampled_from(["x", "y", ""])
+        ),
+        st.recursive(st.one_of(st.none(), st.booleans(), st.floats(), st.text(max_size=3)), lambda inner: st.lists(inner, max_size=3)),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=st.one_of(st.fixed_dictionaries(dict.fromkeys(PARTS, ROWS)), ROWS), cut=st.integers(0, 30), flip=st.integers(0, 10**6))
+def test_any_split_file_is_one_that_holds_the_rules_or_one_line(
+    tmp_path_factory: pytest.TempPathFactory, content: object, cut: int, flip: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "split.json"
+    whole = bytearray(json.dumps(content).encode())
+    if cut == 1:
+        del whole[flip % len(whole) :]
+    elif cut == 2:
+        whole[flip % len(whole)] ^= 1 << flip % 8
+    path.write_bytes(whole)
+    try:
+        split = parse_split(path, Path("images"), "any")
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017
+        return
+    names = {i.label: i.classname for i in split.items}
+    assert sorted(names) == list(range(len(names)))
+    assert len(set(names.values())) == len(names) > 0
+    assert len({i.path for i in split.items}) == len(split.items)
+    assert all(i.path.is_relative_to("images") and ".." not in i.path.parts for i in split.items)
 
 
 def test_missing_image_is_named(tmp_path: Path) -> None:
     on_disk(tmp_path)
-    gone = tmp_path / "objects" / "images" / "2" / "val_3.png"
+    gone = tmp_path / "objects_chalk" / "images" / "2" / "val_3.png"
     gone.unlink()
     with pytest.raises(InputError) as error:
-        read_split(tmp_path, "objects")
+        read_split(tmp_path, "objects_chalk")
     one_line(error, str(gone))
 
 
 def test_unknown_data_set_and_half_and_shots(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         read_split(tmp_path, "object")
-    one_line(error, "'object'", "objects")
+    one_line(error, "'object'", "objects_chalk")
     on_disk(tmp_path)
-    split = read_split(tmp_path, "objects")
+    split = read_split(tmp_path, "objects_chalk")
     with pytest.raises(InputError) as error:
         few_shot(split, 6, 1)
-    one_line(error, "objects", "class_0", "5")
+    one_line(error, "objects_chalk", "class_0", "5")
     with pytest.raises(InputError) as error:
         few_shot(split, 0, 1)
     one_line(error, "shots")
-
-
-def test_truncated_image_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "scene.png"
-    Image.effect_noise((64, 64), 50).convert("RGB").save(path, compress_level=1)
-    whole = path.read_bytes()
-    for keep in (0, 5, 30, len(whole) // 2, len(whole) - 100):
-        path.write_bytes(whole[:keep])
-        with pytest.raises(InputError) as error:
-            open_image(path)
-        one_line(error, str(path))
-    path.unlink()
-    with pytest.raises(InputError) as error:
-        open_image(path)
-    one_line(error, str(path), "no such file")
 
 
 def test_catalogue_entries_are_whole() -> None:

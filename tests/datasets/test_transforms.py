@@ -1,5 +1,7 @@
 """Views: reproducible, inside the image, distributed as torchvision's, and pixel for pixel its transform."""
 
+from dataclasses import replace
+
 import numpy as np
 import open_clip
 import pytest
@@ -9,9 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import v2
 
-from dearlib.datasets.transforms import View, apply_view, crop_box, draw_views, stack_views
+from dearlib.datasets.transforms import Preprocessing, View, apply_view, crop_box, draw_views, stack_views
 
 SIDE = 32
+OPENAI = Preprocessing((SIDE, SIDE), open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD, "bicubic", "shortest")
 MEAN = torch.tensor(open_clip.OPENAI_DATASET_MEAN).view(3, 1, 1)
 STD = torch.tensor(open_clip.OPENAI_DATASET_STD).view(3, 1, 1)
 
@@ -28,7 +31,7 @@ def test_a_view_is_a_pure_function_of_seed_image_and_view() -> None:
     assert draw_views(1, 2, 3) == draw_views(1, 2, 5)[:3]
     others = [draw_views(1, 2, 2)[1], draw_views(2, 2, 1)[0], draw_views(1, 3, 1)[0]]
     assert all(view != draw_views(1, 2, 1)[0] for view in others)
-    assert torch.equal(*(apply_view(noise(), draw_views(4, 0, 1)[0], SIDE) for _ in range(2)))
+    assert torch.equal(*(apply_view(noise(), draw_views(4, 0, 1)[0], OPENAI) for _ in range(2)))
     assert draw_views(1, 2, 0) == ()
 
 
@@ -68,20 +71,21 @@ def test_a_view_is_torchvisions_crop_flip_and_normalisation(interpolation: str) 
     crop = noise().crop((left, top, left + w, top + h))
     resized = crop.resize((SIDE, SIDE), Image.Resampling[interpolation.upper()])
     pixels = torch.from_numpy(np.asarray(resized).copy()).permute(2, 0, 1).flip(2) / 255
-    assert torch.allclose(apply_view(noise(), view, SIDE, interpolation), (pixels - MEAN) / STD, atol=1e-5)  # type: ignore[arg-type]
+    preprocess = replace(OPENAI, interpolation=interpolation)
+    assert torch.allclose(apply_view(noise(), view, preprocess), (pixels - MEAN) / STD, atol=1e-5)
 
 
 def test_the_whole_image_unflipped_is_clips_own_test_transform() -> None:
-    preprocess = open_clip.image_transform(SIDE, is_train=False)
     image = noise(53, 53)
-    plain = preprocess(image)
-    assert torch.allclose(apply_view(image, whole(), SIDE), plain, atol=1e-6)
-    assert torch.allclose(apply_view(image, whole(flip=True), SIDE).flip(2), plain, atol=0.1), "resizing is symmetrical"
-    assert torch.equal(stack_views(image, (), SIDE, preprocess), plain[None])
+    plain = open_clip.image_transform(SIDE, is_train=False)(image)
+    assert torch.equal(OPENAI(image), plain)
+    assert torch.allclose(apply_view(image, whole(), OPENAI), plain, atol=1e-6)
+    assert torch.allclose(apply_view(image, whole(flip=True), OPENAI).flip(2), plain, atol=0.1), "resizing is symmetrical"
+    assert torch.equal(stack_views(image, (), OPENAI), plain[None])
     views = draw_views(0, 0, 3)
-    stacked = stack_views(image, views, SIDE, preprocess)
+    stacked = stack_views(image, views, OPENAI)
     assert stacked.shape == (3, 3, SIDE, SIDE)
-    assert torch.equal(stacked[2], apply_view(image, views[2], SIDE))
+    assert torch.equal(stacked[2], apply_view(image, views[2], OPENAI))
 
 
 def test_no_candidate_fits() -> None:

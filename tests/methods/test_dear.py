@@ -1,17 +1,19 @@
 """DeAR against a plain form that cuts nothing and loops over heads, and the facts that its masks promise. All in float64."""
 
 import math
+from dataclasses import replace
 
 import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ATTRIBUTES, make_roles
+from role_maps import ATTRIBUTES, make_roles
 
 from dearlib.clip.attention import masked_layer, reference
 from dearlib.clip.cut import image_prefix, text_prefix
-from dearlib.clip.loading import FrozenClip
+from dearlib.clip.loading import FrozenClip, random_clip
 from dearlib.errors import InputError
+from dearlib.files import read_tensors, write_tensors
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.fusion import ImageFeatures
 from dearlib.methods.losses import losses
@@ -51,7 +53,7 @@ def plain_image_features(model: DeAR, states: torch.Tensor) -> tuple[torch.Tenso
         out = []
         for h in range(model.clip.heads):
             at = slice(h * d, (h + 1) * d)
-            mask = head_mask(model.roles.at(layer, h), ATTRIBUTES, n, model.settings.tokens_per_attribute)
+            mask = head_mask(model.roles.at(layer, h), ATTRIBUTES, n, model.settings.tokens_per_attribute, model.settings.routing)
             out.append(reference(*(t[:, None, :, at] for t in (q, k, v)), mask[None, None])[:, 0])
         x = x + block.attn.out_proj(torch.cat(out, dim=-1))
         x = x + block.mlp(block.ln_2(x))
@@ -60,9 +62,10 @@ def plain_image_features(model: DeAR, states: torch.Tensor) -> tuple[torch.Tenso
     return visual.ln_post(originals[:, 0]) @ visual.proj, per_token.reshape(batch, len(ATTRIBUTES), -1, per_token.shape[-1]).mean(dim=2)
 
 
+@pytest.mark.parametrize("routing", ["printed", "exclusive"])
 @pytest.mark.parametrize(("beta", "tokens"), [(0.3, 1), (0.0, 2), (1.0, 3)])
-def test_image_features_equal_the_plain_form(clip, roles, states, beta, tokens) -> None:
-    model = build(clip, roles, beta=beta, tokens_per_attribute=tokens)
+def test_image_features_equal_the_plain_form(clip, roles, states, beta, tokens, routing) -> None:
+    model = build(clip, roles, beta=beta, tokens_per_attribute=tokens, routing=routing)
     got = model.image_features(states)
     cls, attribute = plain_image_features(model, states)
     torch.testing.assert_close(got.cls, cls)
@@ -137,6 +140,30 @@ def test_one_attribute_head_reaches_the_class_feature_with_its_own_token_alone(c
     assert not torch.allclose(before.cls, features.cls)
 
 
+def read_by_picture(model: DeAR, states: torch.Tensor) -> list[bool]:
+    """Of every attribute: whether its feature differs between two pictures."""
+    attribute = model.image_features(states).attribute
+    return [bool((a[0] - a[1]).abs().max() > 1e-9) for a in attribute.unbind(dim=1)]
+
+
+@pytest.mark.parametrize("routing", ["printed", "exclusive"])
+def test_under_all_generalization_attribute_features_know_nothing_of_the_picture(clip, roles, states, routing) -> None:
+    """Eq. 8 shields both ways: f_a is one vector, so s_a is a constant per class, whatever the tokens learn."""
+    model = build(clip, uniform_roles("generalization", roles), routing=routing)
+    attribute = model.image_features(states).attribute
+    torch.testing.assert_close(attribute[0], attribute[1], rtol=1e-12, atol=1e-12)
+    s = model.similarities(model.image_features(states), clip.encode_text(PROMPTS))
+    torch.testing.assert_close(s[0, 1:], s[1, 1:], rtol=1e-10, atol=1e-10)
+    assert read_by_picture(build(clip, uniform_roles("mixed", roles)), states) == [True] * 5
+
+
+def test_who_reads_the_picture_in_an_attribute_head(clip, roles, states) -> None:
+    """As printed, all tokens do; exclusively, the head's own alone (in L12, behind which no token sees another)."""
+    lone = uniform_roles("generalization", roles).with_role(12, 4, "attribute", "texture")
+    assert read_by_picture(build(clip, lone), states) == [True] * 5
+    assert read_by_picture(build(clip, lone, routing="exclusive"), states) == [a == "texture" for a in ATTRIBUTES]
+
+
 def test_a_changed_last_layer_head_changes_one_heads_output(clip, roles, states) -> None:
     """Between two role files that differ in L12 H7, the states before the last MLP differ within H7's output space."""
     a, b = (build(clip, r) for r in (roles.with_role(12, 7, "mixed"), roles.with_role(12, 7, "generalization")))
@@ -171,9 +198,22 @@ def test_parameter_count() -> None:
     """A·D_v + K·D_t + D_v·d + (A + 1): 399,622 for ViT-B/16 with K = 5, without building its weights."""
     with torch.device("meta"):
         vit = open_clip.create_model("ViT-B-16", device="meta").requires_grad_(False)
-    clip = FrozenClip("ViT-B-16", vit, torch.nn.Identity(), torch.nn.Identity(), "0" * 64)
+    clip = FrozenClip("ViT-B-16", vit, random_clip().preprocess, torch.nn.Identity(), "0" * 64)
     model = DeAR(clip, make_roles(clip), Settings())
     assert sum(p.numel() for p in model.parameters()) == 5 * 768 + 5 * 512 + 768 * 512 + 6 == 399_622
+
+
+def test_tokens_start_at_the_scale_that_is_asked_for(clip, roles) -> None:
+    one, ten = (build(clip, roles, init_std=s) for s in (1.0, 10.0))
+    for name in ("attribute_tokens", "text_tokens"):
+        torch.testing.assert_close(10 * getattr(one, name), getattr(ten, name))
+    assert one.attribute_tokens.std().item() == pytest.approx(1, abs=0.1)
+
+
+def test_settings_are_named(clip) -> None:
+    """Two numbers in the wrong order would be two other hyper-parameters."""
+    with pytest.raises(TypeError):
+        Settings(9, 5)
 
 
 def test_alpha_starts_where_the_settings_say(clip, roles) -> None:
@@ -236,3 +276,32 @@ def test_roles_of_other_weights_are_refused(clip, roles) -> None:
     other = roles.model_copy(update={"weights_sha256": "1" * 64})
     with pytest.raises(InputError, match="roles"):
         build(clip, other)
+
+
+def test_one_weights_file_read_as_another_model_is_refused(clip, roles, tmp_path) -> None:
+    """The same weights, pictures prepared in another way: neither its roles nor its tokens are this model's."""
+    other = replace(clip, preprocess=replace(clip.preprocess, resize_mode="squash"))
+    assert other.weights_sha256 == clip.weights_sha256
+    with pytest.raises(InputError, match="another activation or preprocessing") as error:
+        build(other, roles)
+    assert "\n" not in str(error.value)
+    build(clip, roles).save(tmp_path / "tokens.safetensors")
+    with pytest.raises(InputError, match="expected identity"):
+        DeAR.load(tmp_path / "tokens.safetensors", other, roles.model_copy(update={"identity": other.identity}))
+
+
+def test_a_file_that_holds_no_trained_part_is_one_line(clip, roles, tmp_path) -> None:
+    """Its notes are right, its tensors or its settings are not."""
+    build(clip, roles).save(tmp_path / "whole.safetensors")
+    tensors, notes = read_tensors(tmp_path / "whole.safetensors")
+    spoiled = [
+        ({k: v for k, v in tensors.items() if k != "fusion"}, notes),
+        (tensors | {"fusion": torch.zeros(2)}, notes),
+        (tensors, {k: v for k, v in notes.items() if k != "settings"}),
+        (tensors, notes | {"settings": {"depth": 3}}),
+    ]
+    for number, (held, said) in enumerate(spoiled):
+        write_tensors(tmp_path / f"{number}.safetensors", held, said)
+        with pytest.raises(InputError, match=r"expected the trained part of a DeAR") as error:
+            DeAR.load(tmp_path / f"{number}.safetensors", clip, roles)
+        assert "\n" not in str(error.value)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
+from dearlib.clip.prefix import Prefix
 from dearlib.errors import InputError
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.retrieval import CLASS_FEATURE, chance, features_by_token, nearest, precision
@@ -36,7 +37,9 @@ def test_chance_is_the_mean_precision_over_all_others() -> None:
 def test_features_are_the_models_and_normalised(clip, roles) -> None:
     model = DeAR(clip, roles, Settings(tokens_per_attribute=1)).double()
     states = torch.randn(3, clip.patches + 1, clip.d_model, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    found = features_by_token(model, states.split(2))
+    found = features_by_token(model, Prefix(states, states[:, 0, : clip.d_embed], 9))
+    with pytest.raises(InputError, match="expected those that enter layer 9, the model's J, got those of layer 8"):
+        features_by_token(model, Prefix(states, states[:, 0, : clip.d_embed], 8))
     assert list(found) == [*roles.attributes, CLASS_FEATURE]
     raw = model.image_features(states)
     torch.testing.assert_close(found["texture"], torch.nn.functional.normalize(raw.attribute[:, 2], dim=-1).detach())

@@ -8,17 +8,19 @@ from functools import cache
 import open_clip
 import pytest
 import torch
-from conftest import ATTRIBUTES
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from role_maps import ATTRIBUTES
 
 from dearlib.clip.attention import reference
 from dearlib.clip.cut import TextStates
 from dearlib.clip.loading import FrozenClip, random_clip
+from dearlib.datasets.transforms import Preprocessing
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.stack import Stack
 from dearlib.roles.rolefile import HeadRole, HeadRoles
 
+PLAIN = Preprocessing((64, 64), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "bicubic", "shortest")
 SHAPES = ("ViT-B-16", "ViT-B-32", "ViT-L-14", "DeAR-Mini")
 DEPTH = 3  # layers that a shape keeps: the real width and tokens, fewer repetitions
 
@@ -33,7 +35,7 @@ def shallow(name: str) -> FrozenClip:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = open_clip.CLIP(**config).double().eval().requires_grad_(False)
-    return FrozenClip(name, model, torch.nn.Identity(), torch.nn.Identity(), "0" * 64)
+    return FrozenClip(name, model, PLAIN, torch.nn.Identity(), "0" * 64)
 
 
 @st.composite
@@ -45,7 +47,16 @@ def role_maps(draw: st.DrawFn, clip: FrozenClip, first_layer: int) -> HeadRoles:
     entries = tuple(HeadRole(layer=n, head=h, role=r, concept=c, **told) for (n, h), (r, c) in zip(places, chosen, strict=True))
     shape = {"first_layer": first_layer, "layers": DEPTH, "heads": clip.heads}
     names = {"attributes": ATTRIBUTES, "concepts": (*ATTRIBUTES, "number")}
-    return HeadRoles(model=clip.name, weights_sha256="0" * 64, pool_sha256="0" * 64, settings={}, entries=entries, **shape, **names)
+    return HeadRoles(
+        model=clip.name,
+        weights_sha256="0" * 64,
+        identity=clip.identity,
+        pool_sha256="0" * 64,
+        settings={},
+        entries=entries,
+        **shape,
+        **names,
+    )
 
 
 def plain_image(model: DeAR, states: torch.Tensor) -> torch.Tensor:
@@ -107,7 +118,10 @@ def test_image_suffix_equals_the_plain_form(name: str, data: st.DataObject) -> N
     first_layer = data.draw(st.integers(1, DEPTH), label="J")
     roles = data.draw(role_maps(clip, first_layer))
     beta, per = data.draw(st.sampled_from([0.0, 0.3, 1.0])), data.draw(st.integers(1, 2))
-    model = DeAR(clip, roles, Settings(first_layer, 1, per, beta), seed=1).double()
+    routing = data.draw(st.sampled_from(["printed", "exclusive"]))
+    model = DeAR(
+        clip, roles, Settings(first_layer=first_layer, text_tokens=1, tokens_per_attribute=per, beta=beta, routing=routing), seed=1
+    ).double()
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
     states = torch.randn(2, clip.patches + 1, clip.d_model, dtype=torch.float64, generator=generator)
     found = model.image_features(states)
@@ -124,11 +138,11 @@ def test_text_suffix_equals_the_plain_form(name: str, data: st.DataObject) -> No
     first_layer, k = data.draw(st.integers(1, DEPTH), label="J"), data.draw(st.integers(0, 4), label="K")
     shared, classes = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 3))
     end = torch.tensor(data.draw(st.lists(st.integers(shared, 12), min_size=classes, max_size=classes)))
-    model = DeAR(clip, data.draw(role_maps(clip, first_layer)), Settings(first_layer, k, 1, 0.4), seed=1).double()
+    model = DeAR(clip, data.draw(role_maps(clip, first_layer)), Settings(first_layer=first_layer, text_tokens=k, beta=0.4), seed=1).double()
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
     columns = torch.randn(classes, 20, clip.d_text, dtype=torch.float64, generator=generator)
     columns[:, :shared] = columns[:1, :shared]
-    fast = model.text_features(TextStates(columns[:, : int(end.max()) + 1], end, shared))
+    fast = model.text_features(TextStates(columns[:, : int(end.max()) + 1], end, shared, first_layer))
     same(fast, plain_text(model, columns, end), model, torch.randn(fast.shape, dtype=torch.float64, generator=generator))
 
 
@@ -138,12 +152,14 @@ def test_a_stack_equals_its_models(data: st.DataObject) -> None:
     """Roles, β and tokens of each its own; features and gradients are those of the model alone."""
     clip = shallow("DeAR-Mini")
     maps = [data.draw(role_maps(clip, 2)) for _ in range(3)]
-    models = [DeAR(clip, m, Settings(2, 3, 1, b), seed=i).double() for i, (m, b) in enumerate(zip(maps, (0.0, 0.5, 0.9), strict=True))]
+    each = zip(maps, (0.0, 0.5, 0.9), ("printed", "exclusive", "exclusive"), strict=True)
+    told = [Settings(first_layer=2, text_tokens=3, beta=b, routing=r) for _, b, r in each]
+    models = [DeAR(clip, m, s, seed=i).double() for i, (m, s) in enumerate(zip(maps, told, strict=True))]
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(3, 2, clip.patches + 1, clip.d_model, dtype=torch.float64, generator=generator)
     columns = torch.randn(2, 7, clip.d_text, dtype=torch.float64, generator=generator)
     columns[:, :2] = columns[:1, :2]
-    text = TextStates(columns, torch.tensor([4, 6]), 2)
+    text = TextStates(columns, torch.tensor([4, 6]), 2, 2)
     stack = Stack(models)
     image, features = stack.image_features(states), stack.text_features(text)
     for i, model in enumerate(models):

@@ -64,6 +64,26 @@ def test_every_number_stands_in_the_paper_in_its_row_and_column(tables) -> None:
     assert not printed
 
 
+OCR = """Table 4. Robustness.
+\tSource\tTarget
+\tImageNet\t-V2\t-S
+CLIP (2021)\t66.73\t60.83\t46.15
+Ours\t70.01\t61.00\t47.00
+Table 6. Losses.
+Loss Function\tBase\tNovel\tHM
+CE + reg\t80.01\t70.02\t74.68
+"""
+
+
+def test_lines_of_the_papers_kind_are_read_by_table_row_and_heading() -> None:
+    """For who has not the paper's text: a page of our own in its form, made-up numbers."""
+    rows = {"CLIP": "66.73 60.83 46.15", "Ours": "70.01 61.00 47.00"}
+    heads = ("ImageNet", "-V2", "-S")
+    expected = {(4, label, h): [v] for label, line in rows.items() for h, v in zip(heads, line.split(), strict=True)}
+    expected |= {(6, "CE + reg", h): [v] for h, v in (("Base", "80.01"), ("Novel", "70.02"), ("HM", "74.68"))}
+    assert paper(OCR) == expected
+
+
 def paper(text: str) -> dict[tuple[int, str, str], list[str]]:
     """(table, label of a row without its year, heading) → the numbers under that heading, from lines cut at tabs."""
     found, number, headings = {}, 0, []

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dearlib.errors import InputError
-from dearlib.roles.controls import rethresholded, role_counts, roles_by_loss, shielded, shuffled_roles, uniform_roles
+from dearlib.roles.controls import (
+    against_recorded_chance,
+    rethresholded,
+    role_counts,
+    roles_by_loss,
+    shielded,
+    shuffled_roles,
+    uniform_roles,
+)
 from dearlib.roles.rolefile import HeadRoles
 
 
@@ -37,6 +45,19 @@ def test_thresholds_cut_the_same_entropies(roles: HeadRoles) -> None:
     assert {e.role for e in narrow.entries if e.concept == "number"} == {"other"}
     assert {e.role for e in narrow.entries if e.concept != "number"} == {"attribute"}
     assert [e.entropy for e in narrow.entries] == [e.entropy for e in roles.entries]
+
+
+def test_the_null_is_applied_from_the_file_alone(roles: HeadRoles) -> None:
+    """Each head has one phrase of one concept, 1 bit as the fixture says, and all of its phrases lead."""
+    with pytest.raises(InputError, match="expected null_quantiles among the file's settings, got none"):
+        against_recorded_chance(roles)
+    strict = against_recorded_chance(roles.model_copy(update={"settings": {"null_quantiles": {"1": [1.2, 1.5]}}}))
+    assert {e.role for e in strict.entries if e.concept == "number"} == {"other"}
+    assert {e.role for e in strict.entries if e.concept != "number"} == {"attribute"}
+    none = against_recorded_chance(roles.model_copy(update={"settings": {"null_quantiles": {"1": [0.9, 1.0]}}}))
+    assert {e.role for e in none.entries} == {"mixed"}, "chance alone makes no generalist of a head that one concept leads"
+    assert none.settings["rule"] == "null"
+    assert against_recorded_chance(rethresholded(none, 0.5, 0.6)) == none  # either rule can be had back from the other's file
 
 
 def test_roles_by_loss_by_hand(roles: HeadRoles) -> None:

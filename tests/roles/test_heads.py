@@ -117,3 +117,11 @@ def test_bad_input_is_one_line() -> None:
         with pytest.raises(InputError, match=r"expected .* got") as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+def test_a_picture_that_is_no_number_is_one_line(clip) -> None:
+    images = torch.zeros(2, 3, 64, 64, dtype=torch.float64)
+    images[1, 0, 0, 0] = torch.nan
+    for parts in (lambda: decompose(clip.visual, images), lambda: head_contributions(clip.visual, images, 9)):
+        with pytest.raises(InputError, match=r"expected finite numbers, got nan at \[1, 0\]"):
+            parts()

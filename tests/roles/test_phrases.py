@@ -92,3 +92,8 @@ def test_the_hash_is_the_published_pools() -> None:
         pytest.skip("a copy of the published pool is not beside this checkout")
     assert hashlib.sha256(COPY.read_bytes()).hexdigest() == pool.SHA256
     assert len(pool.read_pool(COPY)) == 3498
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_phrase(tmp_path: Path) -> None:
+    (tmp_path / "pool.txt").write_bytes(b"\xef\xbb\xbfa red cup\na key\n")
+    assert pool.read_pool(tmp_path / "pool.txt") == ["a red cup", "a key"]

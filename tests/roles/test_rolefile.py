@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from dearlib.errors import InputError
 from dearlib.roles.concepts import Concepts
-from dearlib.roles.entropy import assign_role, concept_distribution, concept_entropy, find_roles
-from dearlib.roles.rolefile import HeadRoles, pool_sha256
+from dearlib.roles.entropy import concept_distribution, concept_entropy, find_roles
+from dearlib.roles.rolefile import HeadRoles, named, pool_sha256
+from dearlib.roles.rules import AgainstChance, Thresholds
 from dearlib.roles.uncertainty import bootstrap_entropy, entropy_intervals, null_entropy
 
 PHRASES = ("red", "blue", "green", "star", "ring", "three", "four", "five")
@@ -23,15 +24,15 @@ INDICES = torch.tensor([[0, 1, 2, -1], [5, 6, 7, -1], [3, 0, 4, -1], [4, 1, 5, -
 
 
 def _roles(**changes: object) -> HeadRoles:
-    concepts = Concepts(NAMES, torch.eye(3), CONCEPT, CONCEPT, CONCEPT)
+    concepts = Concepts(NAMES, torch.eye(3), torch.arange(3), CONCEPT, CONCEPT, CONCEPT)
     options = {
         "model": "toy",
         "weights_sha256": "a" * 64,
+        "identity": "b" * 64,
         "first_layer": 2,
         "heads": 2,
         "attributes": ("color", "shape"),
-        "low": 0.3,
-        "high": 0.9,
+        "rule": Thresholds(0.3, 0.9, 3),
         "settings": {"steps": 4},
     }
     return find_roles(INDICES, PHRASES, concepts, **options | changes)
@@ -57,33 +58,6 @@ def test_a_head_without_phrases_is_an_error() -> None:
         concept_distribution(torch.tensor([[0, 1], [-1, -1]]), 2)
 
 
-@pytest.mark.parametrize(
-    ("entropy", "concept", "role"),
-    [
-        (0.0, "color", "attribute"),
-        (1.0, "color", "attribute"),
-        (1.0, "text", "other"),
-        (1.01, "color", "mixed"),
-        (1.6, "color", "generalization"),
-        (2.0, "text", "generalization"),
-    ],
-)
-def test_thresholds_are_fractions_of_log2_k(entropy: float, concept: str, role: str) -> None:
-    assert assign_role(entropy, concept, 4, 0.5, 0.8, ("color",)) == role
-
-
-def test_a_threshold_is_met_whatever_the_logarithm_rounds_to() -> None:
-    for k in range(2, 40):
-        even = concept_entropy(torch.full((k,), 1 / k, dtype=torch.float64)).item()
-        assert assign_role(even, "color", k, 0.1, 1.0, ("color",)) == "generalization"
-
-
-@pytest.mark.parametrize(("low", "high"), [(0.8, 0.5), (0.5, 0.5), (-0.1, 0.5), (0.5, 1.1), (math.nan, 0.5)])
-def test_impossible_thresholds(low: float, high: float) -> None:
-    with pytest.raises(InputError, match="0 <= low < high <= 1"):
-        assign_role(1.0, "color", 4, low, high, ("color",))
-
-
 def test_find_roles() -> None:
     roles = _roles()
     assert [(e.layer, e.head, e.role, e.concept) for e in roles.entries] == [
@@ -96,12 +70,39 @@ def test_find_roles() -> None:
     assert roles.at(3, 0).phrases == ("star", "red", "ring")
     assert roles.at(3, 0).distribution == pytest.approx({"color": 1 / 3, "number": 0, "shape": 2 / 3})
     assert roles.at(3, 0).interval == (roles.at(3, 0).entropy,) * 2
-    assert roles.settings == {"steps": 4, "low": 0.3, "high": 0.9}
+    assert roles.settings == {"steps": 4, "rule": "thresholds"}
     assert roles.pool_sha256 == pool_sha256(PHRASES) != pool_sha256(PHRASES[::-1])
     ends = torch.arange(8, dtype=torch.float64).view(4, 2)
     assert _roles(intervals=ends).at(3, 1).interval == (6.0, 7.0)
     with pytest.raises(InputError, match="whole layers of 3 heads"):
         _roles(heads=3)
+
+
+def test_find_roles_against_chance() -> None:
+    """Three phrases each: of one concept 0 bits, of two 0.92, of three 1.58; the null is given."""
+    roles = _roles(rule=AgainstChance({3: (0.5, 1.0)}))
+    assert [e.role for e in roles.entries] == ["attribute", "other", "mixed", "generalization"]
+    assert roles.settings == {"steps": 4, "rule": "null", "null_quantiles": {"3": [0.5, 1.0]}}
+
+
+def test_clusters_of_one_name_count_apart_and_make_one_kind_of_head() -> None:
+    names = ("color", "color 2", "number")
+    concept = torch.tensor([0, 1, 1, 2, 2, 2, 2, 2])
+    found = Concepts(names, torch.eye(3), torch.arange(3), concept, concept, concept)
+    options = {
+        "model": "toy",
+        "weights_sha256": "a" * 64,
+        "identity": "b" * 64,
+        "first_layer": 2,
+        "heads": 2,
+        "attributes": ("color",),
+        "settings": {},
+    }
+    first = find_roles(INDICES, PHRASES, found, **options, rule=AgainstChance({3: (1.0, 1.5)})).entries[0]
+    assert (first.role, first.concept) == ("attribute", "color")
+    assert first.distribution == pytest.approx({"color": 1 / 3, "color 2": 2 / 3, "number": 0})
+    assert first.entropy == pytest.approx(0.9183, abs=1e-4)
+    assert [named(n) for n in names] == ["color", "color", "number"]
 
 
 def test_file_round_trip(tmp_path) -> None:
@@ -172,6 +173,8 @@ def test_null_model() -> None:
     assert (null_entropy(torch.tensor([0, 0, 1]), 1, 20, seed=0) == 0).all()
     with pytest.raises(InputError, match="1 to 60"):
         null_entropy(pool, 61, 1, seed=0)
+    with pytest.raises(InputError, match="null_draws: expected at least 1, got 0"):
+        null_entropy(pool, 12, 0, seed=0)
 
 
 def test_bootstrap() -> None:

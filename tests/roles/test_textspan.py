@@ -63,6 +63,14 @@ def test_by_hand() -> None:
     torch.testing.assert_close(result.variance, torch.tensor([[0.9, 0.1, 0.0]], dtype=torch.float64))
 
 
+def test_the_list_ends_where_a_phrase_falls_short_of_the_first() -> None:
+    """Variances 4, 1 and 0.25 along three phrases: shares 1, 1/4 and 1/16 of the first."""
+    axes = torch.eye(3, dtype=torch.float64)
+    points = torch.cat([sign * scale * axes[i : i + 1] for i, scale in enumerate((2.0, 1.0, 0.5)) for sign in (1, -1)])
+    for least, said in ((0.0, [0, 1, 2]), (1 / 16, [0, 1, 2]), (0.07, [0, 1, -1]), (0.26, [0, -1, -1]), (1.0, [0, -1, -1])):
+        assert textspan(points, axes, rank=3, steps=3, least=least).indices[0].tolist() == said
+
+
 def test_a_head_of_few_dimensions_has_a_short_list() -> None:
     """Contributions of 4 dimensions in float32: rounding must not be ranked, whatever `rank` says."""
     data, text = _random(1)
@@ -71,6 +79,32 @@ def test_a_head_of_few_dimensions_has_a_short_list() -> None:
     assert ((result.indices >= 0).sum(dim=1) == 4).all()
     assert (result.indices[:, 4:] == -1).all()
     torch.testing.assert_close(result.variance.sum(dim=1), torch.ones(HEADS, dtype=torch.float64), atol=1e-6, rtol=0)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**31), true=st.integers(2, 6), more=st.integers(0, D - 6))
+def test_a_rank_above_the_true_one_changes_nothing(seed: int, true: int, more: int) -> None:
+    """Contributions of `true` dimensions in float32, so that rounding fills the others: `rank` may ask for them, it gets none."""
+    data, text = _random(seed)
+    mix = torch.randn(true, D, generator=torch.Generator().manual_seed(seed + 1), dtype=torch.float64)
+    thin = (data[..., :true] @ mix).float()
+    exact, asked = textspan(thin, text.float(), true, 8), textspan(thin, text.float(), true + more, 8)
+    assert torch.equal(exact.indices, asked.indices)
+    torch.testing.assert_close(exact.variance, asked.variance)
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=10, deadline=None)
+def test_zero_and_duplicate_dimensions_change_nothing(seed: int) -> None:
+    """A dimension in which nothing lies, and one told twice with half of its power in each, carry no news."""
+    data, text = _random(seed)
+    plain = textspan(data, text, D, 7)
+    zeros = torch.zeros(1, dtype=torch.float64)
+    wide, wide_text = torch.cat([data, zeros.expand(HEADS, IMAGES, 3)], dim=2), torch.cat([text, zeros.expand(PHRASES, 3)], dim=1)
+    twice = [torch.cat([x[..., :1] / 2**0.5, x[..., :1] / 2**0.5, x[..., 1:]], dim=-1) for x in (data, text)]
+    for other in (textspan(wide, wide_text, D + 3, 7), textspan(*twice, D + 1, 7)):
+        assert torch.equal(other.indices, plain.indices)
+        torch.testing.assert_close(other.variance, plain.variance)
 
 
 def test_a_head_that_does_not_vary_has_no_phrases() -> None:
@@ -116,3 +150,19 @@ def test_bad_input_is_one_line(rank: int, steps: int, images: int) -> None:
     data, text = _random(7)
     with pytest.raises(InputError, match=r"expected .* got"):
         textspan(data[:, :images], text, rank, steps)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("which", ["contributions", "texts"])
+def test_one_number_that_is_none_is_one_line(value: float, which: str) -> None:
+    draw = torch.Generator().manual_seed(0)
+    contributions, text = torch.randn(2, 9, 5, generator=draw), torch.randn(7, 5, generator=draw)
+    (contributions[1, 4] if which == "contributions" else text[6])[2] = value
+    with pytest.raises(InputError, match=f"{which}.*expected finite numbers, got {value} at") as error:
+        textspan(contributions, text, 3, 2)
+    assert "\n" not in str(error.value)
+
+
+def test_contributions_and_texts_of_two_models_are_one_line() -> None:
+    with pytest.raises(InputError, match="one dimension, got 5 and 6"):
+        textspan.__wrapped__(torch.ones(2, 9, 5), torch.ones(7, 6), 3, 2)  # as a user calls it, without the tests' shape checks

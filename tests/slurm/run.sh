@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make table2` of the quick profile as SLURM jobs, with one job and one Snakemake killed midway, gives the table of a local run.
-# Takes about eight minutes on two cores. Skipped, with the reason, where SLURM cannot be installed. Leaves nothing running.
+# The local run is the one in this checkout, which is done already after `make quick`. Skipped, with the reason, where SLURM cannot be installed. Leaves nothing running.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 repository=$PWD
@@ -36,21 +36,22 @@ fail() {
   exit 1
 }
 
-# One copy of the tree for each way to run. Time stamps are kept: Snakemake goes by them.
+# A copy of the tree for the other way to run. Time stamps are kept: Snakemake goes by them.
 copy() {
   mkdir "$work/$1"
   (cd "$repository" && git ls-files --cached --others --exclude-standard -z | xargs -0 cp -a --parents -t "$work/$1")
 }
 
-reproduce() { "$python" -m dearlib.workflow.reproduce --profile quick --only table2 "$@"; }
+dearlib=("$python" -m dearlib.commands)
+reproduce() { "${dearlib[@]}" reproduce --profile quick --only table2 "$@"; }
 
 jobs_running() { squeue --noheader --states=PENDING,CONFIGURING,RUNNING,COMPLETING --format='%i %k'; }
 
-# Waits until a training of the data set has written its first checkpoint, so that the kill comes in its midst.
+# Waits until the runs on the data set have written their first checkpoint, so that the kill comes in its midst.
 wait_for_checkpoint() {
   for _ in $(seq 2400); do
-    if compgen -G "runs/quick/05_training-$1/checkpoint-*" >/dev/null; then return; fi
-    kill -0 "$master" 2>/dev/null || fail "the run ended before its training of $1 was seen"
+    if compgen -G "runs/quick/base_to_novel-$1/checkpoint-*" >/dev/null; then return; fi
+    kill -0 "$master" 2>/dev/null || fail "the run ended before its runs on $1 were seen"
     sleep 0.1
   done
   fail "no checkpoint of $1 in four minutes"
@@ -58,29 +59,27 @@ wait_for_checkpoint() {
 
 job_of() { jobs_running | awk -v word="$1" '$2 ~ word {print $1}'; }
 
-copy local
-copy slurm
 say "local run"
-cd "$work/local"
-reproduce --cores 2 >"$work/local.log" 2>&1 || fail "the local run"
+reproduce >"$work/local.log" 2>&1 || fail "the local run"
 
-cp -a "$work/local/data" "$work/slurm/" # rendered the same way by either
+copy slurm
+cp -a data "$work/slurm/" # rendered the same way by either
 cd "$work/slurm"
 
-say "SLURM run; the job that trains on textures is cancelled midway"
+say "SLURM run; the job that trains on textures_night is cancelled midway"
 reproduce --executor slurm >"$work/first.log" 2>&1 &
 master=$!
-wait_for_checkpoint textures
-scancel "$(job_of textures)"
+wait_for_checkpoint textures_night
+scancel "$(job_of base_to_novel.*textures_night)"
 if wait "$master"; then fail "a run whose job was cancelled must say so by its exit status"; fi
-[ -e runs/quick/05_training-colors/record.json ] || fail "the other data set's job was not kept going"
+[ -e runs/quick/base_to_novel-digits/record.json ] || fail "the other data set's job was not kept going"
 [ ! -e figures/quick/table2.csv ] || fail "a table from half the records"
 
 say "rerun; its Snakemake is killed while the job runs on"
-setsid "$python" -m dearlib.workflow.reproduce --profile quick --only table2 --executor slurm >"$work/second.log" 2>&1 &
+setsid "${dearlib[@]}" reproduce --profile quick --only table2 --executor slurm >"$work/second.log" 2>&1 &
 master=$!
-until [ -n "$(job_of textures)" ]; do
-  kill -0 "$master" 2>/dev/null || fail "the rerun ended without a job for textures"
+until [ -n "$(job_of base_to_novel.*textures_night)" ]; do
+  kill -0 "$master" 2>/dev/null || fail "the rerun ended without a job for textures_night"
   sleep 0.2
 done
 kill -9 -- "-$master"
@@ -95,6 +94,6 @@ while [ -n "$(jobs_running)" ]; do sleep 0.2; done
 say "last rerun"
 reproduce --executor slurm >"$work/fourth.log" 2>&1 || fail "the last rerun"
 master=
-cmp "$work/local/figures/quick/table2.csv" figures/quick/table2.csv || fail "the tables differ"
+cmp "$repository/figures/quick/table2.csv" figures/quick/table2.csv || fail "the tables differ"
 cat figures/quick/table2.md
 say "the same table, byte for byte, from SLURM jobs and from a local run"

@@ -1,14 +1,16 @@
-"""Paired differences by hand, intervals that can fail, and claims that follow the numbers."""
+"""Paired differences by hand, the rule for HM, and what is refused."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dearlib.errors import InputError
-from dearlib.study.claims import claims, claims_table, verdicts
-from dearlib.study.contrasts import Contrast, Difference, difference, paired, verdict
+from dearlib.methods.evaluation import harmonic_mean
+from dearlib.study.averages import base_to_novel
+from dearlib.study.contrasts import Contrast, compared, hm_shares, paired, wins
+from dearlib.study.inference import difference
 
 COLUMNS = ["dataset", "split", "part", "method", "seed", "accuracy", "shots", "trained_on"]
 
@@ -32,51 +34,119 @@ TWO = frame(
     ("keys", "base", "test", "DeAR", 2, 62.0),
     ("keys", "novel", "test", "DeAR", 2, 20.0),
 )
+BOTH = ("cups", "keys")
+
+
+def contrast(method: str, against: str, measure: str, datasets: tuple[str, ...] = BOTH, **more) -> Contrast:
+    return Contrast(method, against, measure, datasets=datasets, **more)  # type: ignore[arg-type]
 
 
 def test_pairs_by_hand() -> None:
-    assert paired(TWO, Contrast("DeAR", "CLIP", "base")).to_dict() == {
-        ("cups", 1): 30, ("cups", 2): 20, ("keys", 1): 2, ("keys", 2): 2}  # fmt: skip
-    hm = paired(TWO, Contrast("DeAR", "CLIP", "hm"))
-    assert hm["cups", 1] == pytest.approx(2 * 80 * 40 / 120 - 50)
-    assert paired(TWO, Contrast("CLIP", "DeAR", "base")).to_dict()["cups", 1] == -30
+    base = paired(TWO, contrast("DeAR", "CLIP", "base"))
+    assert base.to_dict() == {("cups", 1): 30, ("cups", 2): 20, ("keys", 1): 2, ("keys", 2): 2}
+    own = paired(TWO, contrast("DeAR", "CLIP", "own hm"))
+    assert own["cups", 1] == pytest.approx(2 * 80 * 40 / 120 - 50)
+    assert paired(TWO, contrast("CLIP", "DeAR", "base")).to_dict()["cups", 1] == -30
+    assert difference(base).mean == 13.5
 
 
-def test_the_mean_is_over_data_sets_and_the_interval_within_their_range() -> None:
-    d = difference(paired(TWO, Contrast("DeAR", "CLIP", "base")))
-    assert (d.mean, d.low, d.high, d.datasets, d.pairs) == (13.5, 2, 25, 2, 4)
+def test_hm_is_that_of_the_tables_average_row() -> None:
+    """One rule: the claim's difference is the difference of the two HMs that the table prints, to the last digit."""
+    average = base_to_novel(TWO, BOTH, ["CLIP", "DeAR"]).query("dataset == 'average'").set_index("method")
+    by_hand = harmonic_mean(68.5, 35) - harmonic_mean(55, 35)
+    assert average.loc["DeAR", "hm"] - average.loc["CLIP", "hm"] == pytest.approx(by_hand, abs=1e-12)
+    assert difference(paired(TWO, contrast("DeAR", "CLIP", "hm"))).mean == pytest.approx(by_hand, abs=1e-12)
+    own = difference(paired(TWO, contrast("DeAR", "CLIP", "own hm"))).mean
+    assert own == pytest.approx((2 * 80 * 40 / 120 + 2 * 70 * 60 / 130) / 2 / 2 + 2 * 62 * 20 / 82 / 2 - (50 + 30) / 2)
+    assert abs(own - by_hand) > 0.5  # the other rule is another number
+    clip = average.loc["CLIP"]
+    assert clip["own_hm"] == pytest.approx(40)
 
 
-@given(st.lists(st.floats(-50, 50), min_size=2, max_size=8), st.floats(-20, 20))
-def test_an_interval_moves_with_its_data(values: list[float], by: float) -> None:
-    index = pd.MultiIndex.from_product([[f"d{i}" for i in range(len(values))], [1]], names=["dataset", "seed"])
-    one, other = (difference(pd.Series(np.array(values) + shift, index=index)) for shift in (0, by))
-    assert one.low - 1e-9 <= one.mean <= one.high + 1e-9
-    assert [other.low - one.low, other.high - one.high] == pytest.approx([by, by], abs=1e-6)
+@given(st.lists(st.tuples(st.floats(1, 99), st.floats(1, 99)), min_size=1, max_size=8))
+def test_shares_average_to_the_hm_of_the_means(cells: list[tuple[float, float]]) -> None:
+    base, novel = (pd.Series(x, dtype=float) for x in zip(*cells, strict=True))
+    assert hm_shares(base, novel).mean() == pytest.approx(harmonic_mean(base.mean(), novel.mean()))
 
 
-def test_one_data_set_decides_nothing() -> None:
-    d = difference(paired(TWO, Contrast("DeAR", "CLIP", "base", datasets=("cups",))))
-    assert (d.mean, d.low, d.high) == (25, -np.inf, np.inf)
-    assert verdict([d]) == "undecided"
+def test_shares_are_the_slope_of_the_hm() -> None:
+    """Moving one value of n by a little moves the HM of the means by its share's move over n."""
+    base, novel = pd.Series([80.0, 60, 70]), pd.Series([40.0, 55, 50])
+    moved = base + pd.Series([0.003, 0, 0])
+    by = harmonic_mean(moved.mean(), novel.mean()) - harmonic_mean(base.mean(), novel.mean())
+    n, b = novel.mean(), base.mean()
+    assert by == pytest.approx(0.001 * 2 * (n / (b + n)) ** 2, rel=1e-4)
+    shares = hm_shares(base, novel)
+    assert shares[0] - shares[1] == pytest.approx(2 * (n / (b + n)) ** 2 * 20 - 2 * (b / (b + n)) ** 2 * 15)
 
 
-@pytest.mark.parametrize(
-    ("intervals", "expected"),
-    [([(1, 2)], "holds here"), ([(1, 2), (-1, 1)], "undecided"), ([(1, 2), (-2, -1)], "does not hold here"), ([(0, 1)], "undecided")],
-)
-def test_verdicts(intervals, expected: str) -> None:
-    assert verdict([Difference(0, low, high, 3, 9) for low, high in intervals]) == expected
+@st.composite
+def runs(draw: st.DrawFn) -> pd.DataFrame:
+    cells = st.floats(5, 95).map(lambda v: round(v, 2))
+    rows = [
+        (d, split, "test", m, s, draw(cells))
+        for d in ("a", "b", "c")
+        for split in ("base", "novel")
+        for m in ("x", "y")
+        for s in (1, 2)
+    ]  # fmt: skip
+    return frame(*rows)
+
+
+@settings(max_examples=15, deadline=None)
+@given(runs(), st.integers(0, 100), st.sampled_from(["base", "hm", "own hm"]))
+def test_order_means_nothing_and_swapping_turns_the_sign(metrics: pd.DataFrame, seed: int, measure: str) -> None:
+    c, swapped = (contrast(*names, measure, ("a", "b", "c")) for names in (("x", "y"), ("y", "x")))
+    first = paired(metrics, c)
+    pd.testing.assert_series_equal(paired(metrics.sample(frac=1, random_state=seed), c), first)
+    np.testing.assert_allclose(paired(metrics, swapped), -first, atol=1e-9)
+    for estimand in ("data sets like these", "these data sets"):
+        one, other = (difference(paired(metrics, k), estimand) for k in (c, swapped))  # type: ignore[arg-type]
+        assert [other.low, other.high] == pytest.approx([-one.high, -one.low], abs=1e-6)
+
+
+@settings(max_examples=15, deadline=None)
+@given(runs(), st.floats(-4, 4))
+def test_a_constant_added_shifts_the_interval(metrics: pd.DataFrame, by: float) -> None:
+    c = contrast("x", "y", "base", ("a", "b", "c"))
+    moved = metrics.assign(accuracy=metrics["accuracy"] + np.where(metrics["method"] == "x", by, 0))
+    one, other = difference(paired(metrics, c)), difference(paired(moved, c))
+    assert [other.mean - one.mean, other.low - one.low, other.high - one.high] == pytest.approx([by] * 3, abs=1e-6)
 
 
 def test_missing_runs_and_unequal_seeds_are_errors() -> None:
-    with pytest.raises(InputError, match="expected runs of both on any data set"):
-        paired(TWO, Contrast("DeAR", "All-Mixed", "base"))
-    with pytest.raises(InputError, match="on forks"):
-        paired(TWO, Contrast("DeAR", "CLIP", "base", datasets=("forks",)))
-    more = pd.concat([TWO, frame(("cups", "base", "test", "All-Mixed", 1, 3.0))], ignore_index=True)
-    with pytest.raises(InputError, match=r"same seeds of both on cups, got \[2\]"):
-        paired(more, Contrast("DeAR", "All-Mixed", "base"))
+    with pytest.raises(InputError, match="expected base of All-Mixed on every data set, got none on cups, keys"):
+        paired(TWO, contrast("DeAR", "All-Mixed", "base"))
+    with pytest.raises(InputError, match="none on forks"):
+        paired(TWO, contrast("DeAR", "CLIP", "base", ("cups", "forks")))
+    with pytest.raises(InputError, match="expected distinct data sets, got"):
+        paired(TWO, contrast("DeAR", "CLIP", "base", ()))
+    rows = [(d, "base", "test", "All-Mixed", 1, 3.0) for d in BOTH]
+    with pytest.raises(InputError, match=r"same seeds of both, got \[2\]"):
+        paired(pd.concat([TWO, frame(*rows)], ignore_index=True), contrast("DeAR", "All-Mixed", "base"))
+
+
+def test_a_seed_that_one_data_set_lacks_is_an_error() -> None:
+    lost = TWO[~((TWO.dataset == "keys") & (TWO.seed == 2))]
+    with pytest.raises(InputError, match="same seeds on every data set, got cups 1, 2; keys 1"):
+        paired(lost, contrast("DeAR", "CLIP", "base"))
+
+
+def test_rows_that_contradict_each_other_are_refused_and_repeats_are_not() -> None:
+    again = pd.concat([TWO, TWO], ignore_index=True)
+    pd.testing.assert_series_equal(paired(again, contrast("DeAR", "CLIP", "hm")), paired(TWO, contrast("DeAR", "CLIP", "hm")))
+    for extra in (("cups", "base", "test", "DeAR", 2, 71.0), ("cups", "base", "test", "DeAR", 2, 71.0, 4)):
+        for rows in ([TWO, frame(extra)], [frame(extra), TWO]):
+            with pytest.raises(InputError, match=r"one value for base of cups, seed 2, got 7[01].00 and 7[01].00"):
+                paired(pd.concat(rows, ignore_index=True), contrast("DeAR", "CLIP", "base"))
+    with pytest.raises(InputError, match="one value for base of cups, got"):
+        paired(pd.concat([TWO, frame(("cups", "base", "test", "CLIP", None, 51.0))], ignore_index=True), contrast("DeAR", "CLIP", "base"))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0, 100.5])
+def test_what_is_no_percentage_is_refused(bad: float) -> None:
+    with pytest.raises(InputError, match="DeAR: expected percentages, got"):
+        paired(TWO.assign(accuracy=TWO.accuracy.where(TWO.index != 2, bad)), contrast("DeAR", "CLIP", "base"))
 
 
 def test_runs_trained_elsewhere_and_other_shots_stay_apart() -> None:
@@ -86,35 +156,28 @@ def test_runs_trained_elsewhere_and_other_shots_stay_apart() -> None:
         ("cups", "all", "test", "DeAR", 1, 70.0, 16, None),
         ("cups", "all", "test", "DeAR", 1, 40.0, 16, "source"),
     )
-    assert paired(rows, Contrast("DeAR", "CLIP", "all", shots=1)).tolist() == [10]
-    assert paired(rows, Contrast("DeAR", "CLIP", "all", shots=16)).tolist() == [20]
-    assert paired(rows, Contrast("DeAR", "CLIP", "all", "source")).tolist() == [-10]
+    one = ("cups",)
+    assert paired(rows, contrast("DeAR", "CLIP", "all", one, shots=1)).tolist() == [10]
+    assert paired(rows, contrast("DeAR", "CLIP", "all", one, shots=16)).tolist() == [20]
+    assert paired(rows, contrast("DeAR", "CLIP", "all", one, trained_on="source")).tolist() == [-10]
+    with pytest.raises(InputError, match="name the shots"):
+        paired(rows, contrast("DeAR", "CLIP", "all", one))
 
 
-def every_run(gain: float) -> pd.DataFrame:
-    """Runs for all claims in which every claimed difference is `gain`."""
-    rows = []
-    for claim in claims("source", ("t1", "t2"), ("s1", "s2")):
-        for c in claim.contrasts:
-            for dataset in c.datasets or ("d1", "d2"):
-                for method in (c.method, c.against):
-                    parts = ("base", "novel") if c.measure == "hm" else (c.measure,)
-                    rows += [
-                        (dataset, part, "test", method, None if method == "CLIP" else 1, 50.0, c.shots, c.trained_on) for part in parts
-                    ]
-    runs = frame(*rows).drop_duplicates(ignore_index=True)
-    runs.loc[(runs["method"] == "DeAR"), "accuracy"] += gain
-    runs.loc[runs["method"] == "CLIP", "trained_on"] = None
-    return runs
+def test_one_method_against_the_others() -> None:
+    other = TWO[TWO.method == "DeAR"].assign(method="MMRL", accuracy=lambda t: t.accuracy - 1)
+    table = compared(pd.concat([TWO, other], ignore_index=True), "DeAR", ["CLIP", "MMRL"], BOTH)
+    assert len(table) == 3 * 2 * 2
+    row = table.query("against == 'MMRL' and measure == 'base' and estimand == 'these data sets'").iloc[0]
+    assert (row.difference, row.low, row.high, row.p) == pytest.approx((1, 1, 1, 0))
+    assert row.verdict == "holds"
+    clip = table.query("against == 'CLIP' and measure == 'base' and estimand == 'data sets like these'").iloc[0]
+    assert clip.difference == 13.5
+    assert clip.p_holm == pytest.approx(clip.p)  # the larger of two
 
 
-def test_claims_follow_the_records() -> None:
-    """No verdict is written by hand: the same claims fall when the numbers do."""
-    up, down = (claims_table(every_run(gain), "source", ("t1", "t2"), ("s1", "s2")) for gain in (5.0, -5.0))
-    hm = "DeAR − CLIP, HM"
-    assert up.set_index("contrast").loc[hm, "verdict"] == "holds here"
-    assert down.set_index("contrast").loc[hm, "verdict"] == "does not hold here"
-    assert up.set_index("contrast").loc["DeAR − linear probe, all, 1 shots", "verdict"] == "holds here"
-    assert list(verdicts(up)["Claim"]) == [c.statement for c in claims("source", ("t1", "t2"), ("s1", "s2"))]
-    with pytest.raises(InputError, match="claims: Figure 4"):
-        claims_table(every_run(5.0).query("shots != 8"), "source", ("t1", "t2"), ("s1", "s2"))
+def test_wins_by_hand() -> None:
+    """DeAR's HM: cups 53.3 and 64.6 against 50; keys 30.2 against 30."""
+    assert wins(TWO, "DeAR", ["CLIP"], "own hm", BOTH).to_dict() == {"cups": True, "keys": True}
+    assert wins(TWO, "DeAR", ["CLIP"], "novel", BOTH).to_dict() == {"cups": True, "keys": True}  # 50 and 20: level counts
+    assert wins(TWO, "CLIP", ["DeAR"], "base", BOTH).to_dict() == {"cups": False, "keys": False}

@@ -5,24 +5,31 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from dearlib.errors import InputError
-from dearlib.params.schemas import BaseToNovel
+from dearlib.params.schemas import FromRecords
 from dearlib.study import tables
-from dearlib.study.averages import AVERAGE, accuracies, base_to_novel, methods_by_datasets, presentable
+from dearlib.study.averages import AVERAGE, accuracies, base_to_novel, by_shots, methods_by_datasets, presentable
 from dearlib.study.records import Metric, RunRecord, load_records, origin, provenance, tidy, together
 
 
 def record(dataset: str, metrics: list[tuple[str, str, int | None, float]], **changes: object) -> RunRecord:
     """`metrics`: (split, method, seed, accuracy), all of the test part."""
     values = {
-        "notebook": "05_training",
-        "parameters": {"dataset": dataset},
+        "profile": "x",
+        "group": "halved",
+        "dataset": dataset,
+        "runs": {"DeAR": {}},
         "parameters_sha256": "p",
         "weights_sha256": "w" * 64,
+        "identity": "i" * 64,
         "roles_sha256": "r" * 64,
         "split_sha256": {dataset: "s" * 64},
         "wall_seconds": 1.0,
+        "last": {"DeAR, seed 1": {"loss": 0.5}},
         "metrics": tuple(
             Metric(dataset=dataset, split=s, part="test", method=m, seed=seed, accuracy=a)  # type: ignore[arg-type]
             for s, m, seed, a in metrics
@@ -85,12 +92,12 @@ def test_files(records, tmp_path) -> None:
 
 def test_records_round_trip(records, tmp_path) -> None:
     for r in records:
-        r.save(tmp_path / f"{r.parameters['dataset']}.json")
+        r.save(tmp_path / f"{r.dataset}.json")
     assert load_records(sorted(tmp_path.iterdir())) == records
 
 
 def test_records_that_do_not_belong_together(records, tmp_path) -> None:
-    changed = {"weights_sha256": "v" * 64, "roles_sha256": "q" * 64, "split_sha256": {"cups": "t" * 64}}
+    changed = {"weights_sha256": "v" * 64, "identity": "j" * 64, "roles_sha256": "q" * 64, "split_sha256": {"cups": "t" * 64}}
     records[0].save(tmp_path / "a.json")
     for name, value in changed.items():
         records[1].model_copy(update={name: value}).save(tmp_path / "b.json")
@@ -98,7 +105,7 @@ def test_records_that_do_not_belong_together(records, tmp_path) -> None:
             load_records([tmp_path / "a.json", tmp_path / "b.json"])
 
 
-@pytest.mark.parametrize("content", [None, "", "{}", '{"notebook": '])
+@pytest.mark.parametrize("content", [None, "", "{}", '{"profile": '])
 def test_a_bad_record_is_one_line(tmp_path, content) -> None:
     path = tmp_path / "record.json"
     if content is not None:
@@ -155,6 +162,72 @@ def test_records_of_different_roles_do_not_stand_together(records) -> None:
 
 
 def test_the_sidecar_names_its_records(records) -> None:
-    told = origin("06_base_to_novel", BaseToNovel(profile="x", runs_root=Path("r"), figures_root=Path("f"), datasets=("cups",)), records)
+    told = origin("06_base_to_novel", FromRecords(profile="x", runs_root=Path("r"), figures_root=Path("f")), records)
     assert [r["dataset"] for r in told["records"]] == ["cups", "keys"]
     assert told["weights_sha256"] == records[0].weights_sha256
+
+
+def few(*rows: tuple[str, str, int | None, float, int | None]) -> pd.DataFrame:
+    """Metrics on all classes: data set, method, seed, accuracy, shots."""
+    return pd.DataFrame(
+        [Metric(dataset=d, split="all", part="test", method=m, seed=s, accuracy=a, shots=k).model_dump() for d, m, s, a, k in rows]
+    )
+
+
+FEW = few(*[(d, "DeAR", s, v + s + 10 * k, k) for d, v in (("cups", 40.0), ("keys", 50.0)) for s in (1, 2) for k in (1, 4)])
+
+
+def test_few_shots_by_hand() -> None:
+    table = by_shots(FEW, ["cups", "keys"], ["DeAR"], [1, 4]).set_index(["dataset", "shots"])
+    assert table.loc[("cups", 4), "mean"] == 81.5
+    assert table.loc[(AVERAGE, 1), "mean"] == 56.5
+    assert table.loc[(AVERAGE, 1), "sd"] == pytest.approx(math.sqrt(0.5))  # of the seeds' averages 56 and 57
+    assert list(table.reset_index().columns) == ["dataset", "shots", "method", "mean", "sd", "n"]
+
+
+def test_a_seed_that_few_shots_lack_is_an_error_not_a_smaller_mean() -> None:
+    lost = FEW[~((FEW.dataset == "keys") & (FEW.seed == 2) & (FEW.shots == 4))]
+    with pytest.raises(InputError, match="same seeds on every data set, got cups 1, 2; keys 1"):
+        by_shots(lost, ["cups", "keys"], ["DeAR"], [1, 4])
+    with pytest.raises(InputError, match="as many seeds of DeAR at every number of shots"):
+        by_shots(FEW[~((FEW.seed == 2) & (FEW.shots == 4))], ["cups", "keys"], ["DeAR"], [1, 4])
+
+
+def test_rows_that_contradict_each_other_are_no_table(records) -> None:
+    """Whichever comes first: order decides nothing."""
+    metrics = tidy(records)
+    other = metrics[(metrics.method == "DeAR") & (metrics.dataset == "keys")].assign(accuracy=lambda m: m.accuracy + 1)
+    for rows in ([metrics, other], [other, metrics]):
+        with pytest.raises(InputError, match="table 2: DeAR: expected one value for base of keys, seed 1"):
+            base_to_novel(pd.concat(rows, ignore_index=True), ["cups", "keys"], ["DeAR"])
+    twice = pd.concat([AWAY, AWAY[AWAY.trained_on.notna()].assign(accuracy=1.0)], ignore_index=True)
+    with pytest.raises(InputError, match="expected one value for all of cups, seed 1"):
+        accuracies(twice, ["cups", "keys"], ["DeAR"], "source")
+
+
+def test_metrics_of_different_splits_are_refused(records) -> None:
+    other = records[0].model_copy(update={"split_sha256": {"cups": "t" * 64}})
+    with pytest.raises(InputError, match="expected one split file of cups"):
+        tidy([*records, other])
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_damaged_record_is_a_record_or_one_line(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    path = tmp_path_factory.getbasetemp() / "record.json"
+    record("cups", [("base", "DeAR", 1, 50.0)]).save(path)
+    damaged = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(damaged[: data.draw(st.one_of(st.just(len(damaged)), st.integers(0, len(damaged))))])
+    try:
+        told = repr(type(RunRecord.load(path)))
+    except InputError as error:
+        told = str(error)
+    assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize("accuracy", [float("nan"), float("inf"), -1.0, 100.1])
+def test_an_accuracy_that_is_no_percentage_is_never_recorded(accuracy: float) -> None:
+    with pytest.raises(ValidationError):
+        record("cups", [("base", "DeAR", 1, accuracy)])

@@ -4,20 +4,26 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import small_study
+from lightning_fabric import Fabric
 
+from dearlib.clip import cache
+from dearlib.clip.loading import load
+from dearlib.datasets import few_shot, half, read_split
 from dearlib.errors import InputError
-from dearlib.params.reading import load_params
-from dearlib.params.schemas import Training
-from dearlib.study import tuning
+from dearlib.params.methods import MethodRun
+from dearlib.params.schemas import Variant
+from dearlib.params.study import Group, dear_settings, read_study, run_settings
+from dearlib.roles.rolefile import HeadRoles
+from dearlib.study import fair, tuning
+from dearlib.study.plan import TABLE2
 from dearlib.study.tuning import Plan, read_plan, settings_of, summary
 
 MINI = Path(__file__).parents[2] / "params" / "mini"
 
 
-def start() -> Training:
-    params = load_params("05_training", MINI / "05_training.yaml")
-    assert isinstance(params, Training)
-    return params
+def start() -> Variant:
+    return tuning.starting_point(MINI, read_plan(MINI / "tuning.yaml"))
 
 
 def test_one_key_changes_at_a_time() -> None:
@@ -63,9 +69,40 @@ def test_finished_trials_are_not_run_again(tmp_path) -> None:
     assert frame["base"].eq(50).all()
 
 
+def test_no_test_picture_and_no_novel_class_chooses_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DeAR learns the first quarter of the classes and is judged on the validation pictures of the first two."""
+    folder = small_study.make(tmp_path)
+    p = dear_settings(folder, read_study(folder).groups["halved"], "DeAR", "dtd")
+    opened: list[Path] = []
+    real = cache.open_image
+    monkeypatch.setattr(cache, "open_image", lambda path: (opened.append(path), real(path))[1])
+    row = tuning.trial(load("DeAR-Mini"), HeadRoles.load(p.roles), p, 1, Fabric(accelerator="cpu", devices=1))
+    assert {"base", "novel", "base_clip", "novel_clip"} <= set(row)
+    split = read_split(p.data_root, "dtd")
+    known = half(split, "base")
+    judged = {item.path for item in known.val}
+    assert judged <= set(opened)
+    assert set(opened) - judged == {item.path for item in half(half(few_shot(split, p.shots, 1), "base"), "base").train}
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n3,4,5,6\n", b"\xff\xfe\x00"])
+def test_damaged_trials_are_one_line_and_kept(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"t\.csv: expected rows of trials, got .*restore or delete the file") as caught:
+        tuning.kept_rows(tmp_path / "t.csv")
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "t.csv").read_bytes() == content
+
+
 def test_the_committed_trials_chose_the_committed_settings() -> None:
-    """Among single changes of one round, the setting in 05_training.yaml has the best harmonic mean on validation pictures."""
-    trials = pd.read_csv(MINI / "tuning.csv")
-    keys = [k for k in trials.columns if k in Training.model_fields and k not in ("dataset", "seed", "roles")]
-    best = summary(trials, keys).index[0]
-    assert list(best) == [getattr(start(), k) for k in keys]
+    """The best trial of each method, applied to what it started from, is what Table 2 is made with."""
+    plan, group = read_plan(MINI / "tuning.yaml"), read_study(MINI).groups[TABLE2]
+    ranked = fair.best(pd.read_csv(MINI / fair.FILE))
+    for run in group.dear:
+        best = fair.changed_dear(tuning.starting_point(MINI, plan, run), ranked.loc[run].index[0])
+        assert best == dear_settings(MINI, group, run, group.datasets[0])
+    for method in set(ranked.index.get_level_values("method")) - set(group.dear):
+        alone = Group(datasets=("digits",), classes="halves", runs={method: {"method": method}})
+        before, after = (run_settings(MINI, alone, method, "digits", chosen=c) for c in (False, True))
+        assert isinstance(before, MethodRun)
+        assert fair.changed(before, ranked.loc[method].index[0]) == after, method

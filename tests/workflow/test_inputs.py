@@ -11,13 +11,19 @@ import miniature
 import pytest
 from public_layout import build
 
+from dearlib.commands import main
 from dearlib.datasets import PUBLIC, SOURCE, TARGETS
 from dearlib.datasets.doctor import examine
 from dearlib.datasets.generated import FILE, Declaration
 from dearlib.errors import InputError
+from dearlib.methods import catalogue, controls
 from dearlib.params import reading
 from dearlib.params import schemas as params
+from dearlib.params.methods import MethodRun
+from dearlib.params.study import read_study, run_settings
+from dearlib.params.types import plain
 from dearlib.roles import phrases as pool
+from dearlib.study import others
 from dearlib.workflow import inputs, reproduce
 
 ROOT = Path(__file__).parents[2]
@@ -53,11 +59,11 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def refused(capsys: pytest.CaptureFixture[str], arguments: list[str], *words: str) -> None:
     """One line, status 2, nothing begun."""
-    assert reproduce.main(arguments) == 2
+    assert main(["reproduce", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert all(word in err for word in ("reproduce: ", "expected", "got", *words)), err
+    assert all(word in err for word in ("dearlib: ", "expected", "got", *words)), err
     assert not Path(".snakemake").exists()
     assert not Path("runs").exists()
 
@@ -65,12 +71,12 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: list[str], *words: st
 def test_which_data_sets_a_table_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     paper = inputs.load_profile("paper")
-    assert set(inputs.datasets(paper)) == set(PUBLIC)
-    assert set(inputs.datasets(paper, "table2")) == set(inputs.datasets(paper, "figure4")) == {SOURCE, *TARGETS}
-    assert set(inputs.datasets(paper, "table4")) == set(PUBLIC), "one record of the source run serves Tables 3 and 4"
-    assert set(inputs.datasets(paper, "table5")) == set(PUBLIC)
-    assert inputs.datasets(paper, "figure1") == [SOURCE]
-    assert inputs.datasets(paper, "audit") == []
+    assert set(paper.datasets()) == set(PUBLIC)
+    assert set(paper.datasets("table2")) == set(paper.datasets("figure4")) == {SOURCE, *TARGETS}
+    assert set(paper.datasets("table4")) == set(PUBLIC), "one record of the source run serves Tables 3 and 4"
+    assert set(paper.datasets("table5")) == set(PUBLIC)
+    assert paper.datasets("figure1") == [SOURCE]
+    assert paper.datasets("audit") == []
 
 
 def test_wrong_data(repository: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,7 +86,7 @@ def test_wrong_data(repository: Path, data: Path, capsys: pytest.CaptureFixture[
     refused(capsys, ["--profile", "paper"], "DATA", "data/public")
     (repository / "empty").mkdir()
     refused(capsys, ["--profile", "paper", "--data", "empty"], "15 data sets", "15 not so", "imagenet missing", "make doctor DATA=empty")
-    refused(capsys, ["--profile", "mini", "--data", "empty"], "objects missing")
+    refused(capsys, ["--profile", "mini", "--data", "empty"], "source missing")
     shutil.rmtree(data / "imagenet-rendition")
     (data / "dtd" / "images" / "banded" / "banded_0003.jpg").unlink()
     refused(capsys, ["--profile", "paper", "--data", str(data)], "got 2 not so: dtd incomplete, imagenet_r missing;")
@@ -117,20 +123,21 @@ def test_weights_and_phrases_are_asked_for_before_the_first_step(
     refused(capsys, given, "ViT-B-16-quickgelu/openai", "make fetch")
     monkeypatch.setattr("dearlib.clip.weights.pretrained_file", lambda source: Path("there"))
     refused(capsys, given, str(pool.KEPT), "make fetch")
-    for path in Path("params/paper").glob("0*.yaml"):
-        path.write_text(path.read_text().replace("clip_weights: null", "clip_weights: gone.safetensors"))
+    path = Path("params/paper/profile.yaml")
+    path.write_text(path.read_text().replace("clip_weights: null", "clip_weights: gone.safetensors"))
     refused(capsys, given, "gone.safetensors", "clip_weights")
 
 
 def test_fetch_says_what_it_has(repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert inputs.main(["--profile", "mini"]) == 0
+    assert main(["fetch", "--profile", "mini"]) == 0
     assert "nothing to fetch" in capsys.readouterr().out
-    assert inputs.main(["--profile", "nothing"]) == 2
+    assert main(["fetch", "--profile", "nothing"]) == 2
     assert "expected a folder of params/" in capsys.readouterr().err
     monkeypatch.setattr("dearlib.clip.weights.pretrained_file", lambda source: Path("there"))
     monkeypatch.setattr("dearlib.roles.phrases.published_pool", lambda: Path("here"))
-    assert inputs.main(["--profile", "paper"]) == 0
-    assert capsys.readouterr().out == "weights of ViT-B-16-quickgelu/openai: there\nphrases: here\n"
+    assert main(["fetch", "--profile", "paper"]) == 0
+    lines = ["weights of ViT-B-16-quickgelu/openai: there", "phrases: here", "weights of ViT-L-14-quickgelu/openai, a teacher: there"]
+    assert capsys.readouterr().out.splitlines() == lines
 
 
 def test_the_paper_profile_plans_every_step_and_hands_the_data_root_on(repository: Path, data: Path) -> None:
@@ -152,12 +159,12 @@ def test_the_paper_profile_plans_every_step_and_hands_the_data_root_on(repositor
     assert done.returncode == 0, done.stdout + done.stderr
     counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
     once = ("vit_internals", "head_roles", "role_masks", "dear_model", "base_to_novel", "cross_dataset", "domain_generalization")
-    once += ("few_shot", "ablations", "attribute_retrieval", "paper_audit", "all")
-    # variants: few shots and ablations on eleven data sets, sweeps on three, the source once
-    assert counts == {**dict.fromkeys(once, "1"), "training": "11", "variants": "26", "total": "49"}
-    commands = [line for line in done.stdout.splitlines() if "dearlib.workflow.runner" in line]
-    reading = [line for line in commands if not re.search(r"notebooks/(06|07|09|10|12)_", line)]
-    assert len(reading) == 1 + 1 + 1 + 1 + 11 + 26 + 1 + 1
+    once += ("few_shot", "ablations", "attribute_retrieval", "neighbours", "paper_audit", "what_carries_the_gain", "all")
+    # records: Table 2, ablations and few shots on eleven data sets, sweeps on three, the source once, and its neighbours
+    assert counts == {**dict.fromkeys(once, "1"), "run": "37", "publish": "38", "total": "89"}
+    commands = [line for line in done.stdout.splitlines() if "dearlib.commands" in line]
+    reading = [line for line in commands if not re.search(r"notebooks/(06|07|09|10|12|15)_", line)]
+    assert len(reading) == len(commands) - 6 == 6 + 37 + 1  # 01 to 04, 08 and 11; runs; neighbours
     assert all(f"""-p 'data_root="{spaced}"'""" in line for line in reading)
     assert not any("data_root" in line for line in commands if line not in reading)
 
@@ -171,17 +178,45 @@ def test_the_data_root_travels_if_it_lies_in_the_repository(tmp_path: Path, monk
 
 def test_the_miniature_is_the_paper_profile_with_smaller_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(miniature, "PARAMS", tmp_path)
+    folder = tmp_path / "params" / "miniature"
+    shutil.copytree(ROOT / "params", tmp_path / "params", ignore=shutil.ignore_patterns("miniature"))
+    monkeypatch.setattr(miniature, "PARAMS", folder)
     miniature.write_params()
-    paper = {p.name for p in Path("params/paper").glob("[0-9]*.yaml")}
-    assert {p.name for p in tmp_path.iterdir()} == paper | {"resources.yaml"}
-    for name in sorted(paper):
-        notebook = name.removesuffix(".yaml").partition("-")[0]
-        small, whole = (params.plain(reading.load_params(notebook, folder / name)) for folder in (tmp_path, Path("params/paper")))
-        for key in ("dataset", "datasets", "source", "targets", "shifted", "trained", "sweep_datasets", "group", "classes", "first_layer"):
-            assert small.get(key) == whole.get(key), (name, key)
+    for notebook in params.MODELS:
+        if notebook not in inputs.ONLY_MINI:
+            small, whole = (plain(reading.load_params(notebook, at / f"{notebook}.yaml")) for at in (folder, ROOT / "params/paper"))
+            for key in ("dataset", "first_layer", "attributes", "encoder", "part", "routing"):
+                assert small.get(key) == whole.get(key), (notebook, key)
+    small, whole = (read_study(at).groups for at in (folder, ROOT / "params/paper"))
+    assert small.keys() == whole.keys()
+    for name, group in small.items():
+        runs = {run: {**own, "recipe": whole[name].runs[run].get("recipe")} for run, own in group.runs.items()}
+        same = [one.model_dump(exclude={"settings", "runs"}) for one in (group, whole[name])]
+        assert same[0] == same[1], "the same data sets"
+        assert runs == {run: {**own, "recipe": own.get("recipe")} for run, own in whole[name].runs.items()}, "the same runs"
     sizes = miniature.thinned(_folders(tmp_path / "folders", 30), 1)
     assert sizes == 10 == len(list((tmp_path / "folders").rglob("*.jpg")))
+
+
+def test_the_miniature_has_one_epoch_of_every_method_and_a_teacher_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever data set and number of shots; base classes' pictures fill one batch, and the teacher needs no weights of its own."""
+    monkeypatch.chdir(ROOT)
+    folder = tmp_path / "params" / "miniature"
+    shutil.copytree(ROOT / "params", tmp_path / "params", ignore=shutil.ignore_patterns("miniature"))
+    monkeypatch.setattr(miniature, "PARAMS", folder)
+    miniature.write_params()
+    seen = set()
+    for name, group in read_study(folder).groups.items():
+        for run, dataset in ((run, dataset) for run, own in group.runs.items() if "method" in own for dataset in group.datasets):
+            p = run_settings(folder, group, run, dataset)
+            assert isinstance(p, MethodRun)
+            others.check(p, group.classes == "halves", group.targets, name)
+            recipe = catalogue.recipe(p.method, p.recipe)
+            assert (recipe.epochs, recipe.warmup_epochs) == (1, 0), (name, run, dataset)
+            assert recipe.batch == (2 if p.method == "skiptuning" else 4)
+            assert p.teacher is None or (p.teacher.clip, p.teacher.recipe["epochs"]) == (None, 1)
+            seen.add(p.method)
+    assert seen == {*catalogue.names(), *catalogue.names(controls)} - {"clip", "dear"}
 
 
 def _folders(at: Path, count: int) -> Path:

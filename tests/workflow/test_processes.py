@@ -10,11 +10,11 @@ import pytest
 import shared_training
 import torch
 
+from dearlib.commands import main
 from dearlib.params import reading
-from dearlib.params import schemas as params
+from dearlib.params.types import plain
 from dearlib.workflow import runner
 from dearlib.workflow.processes import fabric
-from dearlib.workflow.resources import gpus, workers
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 @pytest.fixture
 def environment() -> dict[str, str]:
     """Of a fresh process: nothing of a torchrun, one thread, the package and the tests to be imported."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_WORLD_SIZE")}
+    kept = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID")}
     return kept | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
 
 
@@ -57,29 +57,44 @@ def test_two_processes_train_like_one(tmp_path: Path, environment: dict[str, str
 
 
 def test_one_process_joins_nobody() -> None:
-    assert fabric("2 x cpu", "32-true").world_size == 1  # as in Jupyter
+    assert fabric("cpu", "32-true").world_size == 1  # as in Jupyter
 
 
-@pytest.mark.parametrize(
-    ("device", "processes", "cards"), [("auto", 1, 0), ("cpu", 1, 0), ("cuda", 1, 1), ("2 x cpu", 2, 0), ("4 x cuda", 4, 4)]
-)
-def test_devices(tmp_path: Path, device: str, processes: int, cards: int) -> None:
-    path = tmp_path / "p.yaml"
-    path.write_text((ROOT / "params/quick/05_training.yaml").read_text().replace("device: cpu", f"device: {device}"))
-    loaded = reading.load_params("05_training", path)
-    assert reading.processes(loaded.device) == workers(path) == processes  # type: ignore[attr-defined]
-    assert gpus(path) == cards
+@pytest.mark.parametrize("name", ["train", "bash", "interactive"])
+def test_an_allocation_of_several_tasks_does_not_stop_one_process(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The variables of a batch job, of a login shell inside `salloc -n 4`, and of `srun --pty`."""
+    told = {"NTASKS": 4, "NNODES": 2, "JOB_ID": 17, "JOB_NAME": name, "PROCID": 3, "LOCALID": 3, "NODEID": 1, "NODELIST": "n[1-2]"}
+    for key, value in told.items():
+        monkeypatch.setenv(f"SLURM_{key}", str(value))
+    made = fabric("cpu", "32-true")
+    assert (made.world_size, made.global_rank, made.is_global_zero) == (1, 0, True)
+
+
+LEFT = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4", "GROUP_RANK": "1", "NODE_RANK": "1"}
+LEFT |= {"MASTER_ADDR": "nowhere", "MASTER_PORT": "1", "OMPI_COMM_WORLD_RANK": "1", "PMI_RANK": "1", "PMI_SIZE": "4"}
+ALONE = """
+from dearlib.workflow.processes import RANK, fabric
+made = fabric("cpu", "32-true")
+print(RANK, made.world_size, made.global_rank, made.is_global_zero)
+"""
+
+
+def test_what_another_launcher_left_in_the_environment_makes_no_second_process(environment: dict[str, str]) -> None:
+    """MPI's or a pod's variables: taken for torchrun's, process 1 would wait for the others, or run and write nothing."""
+    command = [sys.executable, "-c", ALONE]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment | LEFT, check=False, timeout=300)
+    assert (done.returncode, done.stdout.split()) == (0, ["None", "1", "0", "True"]), done.stderr
 
 
 def test_the_runner_starts_a_notebook_per_process_and_keeps_one(tmp_path: Path, environment: dict[str, str]) -> None:
     """A notebook that only counts who takes part."""
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "params").mkdir()
-    values = params.plain(reading.load_params("05_training", ROOT / "params/quick/05_training.yaml"))
+    values = plain(reading.load_params("05_training", ROOT / "params/quick/05_training.yaml"))
     text = '# %% tags=["parameters"]\n' + "".join(f"{key} = {value!r}\n" for key, value in values.items())
     notebook = tmp_path / "notebooks" / "05_training.py"
-    arguments = [str(notebook), str(ROOT / "params/quick/05_training.yaml"), "--out", str(tmp_path / "run"), "-p", "device=2 x cpu"]
-    command = [sys.executable, "-m", "dearlib.workflow.runner", *arguments]
+    arguments = [str(notebook), str(ROOT / "params/quick/05_training.yaml"), "--out", str(tmp_path / "run"), "-p", "processes=2"]
+    command = [sys.executable, "-m", "dearlib.commands", "notebook", *arguments]
 
     count = "import torch\nprint('sum', int(made.all_reduce(torch.ones(1), reduce_op='sum')), 'rank', made.global_rank)"
     notebook.write_text(f"{text}\n# %%\nfrom dearlib.workflow.processes import fabric\nmade = fabric(device, precision)\n{count}\n")
@@ -101,5 +116,5 @@ def test_only_the_first_process_updates_the_pair(monkeypatch: pytest.MonkeyPatch
     arguments = ["notebooks/05_training.py", str(ROOT / "params/quick/05_training.yaml"), "--out", "x", "--update-pair"]
     for rank in ("0", "1"):
         monkeypatch.setattr(runner, "RANK", rank)
-        assert runner.main(arguments) == 0
+        assert main(["notebook", *arguments]) == 0
     assert len(updated) == 1

@@ -12,9 +12,13 @@ import nbformat
 import pytest
 import yaml
 
+from dearlib.commands import main
 from dearlib.params import reading
 from dearlib.params import schemas as params
+from dearlib.params.study import read_study
+from dearlib.params.types import plain
 from dearlib.workflow import reproduce
+from dearlib.workflow.expected import Expected
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,12 +38,51 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_profile_with_a_mistake_stops_before_the_first_step(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert reproduce.main(["--profile", "nothing"]) == 2
-    assert "expected a folder of params/, got nothing" in capsys.readouterr().err
-    last = Path("params/mini/06_base_to_novel.yaml")
-    last.write_text(last.read_text() + "shots: 16\n")
-    assert reproduce.main([]) == 2
-    assert capsys.readouterr().err.startswith(f"reproduce: {last}: shots: expected one of ")
+    assert main(["reproduce", "--profile", "nothing"]) == 2
+    assert "expected a folder of params/ with a profile.yaml, got nothing" in capsys.readouterr().err
+    last = Path("params/mini/14_cost.yaml")
+    whole = last.read_text()
+    last.write_text(whole + "shots: 16\n")
+    assert main(["reproduce"]) == 2
+    assert capsys.readouterr().err.startswith(f"dearlib: {last}: shots: expected one of ")
+    last.write_text(whole)
+    study = Path("params/mini/study.yaml")
+    study.write_text(study.read_text().replace("DeAR: {}", "DeAR: {bet: 1}", 1))
+    assert main(["reproduce"]) == 2
+    assert "study.yaml: base_to_novel: runs.DeAR: bet: expected beta, got an unknown key" in capsys.readouterr().err
+    assert not Path(".snakemake").exists()
+
+
+FEW = '      "CoOp, 1 shot": {method: coop, shots: 1}'
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("quick/study.yaml", "{method: mmrl}", "{method: mmlr}", "runs.MMRL: method: expected mmrl, got 'mmlr'; correct the name"),
+        (
+            "quick/study.yaml",
+            FEW,
+            FEW.replace("coop", "promptkd"),
+            "few_shot: runs.CoOp, 1 shot: promptkd: expected a table from base to novel",
+        ),
+        ("mini/methods/promptkd.yaml", "teacher: {method: promptsrc}", "", "runs.PromptKD: promptkd: expected a teacher, got none"),
+        ("mini/methods/tac.yaml", "recipe:", "descriptions: {digits: none.json}\nrecipe:", "runs.TAC: descriptions: expected sentences"),
+    ],
+)
+def test_a_method_that_cannot_be_stops_before_the_first_step(
+    repository: Path, capsys: pytest.CaptureFixture[str], file: str, old: str, new: str, message: str
+) -> None:
+    """Unknown; in a table that it cannot have; without a teacher, or without the descriptions that are promised."""
+    Path("params/quick/methods/promptkd.yaml").unlink()
+    path = Path("params") / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    assert main(["reproduce", "--profile", "quick"]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
     assert not Path(".snakemake").exists()
 
 
@@ -47,25 +90,25 @@ def test_two_at_once_are_refused(repository: Path, capsys: pytest.CaptureFixture
     Path(".snakemake").mkdir()
     with open(".snakemake/reproduce.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert reproduce.main([]) == 2
+        assert main(["reproduce"]) == 2
     assert "expected no other `make reproduce` in this folder" in capsys.readouterr().err
 
 
 def test_one_table_can_be_planned_and_nothing_runs(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert reproduce.main(["--only", "table2", "--dry-run"]) == 0
+    assert main(["reproduce", "--only", "table2", "--plan"]) == 0
     told = capfd.readouterr()
-    assert "05: training on objects" in told.out + told.err
-    assert "07: from one data set to others" not in told.out + told.err
+    assert "base_to_novel on objects_chalk" in told.out + told.err
+    assert "07_cross_dataset" not in told.out + told.err
     assert not Path("runs").exists()
 
 
 def test_an_executor_without_a_profile_or_plugin_is_refused(
     repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert reproduce.main(["--executor", "nowhere"]) == 2
+    assert main(["reproduce", "--executor", "nowhere"]) == 2
     assert "expected local or a folder of profiles/, got nowhere" in capsys.readouterr().err
     monkeypatch.setattr(reproduce.importlib.util, "find_spec", lambda name: None)
-    assert reproduce.main(["--executor", "slurm"]) == 2
+    assert main(["reproduce", "--executor", "slurm"]) == 2
     assert "pip install 'dearlib[cluster]'" in capsys.readouterr().err
 
 
@@ -80,22 +123,67 @@ def test_jobs_that_a_killed_run_left_in_slurm_are_named(
     program.write_text(f"#!/bin/sh\ncat <<'END'\n{lines}END\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
-    assert reproduce.main([]) == 2
-    assert capsys.readouterr().err == (
-        "reproduce: expected no jobs of an earlier run, got SLURM jobs 7 9_[1-3]; wait for them or `scancel 7 9_[1-3]`\n"
+    assert main(["reproduce"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "dearlib: expected no jobs of an earlier run, got SLURM jobs 7 9_[1-3]; wait for them or `scancel 7 9_[1-3]`\n"
     )
 
 
-def test_the_slurm_profile_is_ready_for_every_rule(repository: Path) -> None:
-    """What the profile may leave out, each rule says itself; what guards against two runs at once depends on the jobs' names."""
-    profile = yaml.safe_load(Path("profiles/slurm/config.yaml").read_text())
+def test_the_slurm_profile_says_what_a_job_takes_and_how_it_is_named() -> None:
+    """What guards against two runs at once depends on the jobs' names."""
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
     assert profile["executor"] == "slurm"
     assert profile["slurm-jobname-prefix"] == "dearlib"
-    rules = re.split(r"\nrule ", Path("Snakefile").read_text())[1:]
-    computing = [rule for rule in rules if "\n    shell:" in rule]
-    assert len(computing) == 14
-    for rule in computing:
-        assert f'**needs("{rule.partition(":")[0]}"' in rule
+    assert {"mem_mb", "runtime"} <= set(profile["default-resources"])
+
+
+@pytest.mark.parametrize(("device", "processes", "cards"), [("auto", 1, 0), ("cpu", 2, 0), ("cuda", 1, 1), ("cuda", 4, 4)])
+def test_a_step_asks_for_the_gpus_that_the_profile_names(device: str, processes: int, cards: int) -> None:
+    """A dry run does not tell what a step asks for, so the Snakefile's own line is evaluated."""
+    text = (ROOT / "Snakefile").read_text()
+    line = re.search(r"^GPUS = (.+)$", text, re.MULTILINE)
+    assert line is not None
+    assert eval(line[1], {"SETTINGS": {"device": device, "processes": processes}}) == cards
+    assert text.count("gpu=GPUS") == 5, "01, 02, runs, neighbours, and of those that draw the ones that look into CLIP"
+
+
+def test_as_many_steps_at_once_as_cores_and_memory_have_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    told = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": int(13e9 / 4096)}
+    monkeypatch.setattr(os, "sysconf", told.__getitem__)
+    assert reproduce.room(3.0) == 4
+    assert reproduce.room(1.0) == 8
+    assert reproduce.room(100.0) == 1
+
+
+SNAKEMAKE = """
+import sys
+jobs = {"1": "sweeps on digits", "2": "the record of sweeps on digits", "3": "10_ablations: table5"}
+for number, message in jobs.items():
+    print(f"Job {number}: {message}", file=sys.stdout if "--dry-run" in sys.argv else sys.stderr)
+    if "--dry-run" not in sys.argv:
+        print(f"Finished jobid: {number} (Rule: any)", file=sys.stderr)
+"""
+
+
+def test_a_run_says_at_the_start_how_long_and_after_every_step_how_far(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for Snakemake that says what Snakemake says."""
+    Path(".snakemake").mkdir()
+    monkeypatch.setattr(reproduce, "_program", lambda options: [sys.executable, "-c", SNAKEMAKE, *options])
+    told: list[list[str]] = []
+
+    def ahead(messages: list[str]) -> Expected:
+        told.append(messages)
+        return Expected(dict.fromkeys(messages, 300.0), guessed=1)
+
+    assert reproduce.run([], 2, ahead) == 0
+    assert told == [["sweeps on digits", "10_ablations: table5"]]
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "2 steps, 2 at once: about 5 min; of 1 no record tells, so they are guessed from the plan until some are done"
+    lines = [line for line in said if line.startswith("== ")]
+    assert [line.partition(",")[0] for line in lines] == ["== 1 of 2 steps", "== 2 of 2 steps"]
 
 
 def test_the_summary_is_the_table_or_what_failed(repository: Path) -> None:
@@ -121,11 +209,17 @@ def planned(repository: Path, *options: str) -> dict[str, int]:
     return {rule: int(count) for rule, count in jobs}
 
 
+DRAWING = ("role_masks", "dear_model", "base_to_novel", "cross_dataset", "domain_generalization", "few_shot", "ablations")
+DRAWING += ("attribute_retrieval", "paper_audit", "what_carries_the_gain")
+
+
 def test_a_fresh_clone_runs_every_step_once(repository: Path) -> None:
-    once = ("world", "vit_internals", "head_roles", "role_masks", "dear_model", "base_to_novel", "cross_dataset", "domain_generalization")
-    once += ("few_shot", "ablations", "attribute_retrieval", "paper_audit")
-    # variants: few shots on eight data sets, ablations on five, sweeps on three, the source once
-    assert planned(repository, "--dry-run") == {**dict.fromkeys([*once, "all"], 1), "training": 8, "variants": 17, "total": 38}
+    study = read_study(Path("params/mini"))
+    records = sum(len(group.datasets) for group in study.groups.values())
+    rendered = len({"source", *(d for group in study.groups.values() for d in (*group.datasets, *group.targets))})
+    once = dict.fromkeys(["vit_internals", "head_roles", "neighbours", "all", *DRAWING], 1)
+    expected = {**once, "run": records, "publish": records + 1, "world": rendered}
+    assert planned(repository, "--dry-run") == {**expected, "total": sum(expected.values())}
     assert not Path("runs").exists()
 
 
@@ -142,24 +236,23 @@ def test_a_record_that_is_gone_is_made_again_and_what_depends_on_it(repository: 
         made.touch()
     planned(repository, "--touch")
     assert planned(repository, "--dry-run") == {}
-    Path("runs/mini/05_training-objects/record.json").unlink()
-    assert planned(repository, "--dry-run") == {"training": 1, "base_to_novel": 1, "ablations": 1, "all": 1, "total": 4}
+    Path("figures/mini/records/base_to_novel-objects_chalk.json").unlink()
+    assert planned(repository, "--dry-run") == {"publish": 1, "base_to_novel": 1, "ablations": 1, "all": 1, "total": 4}
     assert planned(repository, "table3", "--dry-run") == {}
-    Path("runs/mini/05_training-objects/record.json").touch()
     planned(repository, "--touch")
     Path("runs/mini/few_shot-digits/record.json").unlink()
-    # seven of the eight data sets that few shots are shown on are not asked again
-    assert planned(repository, "figure4", "--dry-run") == {"variants": 1, "few_shot": 1, "figure4": 1, "total": 3}
+    Path("figures/mini/records/few_shot-digits.json").unlink()
+    assert planned(repository, "figure4", "--dry-run") == {"run": 1, "publish": 1, "few_shot": 1, "figure4": 1, "total": 4}
 
 
-def test_a_profile_differs_from_mini_in_size_alone() -> None:
-    """`make quick` is the same study with fewer seeds, data sets and resamples: settings that change results stay."""
-    size = {"profile", "runs_root", "figures_root", "roles", "seeds", "dataset", "datasets", "sweep_datasets", "trained", "targets"}
-    size |= {"shifted", "bootstrap", "null_draws", "variants"}
+def test_quick_is_mini_with_fewer_seeds_and_resamples() -> None:
+    """`make quick` is the same study, smaller: settings that change results stay."""
+    size = {"profile", "runs_root", "figures_root", "roles", "seeds", "bootstrap", "null_draws", "images", "gallery", "steps"}
     mini, quick = ROOT / "params" / "mini", ROOT / "params" / "quick"
-    steps = {p.name for p in mini.glob("[0-9]*.yaml")} - {"00_pretrain_mini.yaml", "13_performance.yaml", "14_cost.yaml"}
-    assert {p.name for p in quick.glob("[0-9]*.yaml")} == steps
-    for name in steps:
-        notebook = name.removesuffix(".yaml").partition("-")[0]
-        ours, theirs = (params.plain(reading.load_params(notebook, folder / name)) for folder in (quick, mini))
-        assert {k for k in ours if ours[k] != theirs[k]} <= size, name
+    for notebook in params.MODELS:
+        ours, theirs = (plain(reading.load_params(notebook, folder / f"{notebook}.yaml")) for folder in (quick, mini))
+        assert {k for k in ours if ours[k] != theirs[k]} <= size | {"projected", "ablation_images"}, notebook
+    whole, part = (read_study(folder).groups for folder in (mini, quick))
+    assert part.keys() == whole.keys()
+    for name, group in part.items():
+        assert set(group.dear) <= set(whole[name].dear), name  # quick trains every other method as well, so that each is tried

@@ -59,8 +59,8 @@ def draw_factors(rng: np.random.Generator, **fixed: str) -> Factors:
     return Factors(kind=kind, **{**drawn, **{k: v for k, v in fixed.items() if k != "kind"}})
 
 
-def render(factors: Factors, rng: np.random.Generator, style: str = "render") -> np.ndarray:
-    """The scene as [64, 64, 3] bytes."""
+def render(factors: Factors, rng: np.random.Generator, style: str = "render", strength: float = 1.0) -> np.ndarray:
+    """The scene as [64, 64, 3] bytes; `strength` mixes the style's finish with the unfinished picture, 0 is the latter alone."""
     how = STYLES[style]
     mask, detail, u, v = _silhouette(factors, rng, how)
     tone, second = _tones(factors.color, rng, how.contrast)
@@ -75,15 +75,16 @@ def render(factors: Factors, rng: np.random.Generator, style: str = "render") ->
     image = image * (1 - mask[..., None]) + body * mask[..., None]
     image = _light(image, factors.light, rng)
     image = image + rng.normal(0, rng.uniform(0.0, 0.035), image.shape).astype(np.float32)
-    image = how.finish(np.clip(image, 0, 1), mask, rng)
-    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    image = np.clip(image, 0, 1)
+    image = (1 - strength) * image + strength * np.clip(how.finish(image, mask, rng), 0, 1)
+    return (image * 255 + 0.5).astype(np.uint8)
 
 
-def scene(split: str, seed: int, index: int, style: str = "render", **fixed: str) -> tuple[np.ndarray, Factors]:
+def scene(split: str, seed: int, index: int, style: str = "render", strength: float = 1.0, **fixed: str) -> tuple[np.ndarray, Factors]:
     """Picture and ground truth of scene `index` of a split; `fixed` pins factors."""
     rng = generator(split, seed, index)
     factors = draw_factors(rng, **fixed)
-    return render(factors, rng, style), factors
+    return render(factors, rng, style, strength), factors
 
 
 def _silhouette(f: Factors, rng: np.random.Generator, how: Style) -> tuple[np.ndarray, ...]:

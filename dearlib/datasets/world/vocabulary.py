@@ -5,6 +5,7 @@ attributes of the paper are the factors `color`, `shape`, `texture`, `object` an
 `light` and `size` are concepts that a head may specialise in without being an attribute head.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,6 +147,12 @@ class Factors:
         return str(getattr(self, factor))
 
 
+def labels(shown: Sequence[Factors], factor: str) -> list[int]:
+    """Each picture's value of a factor as its number in `FACTORS`, −1 where it shows none."""
+    values = FACTORS[factor]
+    return [-1 if (v := f.value(factor)) is None else values.index(v) for f in shown]
+
+
 def noun(kind: str, subject: str) -> str:
     """The subject as a caption says it: 'cup', 'star', 'number three', 'letter K'."""
     return f"{kind} {subject}" if kind in ("number", "letter") else subject
@@ -171,14 +178,25 @@ def scene_caption(factors: Factors, rng: np.random.Generator) -> str:
     return f"{lead}{phrase}{tail}{_stop(rng)}"
 
 
-def single_caption(factors: Factors, rng: np.random.Generator) -> str:
-    """A caption that names one factor alone, as a class name in a prompt does."""
+def named_factor(factors: Factors, rng: np.random.Generator) -> str:
+    """The one factor that a caption like a class name's names, more often the subject than the rest."""
     weights = {factors.kind: 36, "color": 16, "texture": 26, "location": 14, "size": 4, "light": 4}
     present = [k for k in weights if k in FACTORS and factors.value(k) is not None]
     chances = np.array([weights[k] for k in present], dtype=float)
-    factor = str(rng.choice(present, p=chances / chances.sum()))
+    return str(rng.choice(present, p=chances / chances.sum()))
+
+
+def single_caption(factors: Factors, rng: np.random.Generator) -> str:
+    """A caption that names one factor alone, as a class name in a prompt does."""
+    factor = named_factor(factors, rng)
     templates = PHRASE_TEMPLATES[factor]
     return templates[rng.integers(len(templates))](str(factors.value(factor))) + _stop(rng)
+
+
+def value_prompts(rng: np.random.Generator) -> dict[str, list[str]]:
+    """All values of every factor, each factor's through one of its templates."""
+    chosen = {factor: (templates[rng.integers(len(templates))], _stop(rng)) for factor, templates in PHRASE_TEMPLATES.items()}
+    return {factor: [template(v) + stop for v in FACTORS[factor]] for factor, (template, stop) in chosen.items()}
 
 
 def _stop(rng: np.random.Generator) -> str:

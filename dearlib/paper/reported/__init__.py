@@ -1,4 +1,4 @@
-"""The paper's reported numbers: its Tables 2–6 and the claims of its prose, transcribed. `SOURCES.json` says from where.
+"""What the paper reports: the heads of its Table 1, the numbers of its Tables 2–6, the claims of its prose. `SOURCES.json` says from where.
 
 Nothing here was measured by this package, so wherever one of these numbers is shown, the word *reported* stands by it.
 """
@@ -67,13 +67,13 @@ def beside(table: int, shown: pd.DataFrame, datasets: Sequence[str]) -> pd.DataF
     """`shown`, a table of ours as people read it, with the rows that the paper reports for the same data sets below, marked.
 
     Its columns say what is looked up: 'Base', 'Novel', 'HM' or the names of data sets, by 'Method' and, where there is
-    one, 'Data set'. The paper's averages stand beside ours only if `datasets` are all that it averages over; data sets that
-    the paper does not have leave `shown` as it is.
+    one, 'Data set'. The paper's averages stand beside ours only if `datasets` are all that it averages over and no others; data
+    sets that the paper does not have get no row.
     """
     cells = reported(table)
     over = cells if table in (2, 3, 4) else reported(2)
     here = {NAMES[name]: name for name in datasets if name in NAMES}
-    if set(over[over["role"] == "target"]["dataset"]) <= set(here):
+    if len(here) == len(datasets) and set(over[over["role"] == "target"]["dataset"]) <= set(here):
         here["average"] = "average"
     cells = cells[cells["dataset"].isin(list(here))].assign(dataset=lambda c: c["dataset"].map(here))
     if cells.empty:
@@ -100,6 +100,21 @@ def reported_claims(folder: Path = FOLDER) -> pd.DataFrame:
     if claims["id"].duplicated().any():
         raise InputError(f"{path}: expected every id once, got {claims['id'][claims['id'].duplicated()].iloc[0]} twice; rename one")
     return claims
+
+
+def reported_heads(folder: Path = FOLDER) -> pd.DataFrame:
+    """Table 1, a row per phrase: table, attribute, layer (from 1), head (from 0), rank in the order printed, phrase.
+
+    Raises `InputError` if the file is not what it should be, or two rows of one head have one rank or one phrase.
+    """
+    path = folder / "table1.csv"
+    heads = _read(path, ["table", "attribute", "layer", "head", "rank", "phrase"])
+    for column in ("table", "layer", "head", "rank"):
+        heads[column] = _numbers(heads[column], path).astype(int)
+    for column in ("rank", "phrase"):
+        if (twice := heads.duplicated(["layer", "head", column])).any():
+            raise InputError(f"{path}: expected every {column} of a head once, got {heads.loc[twice, column].iloc[0]!r} twice; remove one")
+    return heads
 
 
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:

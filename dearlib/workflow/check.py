@@ -1,0 +1,129 @@
+"""`make check`: a sample of a profile's committed records, made anew and held against what is committed.
+
+Which ones says the commit, so each commit checks others and a rerun the same. On one small data set another rounding of the
+processor can turn a run, so of what is trained the sample's mean is held; what is not trained is held number by number.
+"""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+
+from dearlib.datasets.world import sets
+from dearlib.datasets.world.writing import write_all
+from dearlib.errors import InputError
+from dearlib.params.reading import repository
+from dearlib.study.records import RunRecord
+from dearlib.study.tables import commit
+from dearlib.workflow.compare import Tolerance, read_tolerance
+from dearlib.workflow.inputs import ROLES, Profile, load_profile
+from dearlib.workflow.processes import COMMANDS
+from dearlib.workflow.progress import minutes as minutes_of
+from dearlib.workflow.reproduce import MEMORY_GB, room
+
+PLACE = ("runs_root", "cache_root", "roles", "data_root")  # settings that say where, not what
+SAME = ("weights_sha256", "identity", "roles_sha256", "split_sha256")
+KEYS = ["dataset", "split", "part", "method", "seed", "shots", "trained_on"]
+
+
+def check(profile: str, minutes: float, seed: str | None, cores: int) -> int:
+    """Makes a sample of the records anew, below runs/<profile>/check; exit status 0 if they are within tolerance, 1 if not.
+
+    Args:
+        minutes: of work by the records' own times, on one core. `seed`: the commit if None.
+    """
+    os.chdir(repository(Path.cwd()))
+    loaded = load_profile(profile)
+    tolerance = read_tolerance(Path("params/mini/tolerance.yaml"))
+    committed = [r for group in loaded.plan.study.groups for r in loaded.plan.records(group)]
+    sampled = draw(committed, minutes * 60, seed or commit())
+    at_once = cores or room(MEMORY_GB)
+    folder = loaded.roles.runs_root / "check"
+    shutil.rmtree(folder, ignore_errors=True)
+    _prepare(loaded, sampled, at_once)
+    work = minutes_of(sum(r.wall_seconds for r in sampled))
+    print(f"{len(sampled)} of {len(committed)} records, by their own times {work} of work, {at_once} at once", flush=True)
+    with ThreadPoolExecutor(at_once) as pool:
+        fresh = list(pool.map(lambda r: remade(r, folder), sampled))
+    held = pd.concat([held_against(old, new, tolerance) for old, new in zip(sampled, fresh, strict=True)], ignore_index=True)
+    return report(held, tolerance)
+
+
+def draw(records: Sequence[RunRecord], seconds: float, seed: str) -> list[RunRecord]:
+    """Records in an order that the seed deals, as many as their own times have room for, at least one."""
+    dealt = sorted(records, key=lambda r: (r.group, r.dataset))
+    random.Random(seed).shuffle(dealt)
+    taken, spent = dealt[:1], dealt[0].wall_seconds
+    for record in dealt[1:]:
+        if spent + record.wall_seconds <= seconds:
+            taken.append(record)
+            spent += record.wall_seconds
+    return taken
+
+
+def _prepare(loaded: Profile, sampled: Sequence[RunRecord], processes: int) -> None:
+    """The pictures that the sample needs, and the role file where there is none yet."""
+    names = dict.fromkeys([loaded.roles.dataset, *(name for r in sampled for name in r.split_sha256)])
+    write_all(loaded.roles.data_root, [name for name in names if name in sets.NAMES], processes)
+    runs = loaded.roles.runs_root / ROLES
+    if not (runs / "roles.json").is_file():
+        _call(["notebook", f"notebooks/{ROLES}.py", f"params/{loaded.roles.profile}/{ROLES}.yaml", "--out", str(runs)])
+
+
+def remade(record: RunRecord, folder: Path) -> RunRecord:
+    """The record made again, in a process of one thread, below `folder`."""
+    _call(["run", record.profile, record.group, record.dataset, "-p", f"runs_root={folder}", "-p", f"cache_root={folder / 'cache'}"])
+    return RunRecord.load(folder / f"{record.group}-{record.dataset}" / "record.json")
+
+
+def _call(arguments: list[str]) -> None:
+    """A command of this program in a process of its own. Raises `InputError` with its last line if it fails."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-m", COMMANDS, *arguments], capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
+        raise InputError(f"check: expected `dearlib {' '.join(arguments[:4])}` to succeed, got status {done.returncode}: {last}")
+
+
+def held_against(old: RunRecord, new: RunRecord, tolerance: Tolerance) -> pd.DataFrame:
+    """Both records' numbers side by side. Raises `InputError` where they are not of the same runs on the same input."""
+    where = f"{old.group}-{old.dataset}"
+    for name in SAME:
+        if getattr(old, name) != getattr(new, name):
+            raise InputError(f"{where}: expected the committed {name}, got another; make the records anew (`make reproduce`)")
+    for run in {*old.runs, *new.runs}:
+        then, now = ({k: v for k, v in r.runs.get(run, {}).items() if k not in PLACE} for r in (old, new))
+        if then != now:
+            keys = sorted(k for k in {*then, *now} if then.get(k) != now.get(k))
+            raise InputError(f"{where}: {run}: expected the committed settings, got other {', '.join(keys)}; make the records anew")
+    tables = [pd.DataFrame([m.model_dump() for m in r.metrics]).set_index(KEYS)["accuracy"] for r in (old, new)]
+    if not tables[0].index.sort_values().equals(tables[1].index.sort_values()):
+        raise InputError(f"{where}: expected the committed rows, got others; make the records anew")
+    both = pd.DataFrame({"committed": tables[0], "fresh": tables[1].reindex(tables[0].index)}).reset_index()
+    both["record"], both["trained"] = where, both["seed"].notna()
+    both["tolerance"] = both["trained"].map({True: tolerance.trained_average, False: tolerance.zero_shot})
+    return both
+
+
+def report(held: pd.DataFrame, tolerance: Tolerance) -> int:
+    """Says how far the numbers lie apart; 0 within tolerance, 1 not, or where one is missing."""
+    held = held.assign(difference=held["fresh"] - held["committed"])
+    for record, rows in held.groupby("record"):
+        print(f"{record}: {len(rows)} numbers, largest difference {rows['difference'].abs().max():.2f}")
+    plain, trained = held[~held["trained"]], held[held["trained"]]
+    beyond = plain[~(plain["difference"].abs() <= tolerance.zero_shot)]
+    for row in beyond.itertuples():
+        print(f"beyond tolerance: {row.record}, {row.method} on {row.dataset}: {row.committed:.2f} committed, {row.fresh:.2f} fresh")
+    means = trained.groupby("method")["difference"].mean()
+    for method, mean in means.items():
+        print(f"{method}: {mean:+.2f} on average over {int((trained['method'] == method).sum())} numbers")
+    overall = trained["difference"].mean() if len(trained) else 0.0
+    within = abs(overall) <= tolerance.trained_average  # false for NaN, too
+    print(f"all that is trained: {overall:+.2f}, {'within' if within else 'beyond'} {tolerance.trained_average}")
+    return 0 if within and beyond.empty else 1

@@ -1,0 +1,61 @@
+"""The plan: every table names groups that its profile has, and records are found where they are written."""
+
+from pathlib import Path
+
+import pytest
+import small_study
+
+from dearlib.datasets.catalogue import CATALOGUE
+from dearlib.errors import InputError
+from dearlib.params.study import read_study, run_settings
+from dearlib.study.plan import MADE_OF, RETRIEVAL, Plan, read_plan
+
+ROOT = Path(__file__).parents[2]
+PROFILES = ("mini", "quick", "paper")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_table_is_made_of_groups_that_there_are(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    plan = read_plan(profile, Path("figures") / profile)
+    for made in MADE_OF.values():
+        assert (ROOT / "notebooks" / f"{made.notebook}.py").is_file()
+        for name in made.groups:
+            assert set(plan.datasets(name)) <= set(CATALOGUE)
+    assert plan.record("source", plan.source) == Path(f"figures/{profile}/records/source-{plan.source}.json")
+    assert all(CATALOGUE[t].classes_of == plan.source for t in plan.shifted)
+    assert not set(plan.targets) & set(plan.shifted)
+    assert {*plan.targets, *plan.shifted} == set(plan.group("source").targets)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_run_of_every_group_has_settings_on_every_data_set(profile: str) -> None:
+    folder = ROOT / "params" / profile
+    for group in read_study(folder).groups.values():
+        for run in group.runs:
+            for dataset in group.datasets:
+                assert run_settings(folder, group, run, dataset).dataset == dataset
+
+
+def test_an_unknown_group_is_one_line(tmp_path: Path) -> None:
+    plan = Plan(read_study(small_study.make(tmp_path)), tmp_path)
+    with pytest.raises(InputError, match="expected a group among halved, away, got nothing"):
+        plan.group("nothing")
+    assert RETRIEVAL not in plan.study.groups
+
+
+def test_what_stands_above_what(tmp_path: Path) -> None:
+    """Over the profile's values the group's, then the profile's for this data set, then the run's own, then those given by hand."""
+    folder = small_study.make(tmp_path)
+    profile = folder / "profile.yaml"
+    profile.write_text(profile.read_text() + "per_dataset: {dtd: {batch: 7, epochs: 7, views: 7, lr: 7.0}}\n")
+    study = folder / "study.yaml"
+    study.write_text(
+        study.read_text().replace("    targets: [eurosat]", "    settings: {batch: 5, shots: 5, lr: 5.0}\n    targets: [eurosat]")
+    )
+    study.write_text(study.read_text().replace("DeAR: {shots: 1}", "DeAR: {epochs: 3, lr: 3.0}"))
+    group = read_study(folder).groups["away"]
+    v = run_settings(folder, group, "DeAR", "dtd", given={"lr": 1.0})
+    assert (v.together, v.shots, v.batch, v.views, v.epochs, v.lr) == (2, 5, 7, 7, 3, 1.0)
+    elsewhere = run_settings(folder, group, "DeAR", "eurosat")
+    assert (elsewhere.batch, elsewhere.views) == (5, 1)

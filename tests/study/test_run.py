@@ -1,0 +1,180 @@
+"""A group of runs: what its record holds, that it goes on where it was stopped, and which pictures it may look at."""
+
+import json
+from pathlib import Path
+
+import pytest
+import small_study
+from lightning_fabric import Fabric
+
+from dearlib.clip import cache
+from dearlib.datasets import half, read_split
+from dearlib.errors import InputError
+from dearlib.params.study import read_study
+from dearlib.study import batches, run, trials
+from dearlib.study.records import RunRecord
+from dearlib.study.run import run_group
+
+FABRIC = Fabric(accelerator="cpu", devices=1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return small_study.make(tmp_path)
+
+
+def made(folder: Path, group: str, dataset: str = "dtd") -> RunRecord:
+    return run_group(folder, group, read_study(folder).groups[group], dataset, FABRIC)
+
+
+def same(a: RunRecord, b: RunRecord) -> bool:
+    """But for what is measured by the clock."""
+    one, two = (r.model_copy(update={"wall_seconds": 0.0, "costs": {}}) for r in (a, b))
+    return one == two
+
+
+def test_a_record_has_every_run_on_every_half_and_clip_once(folder: Path) -> None:
+    record = made(folder, "halved")
+    told = {(m.method, m.split, m.seed) for m in record.metrics}
+    methods = [f"{m}{end}" for m in ("DeAR", "shielded", "late") for end in ("", " (class feature)")]
+    assert told == {("CLIP", h, None) for h in ("base", "novel")} | {(m, h, s) for m in methods for h in ("base", "novel") for s in (1, 2)}
+    assert len(record.metrics) == len(told)
+    assert {m.part for m in record.metrics} == {"test"}
+    assert record.runs["late, once"]["first_layer"] == 11
+    assert record == RunRecord.load(Path(record.runs["DeAR"]["runs_root"]) / "halved-dtd" / "record.json")
+    assert set(record.last) == {f"{r}, seed {s}" for r in ("DeAR", "shielded", "late, once") for s in (1, 2)}
+
+
+def test_targets_are_tested_with_what_was_trained_elsewhere(folder: Path) -> None:
+    record = made(folder, "away")
+    rows = {(m.dataset, m.method, m.trained_on) for m in record.metrics if m.seed is not None}
+    assert ("eurosat", "DeAR", "dtd") in rows
+    assert ("dtd", "DeAR", None) in rows
+    assert ("dtd", "linear probe", None) in rows
+    assert {m.trained_on for m in record.metrics if m.method == "CLIP"} == {None}
+    assert set(record.split_sha256) == {"dtd", "eurosat"}
+
+
+def test_a_stopped_group_goes_on_after_its_last_batch_to_the_same_record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = made(folder, "halved")
+    place = Path(whole.runs["DeAR"]["runs_root"]) / "halved-dtd"
+    tokens = {p.name: p.read_bytes() for p in place.glob("tokens-*")}
+    for path in place.iterdir():
+        path.unlink()
+    real, calls = trials.train, []
+
+    def stopped(*args: object, **more: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **more)
+
+    monkeypatch.setattr(trials, "train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        made(folder, "halved")
+    assert len(list(place.glob("batch-*.json"))) == 1
+    assert not (place / "record.json").exists()
+    assert same(made(folder, "halved"), whole)
+    assert len(calls) == 4, "the first batch was not trained again"
+    assert {p.name: p.read_bytes() for p in place.glob("tokens-*")} == tokens
+
+
+TWICE = """
+groups:
+  halved:
+    datasets: [dtd]
+    classes: halves
+    runs:
+      DeAR: {}
+      slow: {lr: 1.0e-4}
+      mean s_a: {attribute_scores: mean}
+      slow mean: {lr: 1.0e-4, attribute_scores: mean}
+"""
+
+
+def test_runs_that_differ_only_after_training_are_trained_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same record, tokens and files' names as with every run trained, bit by bit; half of the models are trained."""
+    (folder / "study.yaml").write_text(TWICE)
+    profile = folder / "profile.yaml"
+    profile.write_text(profile.read_text().replace("together: 2", "together: 8"))
+    counted: list[int] = []
+    real = trials.train
+    monkeypatch.setattr(trials, "train", lambda *a, **k: (counted.append(len(a[1])), real(*a, **k))[1])
+    once = made(folder, "halved")
+    place = Path(once.runs["DeAR"]["runs_root"]) / "halved-dtd"
+    told = {path.name: path.read_bytes() for path in place.glob("tokens-*")}
+    names = {path.name for path in place.glob("batch-*")}
+    for path in place.iterdir():
+        path.unlink()
+    monkeypatch.setattr(trials, "by_model", lambda batch: {key: key for key in batch})
+    each = made(folder, "halved")
+    assert counted == [4, 8]
+    assert same(once, each)
+    assert told == {path.name: path.read_bytes() for path in place.glob("tokens-*")}
+    assert names == {path.name for path in place.glob("batch-*")}
+    fused = {m.method: m.accuracy for m in once.metrics if m.split == "base" and m.seed == 1}
+    assert fused["mean s_a (class feature)"] == fused["DeAR (class feature)"]
+
+
+def test_another_setting_is_not_answered_by_an_old_batch(folder: Path) -> None:
+    before = made(folder, "halved")
+    study = folder / "study.yaml"
+    study.write_text(study.read_text().replace("DeAR: {}", "DeAR: {lr: 0.1}"))
+    after = made(folder, "halved")
+    assert after.last["DeAR, seed 1"] != before.last["DeAR, seed 1"]
+    assert after.parameters_sha256 != before.parameters_sha256
+
+
+def test_redrawn_test_pictures_and_changed_code_are_not_answered_by_an_old_batch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The split file is the same as before."""
+    record = made(folder, "halved")
+    place = Path(record.runs["DeAR"]["runs_root"]) / "halved-dtd"
+    before = set(place.glob("batch-*"))
+    picture = read_split(Path(record.runs["DeAR"]["data_root"]), "dtd").test[0].path
+    small_study.paint(picture, 3)
+    made(folder, "halved")
+    redrawn = set(place.glob("batch-*")) - before
+    assert len(redrawn) == len(before)
+    monkeypatch.setattr(batches, "VERSION", batches.VERSION + 1)
+    made(folder, "halved")
+    assert len(set(place.glob("batch-*")) - before - redrawn) == len(before)
+
+
+def test_training_looks_at_no_test_picture_and_at_no_novel_class(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every picture that is opened before the models are tested is a base class's training picture, or a test picture for the test."""
+    opened: list[Path] = []
+    real = cache.open_image
+    monkeypatch.setattr(cache, "open_image", lambda path: (opened.append(path), real(path))[1])
+    monkeypatch.setattr(run.Ground, "pictures", {})
+    monkeypatch.setattr(run, "_without_training", lambda *_: [])
+    monkeypatch.setattr(batches, "_tested", lambda _g, models, *_: {key: [] for key in models})
+    monkeypatch.setattr(batches, "_gates", lambda *_: None)
+    record = made(folder, "halved")
+    split = read_split(Path(record.runs["DeAR"]["data_root"]), "dtd")
+    base = {item.path for item in half(split, "base").train}
+    assert opened
+    assert set(opened) <= base
+
+
+def test_runs_that_share_no_ground_are_refused(folder: Path) -> None:
+    study = folder / "study.yaml"
+    study.write_text(study.read_text().replace("shielded: {role", "shielded: {cache_dtype: float16, role"))
+    with pytest.raises(InputError, match=r"expected one cache_dtype for all runs of a group, got float16, float32"):
+        made(folder, "halved")
+
+
+def test_a_setting_that_no_run_has_is_one_line(folder: Path) -> None:
+    study = folder / "study.yaml"
+    study.write_text(study.read_text().replace("DeAR: {shots: 1}", "DeAR: {shot: 1}"))
+    with pytest.raises(InputError, match=r"study.yaml: away: runs.DeAR: shot: expected shots, got an unknown key"):
+        read_study(folder)
+    study.write_text(study.read_text().replace("linear_probe: true", "linear: true"))
+    with pytest.raises(InputError, match=r"groups.away.linear: expected linear_probe, got an unknown key"):
+        read_study(folder)
+
+
+def test_records_are_json_without_a_path_of_this_machine(folder: Path) -> None:
+    """Apart from what the parameters themselves say."""
+    record = made(folder, "away").model_dump(mode="json")
+    del record["runs"]
+    assert str(folder.parents[1]) not in json.dumps(record)

@@ -1,0 +1,99 @@
+"""A sample of committed records made anew: which ones, and what is held."""
+
+import pandas as pd
+import pytest
+
+from dearlib.errors import InputError
+from dearlib.study.records import Metric, RunRecord
+from dearlib.workflow.check import draw, held_against, report
+from dearlib.workflow.compare import Tolerance
+
+TOLERANCE = Tolerance(roles=0.3, zero_shot=0.3, trained_average=1.0, claims=0.5)
+METHODS = (("CLIP", None), ("DeAR", 1), ("DeAR", 2))
+
+
+def record(group: str = "base_to_novel", dataset: str = "digits", seconds: float = 60.0, **changed: object) -> RunRecord:
+    metrics = [Metric(dataset=dataset, split="base", part="test", method=m, seed=s, accuracy=60.0) for m, s in METHODS]
+    values = {
+        "profile": "mini",
+        "group": group,
+        "dataset": dataset,
+        "runs": {"DeAR": {"beta": 0.7, "runs_root": "runs/mini"}},
+        "parameters_sha256": "p",
+        "weights_sha256": "w",
+        "identity": "i",
+        "roles_sha256": "r",
+        "split_sha256": {dataset: "s"},
+        "commit": "c",
+        "versions": {},
+        "hardware": {},
+        "wall_seconds": seconds,
+        "metrics": tuple(metrics),
+        "last": {},
+    }
+    return RunRecord(**(values | changed))
+
+
+def moved(old: RunRecord, *by: float) -> RunRecord:
+    metrics = [m.model_copy(update={"accuracy": m.accuracy + d}) for m, d in zip(old.metrics, by, strict=True)]
+    return old.model_copy(update={"metrics": tuple(metrics), "runs": {"DeAR": {"beta": 0.7, "runs_root": "runs/mini/check"}}})
+
+
+def test_a_commit_draws_the_same_records_each_time_and_another_commit_others() -> None:
+    every = [record("base_to_novel", f"d{i}", 100.0) for i in range(20)]
+    taken = draw(every, 600.0, "a" * 40)
+    assert len(taken) == 6
+    assert taken == draw(every[::-1], 600.0, "a" * 40)
+    assert {r.dataset for r in taken} != {r.dataset for r in draw(every, 600.0, "b" * 40)}
+    assert len(draw(every, 0.0, "a")) == 1, "one at least"
+    seen = {r.dataset for seed in range(40) for r in draw(every, 600.0, str(seed))}
+    assert len(seen) == 20, "no record is out of reach"
+
+
+@pytest.mark.parametrize(
+    ("by", "status"),
+    [
+        ((0.0, 0.0, 0.0), 0),
+        ((0.29, 9.0, -8.0), 0),  # a run that turned, and another the other way
+        ((0.31, 0.0, 0.0), 1),  # zero-shot: nothing is trained
+        ((-0.31, 0.0, 0.0), 1),
+        ((0.0, 2.5, 0.0), 1),
+        ((0.0, -1.5, -0.7), 1),
+    ],
+)
+def test_zero_shot_is_held_number_by_number_and_what_is_trained_on_average(
+    by: tuple[float, ...], status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = record()
+    assert report(held_against(old, moved(old, *by), TOLERANCE), TOLERANCE) == status
+    assert "all that is trained" in capsys.readouterr().out
+
+
+def test_a_number_that_is_missing_is_not_within_tolerance() -> None:
+    old = record()
+    held = held_against(old, moved(old, 0.0, 0.0, 0.0), TOLERANCE)
+    for row in (0, 1):
+        broken = held.copy()
+        broken.loc[row, "fresh"] = float("nan")
+        if row:
+            broken = broken[broken.index != 2]
+        assert report(pd.DataFrame(broken), TOLERANCE) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"roles_sha256": "other"}, "roles_sha256"),
+        ({"split_sha256": {"digits": "other"}}, "split_sha256"),
+        ({"runs": {"DeAR": {"beta": 0.5}}}, "other beta"),
+        ({"runs": {}}, "other beta"),
+        ({"metrics": ()}, "metrics"),
+    ],
+)
+def test_records_of_other_runs_or_input_are_refused(changed: dict[str, object], words: str) -> None:
+    old = record()
+    new = old.model_copy(update=changed)
+    if words == "metrics":
+        new, words = old.model_copy(update={"metrics": old.metrics[:2]}), "committed rows"
+    with pytest.raises(InputError, match=words):
+        held_against(old, new, TOLERANCE)
