@@ -88,8 +88,14 @@ class Plan:
         return tuple(t for t in self.group(SOURCE).targets if t not in self.shifted)
 
     def design(self, also: Sequence[str] = ()) -> Design:
-        """The data sets behind each claim. `also`: methods of Table 2 here that the paper's does not have."""
+        """The data sets behind each claim. `also`: methods of Table 2 here that the paper's does not have.
+
+        Raises `InputError` if a run of few shots does not say how many.
+        """
         hardest = HARDEST.get(self.source, ())
+        runs = self.group(FEW_SHOT).runs
+        if silent := [name for name, own in runs.items() if "shots" not in own]:
+            raise InputError(f"study: {FEW_SHOT}: expected shots of every run, got none of {silent[0]}; correct study.yaml")
         return Design(
             halves=self.group(TABLE2).datasets,
             ablations=self.group(ABLATIONS).datasets,
@@ -97,7 +103,7 @@ class Plan:
             targets=self.targets,
             shifted=self.shifted,
             few_shot=self.group(FEW_SHOT).datasets,
-            shots=tuple(sorted({int(run["shots"]) for run in self.group(FEW_SHOT).runs.values()})),
+            shots=tuple(sorted({int(run["shots"]) for run in runs.values()})),
             hardest=hardest if set(hardest) <= set(self.shifted) else (),
             also=tuple(also),
         )

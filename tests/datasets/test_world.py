@@ -16,7 +16,7 @@ from dearlib.datasets.splits import PARTS, Item, Split
 from dearlib.datasets.world import sets, vocabulary, writing
 from dearlib.datasets.world.families import CLASSES, FAMILIES, about
 from dearlib.datasets.world.finishes import Finish
-from dearlib.datasets.world.scene import _RGB, generator, scene
+from dearlib.datasets.world.scene import _RGB, VERSION, generator, scene
 from dearlib.datasets.world.styles import STYLES
 from dearlib.datasets.world.targets import LEAST, LOST, STYLES_EACH, TARGETS, deal, measured, strongest
 from dearlib.datasets.world.textures import PATTERNS
@@ -42,6 +42,31 @@ def test_a_scene_is_a_pure_function_of_split_seed_and_index() -> None:
     assert (pixels.shape, pixels.dtype) == ((64, 64, 3), np.uint8)
     for other in (("test", 1, 2), ("train", 2, 2), ("train", 1, 3)):
         assert not np.array_equal(scene(*other)[0], pixels)
+
+
+DRAWN = Path(__file__).with_name("drawn.json")  # of each style its first 24 scenes: what `drawn` says of them
+
+
+def drawn(style: str) -> list[list[float]]:
+    """Of every scene brightness, contrast, roughness, and how far red and blue lie apart."""
+    pictures = [scene("drawn", 0, i, style)[0].astype(float) for i in range(24)]
+    said = [(p.mean(), p.std(), np.abs(np.diff(p, axis=1)).mean(), np.abs(p[..., 0] - p[..., 2]).mean()) for p in pictures]
+    return np.round(said, 1).tolist()
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_what_is_drawn_is_that_of_this_version(style: str) -> None:
+    """The packaged weights, roles and tables are of these pictures: whoever draws otherwise raises VERSION and makes all of them anew."""
+    kept = json.loads(DRAWN.read_text())
+    assert kept["version"] == VERSION
+    assert np.allclose(drawn(style), kept["styles"][style], atol=0.4)
+
+
+def test_how_many_pictures_of_a_class_each_set_has() -> None:
+    for name, how in sets.SETS.items():
+        shifted = name in SHIFTED_MINI
+        expected = (60, 8, 40) if name == SOURCE_MINI else (0, 0, 40) if shifted else (40, 10, 200)
+        assert (how.train, how.val, how.test) == expected, name
 
 
 def test_pinned_factors_stay_and_the_others_vary() -> None:

@@ -13,7 +13,7 @@ from dearlib.files import read_tensors, write_tensors
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.evaluation import accuracy, evaluate, evaluate_together, harmonic_mean, zero_shot
 from dearlib.methods.losses import losses
-from dearlib.methods.recipe import Recipe
+from dearlib.methods.recipe import Recipe, optimiser_of, set_rates
 from dearlib.methods.training import Schedule, TrainingRun, TrainingSet, fit
 from dearlib.roles.controls import shuffled_roles, uniform_roles
 
@@ -112,6 +112,21 @@ def test_tokens_and_fusion_weights_have_their_own_rates(clip, roles, data) -> No
         model, _ = run(clip, roles, data, weight_decay=0.0, warmup_epochs=0, **told)
         moved = {n for (n, a), b in zip(model.named_parameters(), start.parameters(), strict=True) if not torch.equal(a, b)}
         assert moved == {"attribute_tokens", "text_tokens", "projection", "fusion"} - still
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_a_parameter_without_a_gradient_decays_by_rate_times_decay(optimiser: str) -> None:
+    """Each of a stack's runs by its own decay; with 0 it stays."""
+    modules = [torch.nn.Linear(2, 1, bias=False) for _ in range(2)]
+    recipes = [Recipe(lr=0.1, weight_decay=d, optimiser=optimiser, warmup_epochs=0, epochs=1) for d in (0.3, 0.0)]
+    before = [m.weight.detach().clone() for m in modules]
+    made = optimiser_of(modules, recipes)
+    set_rates(made, 0)
+    for module in modules:
+        module.weight.grad = torch.zeros_like(module.weight)
+    made.step()
+    torch.testing.assert_close(modules[0].weight, before[0] * (1 - 0.1 * 0.3))
+    assert torch.equal(modules[1].weight, before[1])
 
 
 def test_the_weights_of_the_terms_are_theirs(clip, roles, data) -> None:

@@ -55,6 +55,7 @@ def test_of_a_pool_of_ones_own_nothing_is_known() -> None:
     mine = halves(read_pool(None), None)
     assert not set(mine["choose"]["index"]) & set(mine["final"]["index"])
     assert set(mine["choose"]["index"]) | set(mine["final"]["index"]) == set(range(338))
+    assert list(mine["choose"]["index"][:8]) == [0, 1, 4, 5, 6, 7, 8, 9], "dealt once for all: what chooses settings never grades them"
     assert "light" in told_apart(None, CORE)
     assert told_apart("published", CORE) == CORE
 

@@ -8,7 +8,7 @@ from explorer_example import example, square
 from pydantic import ValidationError
 
 from dearlib.errors import InputError
-from dearlib.study.explorer import Explorer
+from dearlib.study.explorer import Explorer, HeadPage
 from dearlib.study.explorer_parts import explore, towards, with_neighbours
 
 
@@ -60,6 +60,23 @@ def test_pictures_are_those_of_the_largest_and_smallest_response(made: Explorer)
     assert [names[i] for i in found.heads[0].most] == ["drawn/3", "drawn/7"]
     assert [names[i] for i in found.heads[0].least] == ["drawn/1", "drawn/5"]
     assert len(names) == 4  # every picture once, however many heads show it
+
+
+def test_more_than_half_of_the_pictures_cannot_be_shown_at_both_ends(made: Explorer) -> None:
+    """A picture would be among the largest and the smallest."""
+    response = torch.arange(10.0).expand(48, -1)
+    found = explore(made.roles, made.facts, concepts_of(made), response=response, picture=square, shown=5)
+    assert not set(found.heads[0].most) & set(found.heads[0].least)
+    for shown in (0, 6):
+        with pytest.raises(InputError, match=rf"shown: expected 1 to 5 \(half of the pictures\), got {shown}"):
+            explore(made.roles, made.facts, concepts_of(made), response=response, picture=square, shown=shown)
+
+
+def test_layers_count_from_1_and_heads_from_0() -> None:
+    assert HeadPage(layer=1, head=0, concepts=()).layer == 1
+    for layer, head in ((0, 0), (1, -1)):
+        with pytest.raises(ValidationError):
+            HeadPage(layer=layer, head=head, concepts=())
 
 
 def test_towards_is_the_centred_projection_on_the_first_phrase() -> None:

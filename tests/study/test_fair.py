@@ -2,20 +2,23 @@
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pytest
 import small_study
 from lightning_fabric import Fabric
+from role_maps import make_roles
 
 from dearlib.clip import cache
 from dearlib.clip.loading import load
 from dearlib.datasets import half, read_split
 from dearlib.methods import catalogue
 from dearlib.params.methods import MethodRun
+from dearlib.params.schemas import Variant
 from dearlib.params.study import read_study, run_settings
 from dearlib.roles.rolefile import HeadRoles
-from dearlib.study import companion, fair
+from dearlib.study import companion, fair, tuning
 
 CHEAP = {"epochs": 2, "batch": 2, "warmup_epochs": 0}
 
@@ -36,6 +39,38 @@ def test_every_method_has_as_many_trials() -> None:
     assert {len(set(own)) for own in tried.values()} == {8}
     for key, names in fair.WEIGHTS.items():
         assert set(names) <= set(catalogue.module(key).Settings.__dataclass_fields__), key
+
+
+def test_the_committed_plan_tries_every_change_of_every_method() -> None:
+    """What a trial is called is what it is given: one thing times its factor, on every data set, with every seed."""
+    folder = Path(__file__).parents[2] / "params" / "mini"
+    plan = tuning.read_plan(folder / "tuning.yaml")
+    cases = list(fair._cases(folder, plan))
+    methods = {name["method"] for name, _, _ in cases}
+    assert {"DeAR", "coop", "mmrl"} <= methods
+    assert not {"clip", "class_bias"} & methods
+    assert len(cases) == len({tuple(name.values()) for name, _, _ in cases}) == len(methods) * 8 * len(plan.datasets) * len(plan.seeds)
+    starts = {(name["method"], name["dataset"]): p for name, p, _ in cases if name["change"] == "nothing"}
+    for name, p, seed in cases:
+        assert (p.dataset, seed) == (name["dataset"], name["seed"])
+        if name["change"] == "lr":
+            first = starts[name["method"], name["dataset"]]
+            before, after = (q.lr if isinstance(q, Variant) else catalogue.recipe(q.method, q.recipe).lr for q in (first, p))
+            assert after == pytest.approx(name["factor"] * before)
+
+
+@pytest.mark.parametrize("search", [tuning, fair])
+def test_as_many_trials_at_once_as_there_are_cores(monkeypatch: pytest.MonkeyPatch, search: ModuleType) -> None:
+    """Or as were asked for; the best are printed."""
+    monkeypatch.chdir(Path(__file__).parents[2])
+    keys = tuning.read_plan(Path("params/mini/tuning.yaml")).alternatives
+    rows = pd.DataFrame([{**dict.fromkeys((*keys, "method", "change", "factor"), 1), "base": 50.0, "novel": 40.0}])
+    asked: list[int] = []
+    monkeypatch.setattr(HeadRoles, "load", lambda path: make_roles(load("DeAR-Mini")))
+    monkeypatch.setattr(search, "_run", lambda *given: (asked.append(given[-1]), rows)[1])
+    monkeypatch.setattr(search.os, "cpu_count", lambda: 7)
+    assert search.tune("mini", 0) == search.tune("mini", 2) == 0
+    assert asked == [7, 2]
 
 
 def test_one_thing_is_multiplied(tmp_path: Path) -> None:

@@ -44,6 +44,21 @@ def test_an_unknown_group_is_one_line(tmp_path: Path) -> None:
     assert RETRIEVAL not in plan.study.groups
 
 
+def test_the_hardest_shifts_are_named_where_both_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Table 4's claim about ImageNet-A and -R, or what stands for them, is about both."""
+    monkeypatch.chdir(ROOT)
+    for profile, hardest in (("mini", ("source_adversarial", "source_renditions")), ("paper", ("imagenet_a", "imagenet_r"))):
+        plan = read_plan(profile, Path())
+        assert plan.design().hardest == hardest
+        assert plan.design().shots == (1, 2, 4, 8, 16)
+        fewer = plan.group("source").model_copy(update={"targets": tuple(t for t in plan.group("source").targets if t != hardest[1])})
+        less = plan.study.model_copy(update={"groups": {**plan.study.groups, "source": fewer}})
+        assert Plan(less, Path()).design().hardest == ()
+    silent = plan.group("few_shot").model_copy(update={"runs": {"DeAR": {}}})
+    with pytest.raises(InputError, match="few_shot: expected shots of every run, got none of DeAR"):
+        Plan(plan.study.model_copy(update={"groups": {**plan.study.groups, "few_shot": silent}}), Path()).design()
+
+
 def test_what_stands_above_what(tmp_path: Path) -> None:
     """Over the profile's values the group's, then the profile's for this data set, then the run's own, then those given by hand."""
     folder = small_study.make(tmp_path)

@@ -3,6 +3,7 @@
 import dataclasses
 import zlib
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,19 @@ def test_a_later_layer_starts_from_the_same_kept_states(roles: HeadRoles, items,
     torch.testing.assert_close(deep.states, direct.states)
     torch.testing.assert_close(deep.features, direct.features)
     assert len(list(tmp_path.glob("*.safetensors"))) == 1, "one entry serves every J"
+
+
+def test_every_parameter_reaches_what_is_built_and_trained_under_its_own_name(tmp_path) -> None:
+    """All values differ, so that no two can be swapped: λ_reg and λ_fusion once were."""
+    rates = {"lr": 0.001, "lr_tokens": 0.002, "lr_fusion": 0.003, "warmup_lr": 0.004, "weight_decay": 0.005}
+    shares = {"lambda_reg": 0.06, "lambda_fusion": 0.07, "beta": 0.08, "alpha_cls": 0.09, "init_std": 0.11}
+    counts = {"epochs": 12, "batch": 13, "warmup_epochs": 1, "text_tokens": 14, "tokens_per_attribute": 15, "first_layer": 10}
+    told = rates | shares | counts
+    assert len(set(told.values())) == len(told)
+    p = variant(tmp_path, **told)
+    found = asdict(trials.settings(p)) | asdict(trials.schedule(p))
+    assert {name: found[name] for name in told} == told
+    assert set(found) - set(told) == {"routing", "trained", "optimiser", "momentum", "eps", "rates", "average", "average_at"}
 
 
 def test_a_run_is_that_of_its_variant(roles: HeadRoles, items, tmp_path) -> None:
