@@ -180,6 +180,17 @@ def test_pictures_go_together_as_a_cpus_caches_hold_them(mini) -> None:
     assert prefix.together(vit) == 8
 
 
+@pytest.mark.parametrize(("views", "sizes"), [(1, [4, 4, 2]), (2, [4, 4, 4, 4, 4]), (3, [3] * 10), (9, [9] * 10)])
+def test_no_more_rows_than_fit_go_through_the_frozen_layers_together(mini, monkeypatch, views: int, sizes: list[int]) -> None:
+    """All views of a picture count; those of one picture are never parted."""
+    monkeypatch.setattr(prefix, "together", lambda clip: 4)
+    seen: list[int] = []
+    real = prefix._states
+    monkeypatch.setattr(prefix, "_states", lambda clip, layer, images: (seen.append(len(images)), real(clip, layer, images))[1])
+    prefix.compute(mini, 2, 10, lambda i: torch.full((views, 3, 64, 64), i / 10), views)
+    assert seen == sizes
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_halves_the_states_and_rounds_them_once(mini, items, tmp_path, dtype) -> None:
     """Features teach and answer zero-shot: single precision, to the last bit, however states are kept or if they are at all."""

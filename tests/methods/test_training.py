@@ -264,6 +264,7 @@ def test_accuracy_and_harmonic_mean_by_hand() -> None:
     logits = torch.tensor([[3.0, 1.0, 2.0], [0.0, 1.0, 2.0], [0.0, 5.0, 2.0], [9.0, 5.0, 2.0]])
     assert accuracy(logits, torch.tensor([0, 2, 1, 2])) == 75.0
     assert harmonic_mean(60.0, 90.0) == pytest.approx(72)
+    assert harmonic_mean(0.2, 0.3) == pytest.approx(0.24), "in percent or as shares"
     assert harmonic_mean(100.0, 0.0) == harmonic_mean(0.0, 0.0) == 0.0
 
 

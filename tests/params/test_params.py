@@ -27,9 +27,7 @@ def whole(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "params").rglob("*.yaml")), ids=lambda p: f"{p.parent.parent.name}-{p.parent.name}-{p.stem}"
-)
+@pytest.mark.parametrize("path", sorted((ROOT / "params").rglob("*.yaml")), ids=lambda p: "-".join(p.parts[-3:]))
 def test_readers_of_yaml_1_1_and_1_2_read_the_same(path: Path) -> None:
     """papermill's reader among them: it takes 1e-3 for a word, and `no`, 012 and 1:30 for what nobody meant."""
     assert yaml.safe_load(path.read_text(encoding="utf-8")) == yaml12.read_yaml(path)

@@ -68,6 +68,7 @@ def test_as_many_trials_at_once_as_there_are_cores(monkeypatch: pytest.MonkeyPat
     asked: list[int] = []
     monkeypatch.setattr(HeadRoles, "load", lambda path: make_roles(load("DeAR-Mini")))
     monkeypatch.setattr(search, "_run", lambda *given: (asked.append(given[-1]), rows)[1])
+    monkeypatch.setattr(fair, "_cases", lambda folder, plan: [])
     monkeypatch.setattr(search.os, "cpu_count", lambda: 7)
     assert search.tune("mini", 0) == search.tune("mini", 2) == 0
     assert asked == [7, 2]

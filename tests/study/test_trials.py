@@ -63,7 +63,7 @@ def test_every_parameter_reaches_what_is_built_and_trained_under_its_own_name(tm
     counts = {"epochs": 12, "batch": 13, "warmup_epochs": 1, "text_tokens": 14, "tokens_per_attribute": 15, "first_layer": 10}
     told = rates | shares | counts
     assert len(set(told.values())) == len(told)
-    p = variant(tmp_path, **told)
+    p = variant(tmp_path).model_copy(update=told)
     found = asdict(trials.settings(p)) | asdict(trials.schedule(p))
     assert {name: found[name] for name in told} == told
     assert set(found) - set(told) == {"routing", "trained", "optimiser", "momentum", "eps", "rates", "average", "average_at"}

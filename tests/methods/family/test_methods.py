@@ -39,6 +39,15 @@ def moved(method):
     return method
 
 
+@pytest.mark.parametrize("key", KEYS)
+def test_where_a_method_enters_is_said_once_for_every_layer(key: str, clip: FrozenClip) -> None:
+    """The chart of methods: from the words (0) to what comes after the last layer, in order, one rule for what is learned at a layer."""
+    places = [(e.modality, e.source, layer) for e in built(key, clip).enters for layer in range(e.layers[0], e.layers[1] + 1)]
+    assert len(places) == len(set(places))
+    assert all(0 <= layer <= clip.layers + 1 for _, _, layer in places)
+    assert all(e.layers[0] <= e.layers[1] for e in built(key, clip).enters)
+
+
 @pytest.fixture(scope="module")
 def images() -> torch.Tensor:
     return torch.randn(4, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
