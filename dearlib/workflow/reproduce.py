@@ -19,6 +19,7 @@ from pathlib import Path
 from dearlib.errors import InputError
 from dearlib.params.reading import repository
 from dearlib.params.study import rows_named
+from dearlib.params.yaml12 import read_yaml
 from dearlib.workflow.expected import Expected, expected
 from dearlib.workflow.inputs import check_data, check_methods, check_models, load_profile
 from dearlib.workflow.progress import Progress, minutes, steps
@@ -48,8 +49,7 @@ def reproduce(
     check_methods(loaded)
     rows = rows_named(loaded.plan.study, methods)
     given = [f"profile={profile}", *([f"data={root}"] if root else []), *([f"methods={','.join(methods)}"] if methods else [])]
-    at_once = cores or room(MEMORY_GB)
-    command = [*where(executor, at_once), *([only] if only else []), "--config", *given]
+    command = [*where(executor, cores or room(MEMORY_GB)), *([only] if only else []), "--config", *given]
     if not (plan or report):
         check_data(loaded, only, root)
         if wanted:  # the audit needs neither
@@ -61,7 +61,7 @@ def reproduce(
         return snakemake(command, "--report", str(report), "--quiet", "host")
     status = run(
         command,
-        at_once,
+        jobs(executor, cores),
         partial(expected, folder=Path("params") / profile, plan=loaded.plan, data=root or loaded.roles.data_root, rows=rows),
     )
     print(summary(profile, status == 0, only))
@@ -106,6 +106,13 @@ def where(executor: str, cores: int) -> list[str]:
     if importlib.util.find_spec(f"snakemake_executor_plugin_{executor}") is None:
         raise InputError(f"--executor {executor}: expected snakemake-executor-plugin-{executor}, got none; pip install 'dearlib[cluster]'")
     return ["--profile", str(folder)]
+
+
+def jobs(executor: str, cores: int) -> int:
+    """How many steps run at once: here as many as are asked for or as there is room for, elsewhere what the profile folder says."""
+    if executor == "local":
+        return cores or room(MEMORY_GB)
+    return int(read_yaml(Path("profiles") / executor / "config.yaml").get("jobs", 1))
 
 
 def run(command: list[str], at_once: int, ahead: Callable[[list[str]], Expected]) -> int:

@@ -186,6 +186,12 @@ def test_a_run_says_at_the_start_how_long_and_after_every_step_how_far(
     assert [line.partition(",")[0] for line in lines] == ["== 1 of 2 steps", "== 2 of 2 steps"]
 
 
+def test_a_profile_folder_says_how_many_jobs_run_at_once(repository: Path) -> None:
+    assert reproduce.jobs("slurm", 3) == yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())["jobs"] == 50
+    assert reproduce.jobs("local", 3) == 3
+    assert reproduce.jobs("local", 0) == reproduce.room(reproduce.MEMORY_GB)
+
+
 def test_the_summary_is_the_table_or_what_failed(repository: Path) -> None:
     Path("figures/mini").mkdir(parents=True)
     Path("figures/mini/table2.md").write_text("| a table |\n")
