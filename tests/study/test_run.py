@@ -5,15 +5,22 @@ from pathlib import Path
 
 import pytest
 import small_study
+import torch
 from lightning_fabric import Fabric
 
 from dearlib.clip import cache
+from dearlib.clip.cut import TextStates
+from dearlib.clip.prefix import Prefix
 from dearlib.datasets import half, read_split
 from dearlib.errors import InputError
+from dearlib.files import read_tensors
+from dearlib.methods.dear import DeAR
 from dearlib.params.study import read_study
 from dearlib.study import batches, run, trials
-from dearlib.study.records import RunRecord
+from dearlib.study.ground import Ground
+from dearlib.study.records import RunCost, RunRecord
 from dearlib.study.run import run_group
+from dearlib.study.trials import Trial
 
 FABRIC = Fabric(accelerator="cpu", devices=1)
 
@@ -114,6 +121,34 @@ def test_runs_that_differ_only_after_training_are_trained_once(folder: Path, mon
     assert names == {path.name for path in place.glob("batch-*")}
     fused = {m.method: m.accuracy for m in once.metrics if m.split == "base" and m.seed == 1}
     assert fused["mean s_a (class feature)"] == fused["DeAR (class feature)"]
+
+
+def test_a_record_takes_at_least_as_long_as_what_was_trained_before(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read from kept batches it is made in no time; its time is still that of four trainings, two runs with two seeds each."""
+    (folder / "study.yaml").write_text(TWICE)
+    assert made(folder, "halved").wall_seconds < 400
+    monkeypatch.setattr(RunCost, "seconds", property(lambda cost: 100.0))
+    assert made(folder, "halved").wall_seconds == 400
+
+
+def test_what_is_trained_once_is_tested_as_each_run_asks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mean scores are asked of the model of the run that it shares, for every half, and of no other run's."""
+    (folder / "study.yaml").write_text(TWICE)
+    asked: list[torch.Tensor] = []
+
+    def mean_scores(ground: Ground, model: DeAR, trial: Trial, pictures: Prefix, text: TextStates, labels: torch.Tensor) -> float:
+        assert trial.p.attribute_scores == "mean"
+        assert len(pictures.features) == len(labels)
+        asked.append(model.attribute_tokens)
+        return 12.345
+
+    monkeypatch.setattr(batches, "_with_mean_scores", mean_scores)
+    record = made(folder, "halved")
+    assert {m.method for m in record.metrics if m.accuracy == 12.345} == {"mean s_a", "slow mean"}
+    assert sum(m.accuracy == 12.345 for m in record.metrics) == len(asked) == 2 * 2 * 2
+    place = Path(record.runs["DeAR"]["runs_root"]) / "halved-dtd"
+    trained = [read_tensors(place / f"tokens-{run}-seed{seed}.safetensors")[0] for run in ("DeAR", "slow") for seed in (1, 2)]
+    assert all(any(torch.equal(tokens, own["attribute_tokens"]) for own in trained) for tokens in asked)
 
 
 def test_another_setting_is_not_answered_by_an_old_batch(folder: Path) -> None:
