@@ -41,7 +41,7 @@ class Source(Protocol):
     def rows(self, chosen: Int[Tensor, "batch"]) -> tuple[Float[Tensor, "batch token d_model"], Float[Tensor, "batch d_embed"]]:
         """States and features of some pictures."""
 
-    def chunks(self, size: int = 256) -> Iterator[States]:
+    def chunks(self, size: int) -> Iterator[States]:
         """The states of all pictures, piece by piece."""
 
 
@@ -62,7 +62,7 @@ class Prefix:
         """See `Source`; in the features' precision."""
         return self.states[chosen].to(self.features.dtype), self.features[chosen]
 
-    def chunks(self, size: int = 256) -> Iterator[States]:
+    def chunks(self, size: int) -> Iterator[States]:
         """See `Source`."""
         return (s.to(self.features.dtype) for s in self.states.split(size))
 
@@ -84,7 +84,7 @@ class Streamed:
         parts = [_states(self.clip, self.first_layer, batch) for batch in pictures]
         return torch.cat(parts), self.features[chosen]
 
-    def chunks(self, size: int = 256) -> Iterator[States]:
+    def chunks(self, size: int) -> Iterator[States]:
         """See `Source`."""
         return (self.rows(chosen)[0] for chosen in torch.arange(len(self.features)).split(size))
 
@@ -154,5 +154,5 @@ def deepened(source: "Prefix | Streamed", clip: FrozenClip, stop: int) -> "Prefi
         raise InputError(f"first_layer: expected {start} or later, where the kept states are, got {stop}; keep states of an earlier layer")
     if isinstance(source, Streamed):
         return replace(source, first_layer=stop)
-    run = [run_layers(clip.visual.transformer, s.to(_place(clip)), start, stop - 1).cpu() for s in source.chunks()]  # type: ignore[arg-type]
+    run = [run_layers(clip.visual.transformer, s.to(_place(clip)), start, stop - 1).cpu() for s in source.chunks(together(clip))]  # type: ignore[arg-type]
     return Prefix(torch.cat(run), source.features, stop)

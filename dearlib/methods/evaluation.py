@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dearlib.clip.cut import TextStates, check_layer, run_layers
-from dearlib.clip.prefix import Source
+from dearlib.clip.prefix import Source, together
 from dearlib.methods.dear import DeAR
 
 
@@ -41,10 +41,12 @@ def evaluate(
     states: Float[Tensor, "picture token d_model"],
     text: TextStates,
     labels: Int[Tensor, "picture"],
-    batch: int = 256,
+    batch: int | None = None,
 ) -> Accuracies:
-    """Accuracy over pictures given as states on the verge of the model's own J."""
-    (found,) = _accuracies([model], states.split(batch), model.settings.first_layer, {model.settings.first_layer: text}, labels)
+    """Accuracy over pictures given as states on the verge of the model's own J; `batch` None: as many at once as go fastest."""
+    (found,) = _accuracies(
+        [model], states.split(batch or together(model.clip)), model.settings.first_layer, {model.settings.first_layer: text}, labels
+    )
     return found
 
 
@@ -65,7 +67,7 @@ def evaluate_together(
     for model in models:
         if model.settings.first_layer < source.first_layer:
             check_layer(source.first_layer, model.settings.first_layer)
-    return _accuracies(models, source.chunks(), source.first_layer, texts, labels)
+    return _accuracies(models, source.chunks(together(models[0].clip)), source.first_layer, texts, labels)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from dearlib.clip.prefix import Source
+from dearlib.clip.prefix import Source, together
 from dearlib.methods.dear import DeAR
 from dearlib.roles.rolefile import HeadRoles
 
@@ -43,7 +43,7 @@ def gates(model: DeAR, source: Source) -> Gates:
     place, seen = model.projection, 0
     cosines = torch.zeros(len(model.roles.attributes), len(model.roles.attributes), dtype=torch.float64)
     close = 0.0
-    for chunk in source.chunks():
+    for chunk in source.chunks(together(model.clip)):
         frozen = source.features[seen : seen + len(chunk)].to(place)
         seen += len(chunk)
         found = model.image_features(chunk.to(place))

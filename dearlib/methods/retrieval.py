@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dearlib.clip.cut import check_layer
-from dearlib.clip.prefix import Source
+from dearlib.clip.prefix import Source, together
 from dearlib.errors import InputError
 from dearlib.methods.dear import DeAR
 
@@ -22,7 +22,7 @@ def features_by_token(model: DeAR, source: Source) -> dict[str, Tensor]:
     """
     check_layer(source.first_layer, model.settings.first_layer)
     device = model.fusion.device
-    parts = [model.image_features(s.to(device)) for s in source.chunks()]
+    parts = [model.image_features(s.to(device)) for s in source.chunks(together(model.clip))]
     attribute = F.normalize(torch.cat([part.attribute for part in parts]), dim=-1).cpu()
     cls = F.normalize(torch.cat([part.cls for part in parts]), dim=-1).cpu()
     return {**{name: attribute[:, i] for i, name in enumerate(model.roles.attributes)}, CLASS_FEATURE: cls}

@@ -220,5 +220,6 @@ def _with_mean_scores(ground: Ground, model: DeAR, trial: Trial, pictures: Prefi
     """Accuracy with every s_a at its mean over the plain training pictures."""
     seen = trials.plain(ground.clip, ground.roles, trial.p, trial.items)
     tested = prefix.deepened(pictures, ground.clip, trial.p.first_layer)
-    logits = constant_attribute_logits(model, tested.chunks(), text, seen.chunks())
+    size = prefix.together(ground.clip)
+    logits = constant_attribute_logits(model, tested.chunks(size), text, seen.chunks(size))
     return accuracy(logits.cpu(), labels)
