@@ -371,8 +371,7 @@ check(one_head, [
 
 # %% [markdown]
 # **2.** The read-out with fixed statistics: of each part of a sum its share after LayerNorm (without weight and bias), so that the shares
-# add up to
-# the LayerNorm of the sum. Its mean is shared out evenly among the parts.
+# add up to the LayerNorm of the sum. Its mean is shared out evenly among the parts.
 
 # %% tags=["exercise"]
 def shares(parts: torch.Tensor) -> torch.Tensor:
@@ -398,5 +397,4 @@ check(shares, [
 # </details>
 #
 # **To think about.** Swap `query` and `key` in the loop of section 2. Which assertion fails, and what does the mean over *all* queries of
-# the
-# attention say about it? For which heads would `ln_post`'s statistics change most if they fell silent?
+# the attention say about it? For which heads would `ln_post`'s statistics change most if they fell silent?

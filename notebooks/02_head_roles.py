@@ -919,5 +919,4 @@ check(role_of, [
 # </details>
 #
 # **To think about.** Remove only `points`' direction in the loop of section 2, not `phrases`': which phrases come twice, and why? Silence
-# two
-# confirmed heads of one attribute together: is the loss the sum of the two, or do they back each other up?
+# two confirmed heads of one attribute together: is the loss the sum of the two, or do they back each other up?

@@ -360,9 +360,8 @@ assert (votes[:, 0] - votes[:1, 0]).abs().max() > 1
 # %% [markdown]
 # ## 9 Backward: who gets a gradient
 #
-# A blocked pair has weight exactly 0, and a gradient of exactly 0 (asserted in notebook 03). So what an attribute token can learn *from
-# the class
-# feature* depends on the attribute heads of its own concept and on mixed heads; its own feature always teaches it.
+# A blocked pair has weight exactly 0, and a gradient of exactly 0 (asserted in notebook 03). So what an attribute token can learn *from the
+# class feature* depends on the attribute heads of its own concept and on mixed heads; its own feature always teaches it.
 
 # %%
 image = model.image_features(states)
@@ -485,8 +484,7 @@ check(through, [
 
 # %% [markdown]
 # **2.** The bias in the votes: take from the scores `votes[feature][picture][class]` of every *attribute* feature what depends on the
-# picture, by
-# putting each class's mean over the pictures in its place, and fuse (feature 0 is the class feature and stays as it is).
+# picture, by putting each class's mean over the pictures in its place, and fuse (feature 0 is the class feature and stays as it is).
 
 # %% tags=["exercise"]
 import torch

@@ -333,8 +333,7 @@ plots.save(fig, p.figures_root, "05_curves")
 # ## 7 Base and novel accuracy
 #
 # The same tokens meet the novel classes' names and pictures. *Fused* is Eq. 19 with the weights that the base classes found; *class
-# feature*
-# leaves the attribute features out.
+# feature* leaves the attribute features out.
 
 # %%
 mine = {}
@@ -347,8 +346,7 @@ print(", ".join(f"{method}, {name}: {value:.2f} %" for (name, method), value in 
 # ## 8 The study does the same
 #
 # `dearlib.study.run` makes what the tables are made of: all seeds of all variants, stacked in one batch because they share the frozen
-# layers. The
-# same settings through it, into a scratch folder; the first seed must be the run in view.
+# layers. The same settings through it, into a scratch folder; the first seed must be the run in view.
 
 # %%
 scratch = Path("runs/scratch")
@@ -406,12 +404,10 @@ display(from_numbers(file, (
 
 # %% [markdown]
 # What protects the novel classes is not shown by one run. Whether regularisation and fusion loss do is a question for Table 6, with
-# intervals,
-# in [notebook 10](10_ablations.ipynb); what carries the gain is asked in [notebook 15](15_what_carries_the_gain.ipynb).
+# intervals, in [notebook 10](10_ablations.ipynb); what carries the gain is asked in [notebook 15](15_what_carries_the_gain.ipynb).
 #
 # **Misconceptions.** *"Novel classes are unseen by CLIP"*: they are unseen by the adaptation. *"One view means no augmentation"*: `views:
-# 1` is one fixed
-# random crop for each picture; `views: 0` is the plain picture.
+# 1` is one fixed random crop for each picture; `views: 0` is the plain picture.
 #
 # ## Exercises
 #
@@ -477,5 +473,4 @@ check(rates, [
 # </details>
 #
 # **To think about.** `lambda_reg: 0` in a copy of the parameter file: which half would suffer, and what in section 3 decides that for the
-# class
-# feature of a model whose heads are all shielded?
+# class feature of a model whose heads are all shielded?

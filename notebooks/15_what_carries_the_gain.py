@@ -69,8 +69,7 @@ print(f"Missing: {', '.join(missing)}" if missing else "No record is missing.")
 # $$\hat y_c(x) = \alpha_\text{cls}\, s_{\text{cls},c}(x) + b_c , \qquad b_c = \sum_a \alpha_a\, s_{a,c} ,$$
 #
 # CLIP's answer plus a **bias towards classes**. That is logistic regression's intercept, and no more. It can gain wherever CLIP prefers
-# some
-# class names over others for no good reason. A toy case: two classes, CLIP's score for the second is too high by a constant.
+# some class names over others for no good reason. A toy case: two classes, CLIP's score for the second is too high by a constant.
 
 # %%
 draw = torch.Generator().manual_seed(0)
@@ -238,8 +237,7 @@ display(from_numbers(file, "- Controls without records here: {absent}."))
 
 # %% [markdown]
 # **Misconception.** *"It gains, so its explanation is right."* A gain speaks for the explanation only as far as what lacks the explained
-# part
-# does not gain as much.
+# part does not gain as much.
 #
 # ## Exercises
 #

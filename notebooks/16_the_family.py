@@ -12,8 +12,7 @@
 # # 16 · The family
 #
 # **Question.** A dozen methods adapt a frozen CLIP from a few pictures a class. What can be learned around it at all, where does each
-# method
-# put it, and what does one have that its predecessor has not?
+# method put it, and what does one have that its predecessor has not?
 #
 # | | |
 # |---|---|
@@ -77,9 +76,8 @@ print(f"{frozen.name} {frozen.weights_sha256[:8]} · {', '.join(catalogue.names(
 # | **weights** | the upper layers themselves | SkipT |
 # | **losses** | staying near what frozen CLIP says: its features, its answers, its gradient | ProGrad, PromptSRC, TCP, MMRL, TAC, DeAR |
 #
-# Each method is one file that declares where it enters: modality, layers, rule, source, number. All of them, with the parameters shaken
-# so that
-# nothing sits at its start:
+# Each method is one file that declares where it enters: modality, layers, rule, source, number. All of them, with the parameters shaken so
+# that nothing sits at its start:
 
 
 # %%
@@ -208,9 +206,8 @@ agree("CLIP", answers(v0, t0))
 # ## 3 Words
 #
 # **CoOp** puts four learned vectors in the place of "a photo of a". **ProGrad** is CoOp's forward pass; its step may not go against what
-# zero-shot
-# CLIP knows, which shows in the gradient alone. **CoCoOp** moves the vectors by what the picture shows, so that every picture has its own
-# classes. **ATPrompt** stands fixed attribute words between learned ones.
+# zero-shot CLIP knows, which shows in the gradient alone. **CoCoOp** moves the vectors by what the picture shows, so that every picture has
+# its own classes. **ATPrompt** stands fixed attribute words between learned ones.
 
 
 # %%
@@ -254,10 +251,8 @@ agree("TCP", answers(v0, text_feature(named("X X X X {}."), lambda at, x: after_
 # ## 4 Tokens in layers
 #
 # **MaPLe** has new words before layers 2 to 9 and makes the picture's tokens of them, by a linear map for each layer. **PromptSRC** has
-# tokens in
-# both encoders, independent of each other. **ProVP** leaves the text alone and lets each layer's tokens be 0.99 new and 0.01 of what the
-# last
-# layer made of them: a β in all but name.
+# tokens in both encoders, independent of each other. **ProVP** leaves the text alone and lets each layer's tokens be 0.99 new and 0.01 of
+# what the last layer made of them: a β in all but name.
 
 # %%
 p_ = family["MaPLe"]
@@ -303,8 +298,7 @@ with torch.no_grad():
 # %% [markdown]
 # **PromptKD** has PromptSRC's image tokens and learns a tuned teacher's answers on pictures without labels, of novel classes too
 # (*transductive*: it stands apart in every table). Its classes are the teacher's. **TAC** has tokens that stand for groups of classes,
-# which patches
-# may not look at.
+# which patches may not look at.
 
 # %%
 with torch.no_grad():
@@ -341,11 +335,9 @@ with torch.no_grad():
 # %% [markdown]
 # ## 5 A space for both encoders, a second projection
 #
-# **MMRL** makes each layer's tokens from layer 6 on, in both encoders, of one matrix; the tokens' outputs leave by a second projection
-# and answer
-# beside the class feature, 0.3 to 0.7. **MMRL++** shares one map over the layers and blends, by β, what the tokens became: this is where
-# DeAR
-# takes its β from. Both answer novel classes by the class feature alone.
+# **MMRL** makes each layer's tokens from layer 6 on, in both encoders, of one matrix; the tokens' outputs leave by a second projection and
+# answer beside the class feature, 0.3 to 0.7. **MMRL++** shares one map over the layers and blends, by β, what the tokens became: this is
+# where DeAR takes its β from. Both answer novel classes by the class feature alone.
 
 
 # %%
@@ -380,10 +372,9 @@ shared_space("MMRL++", low_rank, h.settings.beta, v.proj + h.left @ h.right)
 # %% [markdown]
 # ## 6 No tokens at all, and DeAR
 #
-# **SkipT** trains the upper layers themselves. **DeAR** has MMRL++'s blended tokens and second projection in the image encoder, gives
-# each token
-# an attribute, and lets the *roles of heads* say who may look at it (notebook 03). With every head Mixed and one attribute little of it
-# but the fusion weights would be new.
+# **SkipT** trains the upper layers themselves. **DeAR** has MMRL++'s blended tokens and second projection in the image encoder, gives each
+# token an attribute, and lets the *roles of heads* say who may look at it (notebook 03). With every head Mixed and one attribute little of
+# it but the fusion weights would be new.
 
 # %%
 with torch.no_grad():

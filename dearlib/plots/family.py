@@ -17,8 +17,8 @@ MEANS = "c: made for each class, p: for each picture, m: by a map from another, 
 def family_chart(axes: Iterable[Axes], methods: Mapping[str, Sequence[Entry]], layers: int) -> list[Axes]:
     """Layer × modality × rule: a row per method, a panel per modality, a bar where something learned enters.
 
-    0 is the words at the input, `layers` + 1 what comes behind the last layer. The colour is the rule, a letter the source where it
-    is not a plain parameter. `axes`: the image encoder's and the text encoder's.
+    0 is the input (of the text encoder the words), `layers` + 1 what comes behind the last layer. The colour is the rule, a letter
+    the source where it is not a plain parameter. `axes`: the image encoder's and the text encoder's.
     """
     both = list(axes)
     for ax, modality in zip(both, ("image", "text"), strict=True):
@@ -35,7 +35,8 @@ def family_chart(axes: Iterable[Axes], methods: Mapping[str, Sequence[Entry]], l
         ax.set(
             xlim=(-0.7, layers + 1.7), ylim=(len(methods) - 0.5, -0.5), title={"image": "image encoder", "text": "text encoder"}[modality]
         )
-        ax.set_xticks(range(layers + 2), ["words", *(f"L{n}" for n in range(1, layers + 1)), "after"], rotation=90)
+        places = ["words" if modality == "text" else "input", *(f"L{n}" for n in range(1, layers + 1)), "after"]
+        ax.set_xticks(range(layers + 2), places, rotation=90)
         ax.set_yticks(range(len(methods)), list(methods))
         ax.set_xlabel(MEANS if modality == "image" else "")
         ax.tick_params(length=0)
