@@ -34,6 +34,7 @@ data_root: str = "data/mini"
 gallery = None  # type: int|None  pictures to search, drawn blindly; None: all test pictures
 k: int = 10  # neighbours
 shown: int = 7  # of them drawn
+asked: int = 8  # pictures that can be asked in the explorer; the first is drawn here
 projected: int = 500  # pictures in the two-dimensional maps
 
 # %%
@@ -84,7 +85,8 @@ print(f"weights {record.weights_sha256[:8]} Â· roles {record.roles_sha256[:8]} Â
 # photographs only the class is known, and whether a token finds its own attribute cannot be told.
 
 # %%
-query = record.neighbours["query"][0]
+queries = record.neighbours["query"]
+query = queries[0]
 if searched.known:
     asked = {a: vocabulary.FACTORS[a][int(v[query])] for a, v in searched.labels.items() if v[query] >= 0}
     print("The query:", ", ".join(f"{a} {v}" for a, v in asked.items()))
@@ -127,7 +129,7 @@ plots.save(fig, p.figures_root, "figure3", made_from.get("generated"))
 for run in routing:
     hits = {}
     for name in (t for t in tokens if t in factors):
-        near, own = record.neighbours[f"{name}, {run}"], searched.labels[name]
+        near, own = record.neighbours[f"{name}, {run}"][: p.shown], searched.labels[name]
         if own[query] >= 0:
             hits[name] = sum(int(own[i] == own[query]) for i in near) / len(near)
     print(f"{routing[run]}: " + ", ".join(f"{name} {share:.0%}" for name, share in hits.items()) + f" of {p.shown} neighbours share it")
@@ -210,7 +212,7 @@ plots.save(fig, p.figures_root, "11_features")
 # %% [markdown]
 # ## 5 For the head explorer
 #
-# What each token finds, for the explorer's page of notebook 02.
+# What each token finds for this query and for some others, for the explorer's page of notebook 02.
 
 # %%
 page = p.figures_root / "explorer.json"
@@ -220,9 +222,9 @@ if roles is not None and roles.sha256 == record.roles_sha256:
     for run, how in routing.items():
         for name in tokens:
             rows_of = torch.zeros(len(searched.items), p.shown, dtype=torch.long)
-            rows_of[query] = torch.tensor(record.neighbours[f"{name}, {run}"][: p.shown])
+            rows_of[list(queries)] = torch.tensor(record.neighbours[f"{name}, {run}"]).view(len(queries), -1)
             near[how, name] = rows_of
-    found: Found = for_explorer(near, [query], searched.labels, lambda i: picture_of(searched.items[i]), roles)
+    found: Found = for_explorer(near, queries, searched.labels, lambda i: picture_of(searched.items[i]), roles)
     found.save(p.figures_root / "11_neighbours.json")
     write_page(Explorer.load(page).with_found(p.figures_root / "11_neighbours.json"), p.figures_root / "explorer.html")
     print(f"{p.figures_root}/explorer.html: with {len(found.neighbours)} rows of neighbours")

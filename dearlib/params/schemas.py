@@ -224,12 +224,16 @@ class DomainGeneralization(FromRecords):
 
 
 class AttributeRetrieval(Run):
-    """11: nearest neighbours by each token's feature among `gallery` test pictures of the source; null: all of them."""
+    """11: nearest neighbours by each token's feature among `gallery` test pictures of the source; null: all of them.
+
+    Of `asked` pictures `shown` neighbours are kept to be looked at.
+    """
 
     data_root: Path
     gallery: Count | None
     k: Count
     shown: Count
+    asked: Count
     projected: Annotated[int, Field(ge=10)]
 
 

@@ -93,7 +93,7 @@ def find_neighbours(
     metrics = _without_tokens(searched, F.normalize(states.features, dim=-1), p.k)
     neighbours: dict[str, tuple[int, ...]] = {}
     flat: dict[str, list[list[float]]] = {}
-    query = _query(searched)
+    queries = _queries(searched, p.asked)
     for run, v in settings.items():
         for seed in v.seeds:
             path = p.runs_root / f"source-{source}" / tokens_file(run, seed)
@@ -102,7 +102,7 @@ def find_neighbours(
             features = retrieval.features_by_token(DeAR.load(path, clip, roles).to(fabric.device), states)
             metrics += _precisions(searched, features, p.k, seed, "" if run == next(iter(settings)) else f", {run}")
             if seed == v.seeds[0]:
-                neighbours |= {f"{name}, {run}": tuple(retrieval.nearest(f, p.shown)[query].tolist()) for name, f in features.items()}
+                neighbours |= {f"{name}, {run}": _found(f, queries, p.shown) for name, f in features.items()}
                 flat |= {f"{name}, {run}": _flat(f[mapped(len(f), p.projected)]) for name, f in features.items()}
     return RunRecord(
         profile=p.profile,
@@ -117,14 +117,27 @@ def find_neighbours(
         wall_seconds=round(time.monotonic() - began, 1),
         metrics=tuple(metrics),
         last={},
-        neighbours={"query": (query,), **neighbours},
+        neighbours={"query": queries, **neighbours},
         flat=flat,
         **provenance(first.data_root),
     )
 
 
+def _queries(searched: Gallery, asked: int) -> tuple[int, ...]:
+    """Pictures whose neighbours are shown: `_query`, then others evenly from the gallery, which lies by class."""
+    first = _query(searched)
+    rest = [i for i in range(len(searched.items)) if i != first]
+    others = min(asked - 1, len(rest))
+    return (first, *(rest[i * len(rest) // others] for i in range(others)))
+
+
+def _found(features: Tensor, queries: Sequence[int], shown: int) -> tuple[int, ...]:
+    """The nearest of every query, one query after the other."""
+    return tuple(retrieval.nearest(features, shown)[list(queries)].flatten().tolist())
+
+
 def _query(searched: Gallery) -> int:
-    """A picture whose neighbours are shown: the first striped, colourful object, or simply the first."""
+    """A picture to begin with: the first striped, colourful object, or simply the first."""
     labels = searched.labels
     if not {"texture", "color", "object"} <= labels.keys():
         return 0

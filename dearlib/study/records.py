@@ -86,7 +86,8 @@ class RunRecord(BaseModel):
     `identity` is the frozen model's (`FrozenClip.identity`). `runs` holds every run's settings as validated, `last` what its last epoch
     reported, and `gates`, of DeAR's own, by run and seed; `costs` what a run took. `generated` is the data root's note where its pictures
     only stand in for a public data set, else None.
-    `neighbours` and `flat` belong to Figure 3: numbers of the gallery's pictures, and features in two dimensions.
+    `neighbours` and `flat` belong to Figure 3: numbers of the gallery's pictures (a token's for one query after the other), and features
+    in two dimensions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

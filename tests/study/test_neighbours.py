@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from dearlib.datasets.world import vocabulary
 from dearlib.errors import InputError
-from dearlib.study.neighbours import CLASS, _query, gallery
+from dearlib.study.neighbours import CLASS, _found, _queries, _query, gallery
 
 
 @pytest.fixture
@@ -31,6 +32,9 @@ def test_a_factor_that_no_picture_has_is_left_out(root: Path) -> None:
     (root / "objects_chalk" / "factors.json").write_text(json.dumps({f"{i}.png": close_up for i in range(4)}))
     found = gallery(root, "objects_chalk", ("color", "location", "object", "mood"), None)
     assert {name: values.tolist() for name, values in found.labels.items()} == {"color": [0, 0, 0, 0]}
+    assert _queries(found, 1) == (0,)
+    assert _queries(found, 3) == (0, 1, 2)
+    assert _queries(found, 9) == (0, 1, 2, 3), "each once, and no more than there are"
     assert _query(found) == 0, "striped, colourful objects cannot be looked for"
 
 
@@ -41,3 +45,9 @@ def test_damaged_factors_are_one_line(root: Path, text: str) -> None:
         gallery(root, "objects_chalk", ("color",), None)
     assert "\n" not in str(error.value)
     assert "mood" not in text or "argument" in str(error.value), "the reason is told"
+
+
+def test_what_is_found_lies_query_after_query() -> None:
+    """On a line 0, 1, 3, 7: the two nearest of the last picture, then those of the first."""
+    features = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.3], [1.0, 0.7]]), dim=-1)
+    assert _found(features, (3, 0), 2) == (2, 1, 1, 2)
