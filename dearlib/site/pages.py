@@ -67,7 +67,7 @@ def contents(root: Path) -> str:
 
 def _guide(root: Path) -> list[str]:
     """Pages of docs/ in reading order: those named here first, then whatever else lies there."""
-    first = ("tour", "glossary", "own-data", "teaching", "reproducibility", "reported", "cite")
+    first = ("tour", "glossary", "own-data", "teaching", "reproducibility", "beside_the_authors", "reported", "cite")
     found = {path.stem for path in (root / "docs").glob("*.md")} - {"index"}
     return [name for name in first if name in found] + sorted(found - set(first))
 

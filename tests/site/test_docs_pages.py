@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dearlib.methods import catalogue
 from dearlib.params.schemas import Training
 from dearlib.site.pages import MARK, PARTS
 
@@ -73,3 +74,12 @@ def test_the_glossarys_names_of_parameters_are_those_of_the_schema() -> None:
 def test_every_mark_in_a_page_is_made_by_something_and_every_part_is_used() -> None:
     marks = {mark for page in DOCS for mark in MARK.findall(page.read_text(encoding="utf-8"))}
     assert marks == set(PARTS)
+
+
+def test_every_method_stands_beside_its_authors_with_the_repository_that_its_docstring_names() -> None:
+    page = (ROOT / "docs" / "beside_the_authors.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (\S+) \| ([\w.-]+/[\w.-]+) at `[0-9a-f]{7}` \|", page, flags=re.MULTILINE))
+    modules = {m.METHOD.title: m for m in map(catalogue.module, catalogue.names()) if m.METHOD.title not in ("CLIP", "DeAR")}
+    assert set(rows) == set(modules), "run it beside its authors' code, or say why not"
+    for title, repository in rows.items():
+        assert repository in (modules[title].__doc__ or ""), title
