@@ -27,7 +27,7 @@ from dearlib.methods.loop import Curve
 from dearlib.params.methods import MethodRun
 from dearlib.params.reading import params_hash
 from dearlib.params.schemas import Variant
-from dearlib.params.study import row, tokens_file
+from dearlib.params.study import CLASS_FEATURE, row, tokens_file
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import others, trials
 from dearlib.study.costs import Meter
@@ -211,7 +211,7 @@ def _tested(
                 fused = _with_mean_scores(ground, models[own], batch[key], pictures, texts[v.first_layer], ground.labels[part])
             found[key] += [
                 metric(ground, part, method, seed, fused, v.shots),
-                metric(ground, part, f"{method} (class feature)", seed, result.class_feature, v.shots),
+                metric(ground, part, f"{method}{CLASS_FEATURE}", seed, result.class_feature, v.shots),
             ]
     return found
 
