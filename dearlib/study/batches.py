@@ -88,7 +88,7 @@ def _named(ground: Ground, depends: Sequence[str]) -> str:
 def _read(path: Path, keys: Sequence[Key]) -> list[Done]:
     """The finished runs of a batch. Raises `InputError` if they are not those of `keys`."""
     try:
-        found = _DONE.validate_json(path.read_text(encoding="utf-8"))
+        found = _DONE.validate_json(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         raise InputError(f"{path}: expected the finished runs of a batch, got something else; delete it to make them anew") from error
     if [(one.run, one.seed) for one in found] != list(keys):
