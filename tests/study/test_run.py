@@ -208,29 +208,6 @@ def test_a_setting_that_no_run_has_is_one_line(folder: Path) -> None:
         read_study(folder)
 
 
-WRONG = {
-    "a data set twice": ("datasets: [dtd, eurosat]", "datasets: [dtd, dtd]", "halved.datasets: expected distinct data sets"),
-    "a target twice": ("targets: [eurosat]", "targets: [eurosat, eurosat]", "away.targets: expected distinct data sets"),
-    "a target that is trained on": ("targets: [eurosat]", "targets: [dtd]", "away.targets: expected other data sets than those"),
-    "the row of zero-shot CLIP": ("shielded: {", "CLIP: {", "halved.runs: expected names other than CLIP, linear probe"),
-    "the linear probe's row": ("shielded: {", '"linear probe, 1 shot": {', "halved.runs: expected names other than CLIP, linear probe"),
-    "the class feature's row": ("shielded: {", "DeAR (class feature): {", "halved.runs: expected names other than CLIP, linear probe"),
-    "no name": ("shielded: {", "'': {", "halved.runs: expected names of 1 to 100 letters"),
-    "a name that no file can have": ("shielded: {", r'"a\0b": {', "halved.runs: expected names of 1 to 100 letters"),
-    "a name that is too long": ("shielded: {", f"{'x' * 101}: {{", "halved.runs: expected names of 1 to 100 letters"),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_a_group_that_would_count_or_name_something_twice_is_one_line(folder: Path, case: str) -> None:
-    old, new, line = WRONG[case]
-    study = folder / "study.yaml"
-    study.write_text(study.read_text().replace(old, new))
-    with pytest.raises(InputError, match=line) as error:
-        read_study(folder)
-    assert "\n" not in str(error.value)
-
-
 def test_records_are_json_without_a_path_of_this_machine(folder: Path) -> None:
     """Apart from what the parameters themselves say."""
     record = made(folder, "away").model_dump(mode="json")
