@@ -212,7 +212,7 @@ def _trained(runs: Sequence[Run], text: Any, fabric: Fabric, checkpoint: Path) -
 def finished(checkpoint: Path) -> None:
     """Deletes what an unfinished training would have gone on from."""
     for path in checkpoint.parent.glob(f"{checkpoint.stem}*{checkpoint.suffix}"):
-        path.unlink()
+        path.unlink(missing_ok=True)  # another process that makes the same may have done so
 
 
 def _part(checkpoint: Path, i: int) -> Path:
