@@ -4,8 +4,10 @@ Every user error is one line on the standard error and exit status 2. What a com
 that `dearlib --help` answers at once.
 """
 
+import errno
 import os
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -38,7 +40,7 @@ Cores = Annotated[int, typer.Option(min=0, help="Steps at once; each computes wi
 BUILT = Path("build/assignments")
 Masters = Annotated[list[Path] | None, typer.Argument(metavar="[MASTER.py]...", help="All of notebooks/assignments if left out.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", "-p", metavar="KEY=VALUE", help="Replace one value of the parameters.")]
-
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # full, over a quota, over a limit, read-only
 
 Methods = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Beside DeAR these methods alone; may be given several times.")]
 
@@ -51,19 +53,37 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         status = app(args=words or ["--help"], prog_name="dearlib", standalone_mode=False)
+        if sys.stdout:  # None where the caller has closed it
+            sys.stdout.flush()  # what cannot be printed fails here, not in words of Python's own at the very end
     except TyperException as error:  # a mistyped command or option
         where = getattr(getattr(error, "ctx", None), "command_path", "dearlib")
-        print(f"dearlib: {error.format_message().rstrip('.')}; see `{where} --help`", file=sys.stderr)
-        return 2
+        return _refused(f"{error.format_message().rstrip('.')}; see `{where} --help`")
     except InputError as error:
-        print(f"dearlib: {error}", file=sys.stderr)
-        return 2
+        return _refused(str(error))
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()
         return 1
+    except OSError as error:  # what no command has a better line for
+        if error.errno not in UNWRITABLE:
+            raise
+        if error.filename is None:
+            _silence()
+        return _refused(f"{error.filename or 'output'}: could not be written ({error.strerror}); make room or choose another place")
+    except BrokenProcessPool:
+        return _refused("expected processes that live to their end, got one that was killed; not enough memory? try --cores 1")
     except (typer.Abort, KeyboardInterrupt):
         return 130
     return int(status or 0)
+
+
+def _refused(line: str) -> int:
+    print(f"dearlib: {line}", file=sys.stderr)
+    return 2
+
+
+def _silence() -> None:
+    """What is still to be printed goes nowhere: Python would try it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @app.command()

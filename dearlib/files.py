@@ -4,8 +4,9 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,20 @@ def _partial(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes beside `path` and renames over it, so that a reader sees the old file or the new one.
+    """See `write_bytes`. A file that holds this text already stays, time stamp and all: nothing that was made from it is out of date."""
+    content = text.encode()
+    with suppress(OSError):
+        if path.is_file() and path.read_bytes() == content:
+            return
+    write_bytes(path, content)
 
-    A file that holds this text already stays, time stamp and all: nothing that was made from it is out of date.
-    """
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes beside `path` and renames over it, so that a reader sees the old file or the new one."""
     partial = _partial(path)
     try:
-        if path.is_file() and path.read_bytes() == text.encode():
-            return
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content)
         os.replace(partial, path)
     except OSError as error:
         _discard(partial)
@@ -56,7 +61,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str,
         raise InputError(f"{path}: could not be written ({error}); make room or choose another folder") from error
 
 
-_CODES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+_CODES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.uint8: "U8"}
 _NO_SUM = "0" * 16
 _STALE = 3600  # seconds
 
@@ -83,8 +88,7 @@ def filled_tensors(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "w+b") as file:
-            with suppress(OSError):  # a file system without locks; this one is free again however the process ends: see `sweep`
-                fcntl.flock(file, fcntl.LOCK_EX)
+            _hold(file.fileno())
             file.write(len(text).to_bytes(8, "little") + text)
             _allocate(file.fileno(), 8 + len(text), end)
             file.flush()
@@ -104,21 +108,84 @@ def filled_tensors(
         _discard(partial)
 
 
+@contextmanager
+def filled_folder(path: Path, is_whole: Callable[[], bool]) -> Iterator[Path]:
+    """A folder to be filled; when the block ends it stands under `path` in place of what was there, or not at all.
+
+    `is_whole`: whether what stands under `path` is what the block makes. Then it stays: another process has been quicker.
+    Raises OSError.
+    """
+    sweep(path.parent)
+    partial, old = _partial(path), _partial(path)
+    try:
+        partial.mkdir(parents=True)
+        with _held(partial):
+            yield partial
+            if is_whole():
+                return
+            with suppress(FileNotFoundError):
+                os.rename(path, old)
+            try:
+                os.rename(partial, path)
+            except OSError:
+                if not is_whole():
+                    raise
+    finally:
+        _discard(partial)
+        _discard(old)
+
+
+@contextmanager
+def alone(folder: Path, what: str) -> Iterator[None]:
+    """Only one process at a time for this folder; free again however it ends. Raises `InputError`, naming `what`, for the second."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{folder}: expected no other {what}, got one still running; wait for it or end it") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def sweep(folder: Path) -> None:
-    """Deletes what killed processes left half written in `folder`: unlocked, and untouched for an hour.
+    """Deletes what killed processes left half written in `folder`, files and folders: unlocked, and untouched for an hour.
 
     The hour is for file systems whose locks do not reach other machines.
     """
     for partial in folder.glob(".*.partial"):
-        with suppress(OSError), open(partial, "rb") as file:  # gone, or locked by its living writer
-            if time.time() - os.fstat(file.fileno()).st_mtime > _STALE:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                partial.unlink()
+        with suppress(OSError), _held(partial, wait=False) as descriptor:  # gone, or locked by its living writer
+            if time.time() - os.fstat(descriptor).st_mtime > _STALE:
+                _discard(partial)
+
+
+@contextmanager
+def _held(path: Path, wait: bool = True) -> Iterator[int]:
+    """A file or folder, locked; free again however the process ends. `wait` False: OSError if it is not free."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if wait:
+            _hold(descriptor)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _hold(descriptor: int) -> None:
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def _discard(partial: Path) -> None:
     with suppress(OSError):  # a folder that cannot be written has nothing to discard
-        partial.unlink(missing_ok=True)
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
 
 
 def _allocate(descriptor: int, start: int, size: int) -> None:

@@ -146,13 +146,29 @@ WRONG: dict[str, tuple[Callable[[Place], object], tuple[str, ...]]] = {
     "a path upwards": (lambda p: p.rows(lambda r: r["test"][0].__setitem__(0, "../images/0-test-0.png")), ("test[0]", "'..'")),
     "deep JSON": (lambda p: p.split.write_text("[" * 10_000), ("split.json", "nested too deeply")),
     "one name": (lambda p: p.rename("red", "green", "red", "blue"), ("'red' for labels 0 and 2",)),
-    "one name but for case": (lambda p: p.rename("red", "Red", "green", "blue"), ("the same for classes 0", "Red")),
-    "one name but for blanks": (lambda p: p.rename("deep_red", "deep  red", "green", "blue"), ("the same for classes 0",)),
+    "one name but for case": (lambda p: p.rename("red", "Red", "green", "blue"), ("'red' and 'Red', which read alike, for labels 0 and",)),
+    "one name but for case in both halves": (
+        lambda p: p.rename("red", "green", "Red", "blue"),
+        ("'red' and 'Red', which read alike, for labels 0 and",),
+    ),
+    "one name but for blanks": (lambda p: p.rename("deep_red", "deep  red ", "green", "blue"), ("which read alike",)),
     "one name but for its letters' bytes": (
         lambda p: p.rename("café", unicodedata.normalize("NFD", "café"), "green", "blue"),
-        ("the same for classes 0",),
+        ("which read alike",),
     ),
-    "one name of novel classes": (lambda p: p.rename("red", "green", "blue", "Blue"), ("the same for classes 0", "Blue")),
+    "one name but for its letters' width": (lambda p: p.rename("red", "ｒｅｄ", "green", "blue"), ("which read alike",)),
+    "one name but for a sign that nobody sees": (lambda p: p.rename("red", "re\u200bd", "green", "blue"), ("which read alike",)),
+    "a name that nobody sees": (lambda p: p.rename("red", "\u200b", "green", "blue"), ("expected a class name",)),
+    "half a letter": (lambda p: p.rename("red", "\ud800", "green", "blue"), ("expected a class name",)),
+    "one name but for what the tokenizer mends": (
+        lambda p: p.rename("rock & roll", "rock &amp; roll", "green", "blue"),
+        ("the same for classes 0", "&amp;"),
+    ),
+    "a name over 77 tokens": (lambda p: p.rename(LONG, "red", "green", "blue"), ("at most 77 tokens", "square")),
+    "a template over 77 tokens": (
+        lambda p: (p.root / "params" / "data_sets.yaml").write_text(f"squares: {{template: 'a {{}} {LONG}'}}\n"),
+        ("at most 77 tokens", "shorten the template"),
+    ),
     "one beginning": (lambda p: p.rename(f"{LONG} one", f"{LONG} two", "green", "blue"), ("the same for classes 0", "two")),
     "two byte orders": (lambda p: p.split.write_bytes(p.split.read_text().encode("utf-16")), ("not UTF-8",)),
 }
@@ -178,9 +194,19 @@ def test_a_wrong_data_set_is_one_line_and_no_record(place: Place, case: str, cap
         assert word in line
 
 
-@pytest.mark.parametrize("rate", ["1e4", "1e30"])
-def test_training_that_ends_in_no_number_is_one_line_and_no_record(place: Place, rate: str, capsys: pytest.CaptureFixture[str]) -> None:
-    line = told(place, capsys, "-p", f"lr={rate}", "-p", "epochs=6")
+LOST = {
+    "in the middle": ("lr=1e4", "epochs=6"),
+    "at once": ("lr=1e30", "epochs=6"),
+    "in the last step": ("lr=1e30",),
+    "by a gradient that moves nothing": ("lambda_reg=1e38",),
+}
+
+
+@pytest.mark.parametrize("given", LOST.values(), ids=LOST.keys())
+def test_training_that_ends_in_no_number_is_one_line_and_no_record(
+    place: Place, given: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = told(place, capsys, *(word for pair in given for word in ("-p", pair)))
     assert "training: expected finite numbers, got" in line
     assert "epoch" in line
     assert "learning rate" in line

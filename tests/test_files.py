@@ -12,12 +12,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from dearlib.clip import cache, prefix
 from dearlib.clip.cache import Cache
 from dearlib.clip.loading import FrozenClip, random_clip
 from dearlib.errors import InputError
 from dearlib.files import filled_tensors, mapped_tensors, read_tensors, sweep, write_tensors, write_text
+from dearlib.mini.pretraining import export
+from dearlib.plots import style
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +42,26 @@ def fill(path: Path) -> None:
         tensors["a"].fill_(1.0)
 
 
+def draw(path: Path) -> None:
+    """A figure whose .svg alone is more than 100 kB. It is called as the file is, whose folder's other files it leaves."""
+    fig, ax = style.figure()
+    ax.plot(torch.rand(5000, generator=torch.Generator().manual_seed(1)))
+    try:
+        style.save(fig, path.parent, path.name)
+    except InputError as error:
+        raise InputError(str(error).replace(".svg:", ":")) from error
+
+
 @pytest.mark.parametrize(
     "write",
-    [lambda p: write_text(p, "x" * 400_000), lambda p: write_tensors(p, {"a": torch.zeros(100_000)}), fill],
-    ids=["text", "tensors", "filled in place"],
+    [
+        lambda p: write_text(p, "x" * 400_000),
+        lambda p: write_tensors(p, {"a": torch.zeros(100_000)}),
+        fill,
+        draw,
+        lambda p: export(nn.Linear(300, 300), p),
+    ],
+    ids=["text", "tensors", "filled in place", "figure", "weights"],
 )
 @pytest.mark.usefixtures("_little_room")
 def test_a_failed_write_is_one_line_and_leaves_the_old_file(tmp_path: Path, write: Callable[[Path], None]) -> None:
@@ -102,17 +121,18 @@ def test_two_jobs_that_make_one_prefix_at_once(mini: FrozenClip, tmp_path: Path,
 KILLED = """
 import sys, time, torch
 from pathlib import Path
-from dearlib.files import filled_tensors
-with filled_tensors(Path(sys.argv[1]) / "x.safetensors", {"a": (torch.float32, (1000,))}, {}) as tensors:
-    tensors["a"].fill_(1)
+from dearlib.files import filled_folder, filled_tensors
+path, shapes = Path(sys.argv[1]) / "x.safetensors", {"a": (torch.float32, (1000,))}
+with filled_tensors(path, shapes, {}) if sys.argv[2] == "file" else filled_folder(path, lambda: False) as made:
     print("writing", flush=True)
     time.sleep(60)
 """
 
 
-def test_what_kill_9_left_is_swept_and_what_is_being_written_is_not(tmp_path: Path) -> None:
-    """A cache's budget must not shrink for ever. Both files look an hour old."""
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_kill_9_left_is_swept_and_what_is_being_written_is_not(tmp_path: Path, kind: str) -> None:
+    """A cache's budget must not shrink for ever. Both look an hour old."""
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), kind], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "writing\n"
     (partial,) = tmp_path.iterdir()

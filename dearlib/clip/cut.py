@@ -78,10 +78,9 @@ def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int, gap: i
     """Prompts on the verge of layer J, cut after the longest end of text (exact).
 
     `gap`: so many positions after the start token are left free for tokens that will be put in there, before layer 1.
-    Raises `InputError` if two prompts become the same tokens: their classes could not be told apart.
+    Raises `InputError` for prompts that `check_prompts` refuses.
     """
-    tokens = clip.tokenize(texts)
-    check_distinct(texts, tokens)
+    tokens = check_prompts(clip, texts, gap)
     end = tokens.argmax(dim=1)
     length = int(end.max()) + 1
     model = clip.model
@@ -96,14 +95,25 @@ def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int, gap: i
     return TextStates(x, end.to(device), shared, first_layer)
 
 
-def check_distinct(texts: Sequence[str], tokens: Int[Tensor, "class_ context"]) -> None:
-    """Raises `InputError` if two prompts are the same `tokens`: a tokenizer drops case, blanks and what lies beyond its context."""
+def check_prompts(clip: FrozenClip, texts: Sequence[str], gap: int = 0) -> Int[Tensor, "class_ context"]:
+    """The prompts' tokens, `gap` positions kept free.
+
+    Raises `InputError` if two prompts become the same tokens, as their classes could not be told apart, or if one has more than the
+    encoder reads: a tokenizer drops case, blanks and, without a word, what lies beyond its context.
+    """
+    tokens = clip.tokenize(texts)
+    most = tokens.shape[1]
     seen: dict[tuple[int, ...], int] = {}
-    for number, row in enumerate(tokens.tolist()):
-        if (other := seen.setdefault(tuple(row), number)) != number:
+    for number, (row, end) in enumerate(zip(tokens.tolist(), tokens.argmax(dim=1).tolist(), strict=True)):
+        if (other := seen.setdefault(tuple(row[: end + 1]), number)) != number:
             two = " and ".join(f"{n} ('{_shortened(texts[n])}')" for n in (other, number))
-            expected = f"different ones within {tokens.shape[1]} tokens"
+            expected = f"different ones within {most} tokens"
             raise InputError(f"prompts: expected {expected}, got the same for classes {two}; shorten or change the names")
+    ends = clip.tokenizer(list(texts), context_length=most + 1).argmax(dim=1).tolist()
+    if long := [text for text, end in zip(texts, ends, strict=True) if end >= most - gap]:
+        expected = f"at most {most - gap} tokens, the start's and the end's among them"
+        raise InputError(f"prompts: expected {expected}, got more in '{_shortened(long[0])}'; shorten the template or the name")
+    return tokens
 
 
 def _shortened(text: str) -> str:

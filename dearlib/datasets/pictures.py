@@ -14,6 +14,7 @@ from dearlib.errors import InputError
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 _BITS, _PHOTOMETRIC, _FORMAT = 258, 262, 339  # tags of TIFF: bits a sample, whether 0 is white, and what the bits mean
 _SIGNED = 2
+_FROM_ZERO = ("PNG", "TIFF", "JPEG2000", "PPM")  # formats whose grey levels of 16 bits count from 0; FITS' are signed and have an offset
 
 
 def open_image(path: Path) -> Image.Image:
@@ -46,6 +47,10 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """The image itself, or a grey picture of 16 bits scaled to eight."""
     if _SIGNED in getattr(image, "tag_v2", {}).get(_FORMAT, ()):
         raise InputError("expected a picture of numbers from 0 on, got signed ones, whose range it does not say; convert it to 8 bits")
+    if image.mode in _SIXTEEN and image.format not in _FROM_ZERO:
+        raise InputError(
+            f"expected a picture of 8 bits a channel from {image.format}, got 16, whose range is not known; convert it to 8 bits"
+        )
     if image.mode in _SIXTEEN or (image.mode == "I" and image.format in ("PNG", "PPM")):
         levels, white_is_zero = _range(image)
         grey = np.asarray(image).astype(np.float64) * (255 / levels)

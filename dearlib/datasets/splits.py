@@ -7,8 +7,10 @@ with paths relative to the images' folder and below it (the few without such a f
 import hashlib
 import json
 import os
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from dearlib.datasets import folders
@@ -18,6 +20,7 @@ from dearlib.errors import InputError
 PARTS = ("train", "val", "test")
 NONE_PRESENT = "expected the {} images it names, got none of them ({} …); is it the split file of another data set?"
 _LAYOUT = '{"train": [[path, label, classname], …], "val": …, "test": …}'
+_INVISIBLE = ("Cc", "Cf")  # categories of Unicode: control signs, and format signs such as a space of no width
 _MAKE = "make the data set anew (mini ones: `dearlib world`) or fetch it again (`dearlib doctor`)"
 
 
@@ -121,8 +124,8 @@ def _rows(path: Path, images: Path, part: str, rows: object) -> tuple[Item, ...]
             raise InputError(f"{path}: expected [path, label, classname] at {part}[{i}], got {str(row)[:80]!r}; {_MAKE}")
         if fault := _unusable(row[0]):
             raise InputError(f"{path}: expected a path under {images} at {part}[{i}], got {fault}, {row[0][:80]!r}; {_MAKE}")
-        if not row[2].replace("_", " ").strip():
-            raise InputError(f"{path}: expected a class name at {part}[{i}], got {row[2]!r}; {_MAKE}")
+        if not _encodable(row[2]) or not _as_read(row[2]):
+            raise InputError(f"{path}: expected a class name at {part}[{i}], got {row[2][:80]!r}; {_MAKE}")
     return tuple(Item(images / row[0], row[1], row[2]) for row in rows)
 
 
@@ -133,11 +136,26 @@ def _unusable(name: str) -> str | None:
         return "an absolute one"
     if ".." in path.parts:
         return "one that leaves it by '..'"
-    try:
-        name.encode()
-    except UnicodeEncodeError:
+    if not _encodable(name):
         return "letters that no file name can have"
     return "none" if "\0" in name or not path.parts else None
+
+
+def _encodable(text: str) -> bool:
+    """Not so for half a pair of UTF-16, which JSON can spell."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@cache
+def _as_read(name: str) -> str:
+    """A class name as people and tokenizers read it: without case, underscores, invisible signs, and how its letters are encoded."""
+    letters = unicodedata.normalize("NFKC", name.replace("_", " ")).casefold()
+    seen = (" " if c.isspace() else c for c in letters if c.isspace() or unicodedata.category(c) not in _INVISIBLE)
+    return " ".join("".join(seen).split())
 
 
 def _check_labels(path: Path, split: Split) -> None:
@@ -151,11 +169,11 @@ def _check_labels(path: Path, split: Split) -> None:
     if not labels or labels != list(range(len(labels))):
         raise InputError(f"{path}: expected labels 0 … n-1, got {len(labels)} labels {labels[:3]} … {labels[-3:]}; {_MAKE}")
     first: dict[str, int] = {}
-    for label in labels:  # underscores and blanks make the same prompt
-        if (other := first.setdefault(names[label].replace("_", " "), label)) != label:
-            raise InputError(
-                f"{path}: expected a name of its own for each class, got '{names[label]}' for labels {other} and {label}; {_MAKE}"
-            )
+    for label in labels:
+        if (other := first.setdefault(_as_read(names[label]), label)) != label:
+            one, two = names[other], names[label]
+            got = f"'{one}'" if one == two else f"'{one}' and '{two}', which read alike,"
+            raise InputError(f"{path}: expected a name of its own for each class, got {got} for labels {other} and {label}; {_MAKE}")
 
 
 def _check_paths(path: Path, split: Split) -> None:

@@ -8,12 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dearlib.clip.cut import TextStates, check_layer, run_layers
+from dearlib.clip.finite import check_finite
 from dearlib.clip.prefix import Source, together
 from dearlib.methods.dear import DeAR
 
 
 def accuracy(logits: Float[Tensor, "picture class_"], labels: Int[Tensor, "picture"]) -> float:
-    """Top-1 accuracy in percent."""
+    """Top-1 accuracy in percent. Raises `InputError` for logits that are no finite numbers: the largest of NaN is the first."""
+    check_finite("logits [picture, class]", logits)
     return 100 * int((logits.argmax(dim=1) == labels).sum()) / len(labels)
 
 
@@ -90,6 +92,7 @@ def _accuracies(
         for i, (model, text) in enumerate(zip(models, features, strict=True)):
             similarity = model.similarities(model.image_features(entering[model.settings.first_layer]), text)
             answers = torch.stack([similarity[:, 0], model.fuse(similarity)])
+            check_finite("logits [class feature and fused, picture, class]", answers)
             right[i] += (answers.argmax(dim=-1) == own).sum(dim=-1)
     return [Accuracies(100 * cls / seen, 100 * fused / seen) for cls, fused in right.tolist()]
 

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from dearlib.clip.cut import check_layer
+from dearlib.clip.finite import check_finite
 from dearlib.clip.prefix import Prefix, Source, Streamed, together
 from dearlib.errors import InputError
 from dearlib.methods.interface import Batch, Method, Pictures, Split
@@ -122,11 +123,16 @@ def _check(runs: Sequence[Run], fabric: Fabric) -> None:
 
 @torch.no_grad()
 def answers(method: Method, source: Source, text: Any, split: Split, batch: int | None = None) -> Iterator[Float[Tensor, "_ class_"]]:
-    """A trained method's logits for pictures on the verge of its layer, piece by piece; None: as many at once as go fastest."""
+    """A trained method's logits for pictures on the verge of its layer, piece by piece; None: as many at once as go fastest.
+
+    Raises `InputError` for logits that are no finite numbers.
+    """
     _check_states(method, source)
     encoded, device, batch = method.encode(text), source.features.device, batch or together(method.clip)
     for chosen in torch.arange(len(source.features), device=device).split(batch):
-        yield method.logits(rows(method, source, chosen), encoded, split)
+        logits = method.logits(rows(method, source, chosen), encoded, split)
+        check_finite(f"{method.title}: logits [picture, class]", logits)
+        yield logits
 
 
 def accuracy(method: Method, source: Source, labels: Int[Tensor, "picture"], text: Any, split: Split, batch: int | None = None) -> float:

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from dearlib.errors import InputError
 from dearlib.methods.evaluation import accuracy
 
 STRENGTHS = tuple(10.0**e for e in range(-2, 4))
@@ -19,7 +20,11 @@ def linear_probe(
 
     Args: (features, labels) of the few shots and of the validation sample; features to be classified. Of equally good
     inverse strengths C the smallest is taken, the most regularised one.
+
+    Raises `InputError` for pictures of one class: there is nothing to tell apart.
     """
+    if len(train_set[1].unique()) < 2:
+        raise InputError("linear probe: expected pictures of two classes or more, got those of one; leave linear_probe out of the group")
     x, y = (torch.nn.functional.normalize(train_set[0], dim=-1).double().numpy(), train_set[1].numpy())
     val_x = torch.nn.functional.normalize(val[0], dim=-1).double().numpy()
     probes = [LogisticRegression(C=c, max_iter=2000).fit(x, y) for c in STRENGTHS]

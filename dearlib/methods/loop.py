@@ -6,6 +6,7 @@ each process takes its share of every batch, and process 0 alone evaluates and w
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,6 +22,7 @@ from dearlib.files import load_optimiser, optimiser_tensors, read_tensors, write
 from dearlib.methods.recipe import Recipe, optimiser_of, set_rates
 
 Curve = list[dict[str, float]]
+_NAMED = 6  # terms and parameters in the line that says what is not finite
 Steps = Callable[[int], Iterator[tuple[float, Float[Tensor, "run term"]]]]
 
 
@@ -66,7 +68,7 @@ def descend(
             totals += each.detach()
             count += 1
         terms = (fabric.all_reduce(totals, reduce_op="sum") / count).tolist()
-        _check_finite(models, recipes, epoch, [dict(zip(weights, t, strict=True)) for t in terms])
+        _check_finite(models, recipes, epoch, [dict(zip(weights, t, strict=True)) for t in terms], optimiser)
         for mean, model in zip(means, models, strict=True):
             if mean is not None:
                 mean.update_parameters(nn.ParameterList(model.parameters()))
@@ -81,14 +83,25 @@ def descend(
     return curves
 
 
-def _check_finite(models: Sequence[nn.Module], recipes: Sequence[Recipe], epoch: int, terms: Sequence[dict[str, float]]) -> None:
-    """Refuses to go on from a loss or from parameters that are not finite."""
+def _check_finite(
+    models: Sequence[nn.Module], recipes: Sequence[Recipe], epoch: int, terms: Sequence[dict[str, float]], optimiser: torch.optim.Optimizer
+) -> None:
+    """Refuses to go on from a loss, parameters or the optimiser's means that are not finite.
+
+    Nor may a parameter be so large that its square, which every norm takes, is not: nobody has seen the loss after the last step. A
+    gradient whose square is infinite moves nothing any more, and says nothing.
+    """
     for model, recipe, found in zip(models, recipes, terms, strict=True):
-        values = {k: torch.tensor(v) for k, v in found.items()} | dict(model.named_parameters())
-        bad = [name for name, value in values.items() if not torch.isfinite(value).all()]
+        bad = [name for name, value in found.items() if not isfinite(value)]
+        bad += [
+            name
+            for name, p in model.named_parameters()
+            if not all(torch.isfinite(x).all() for x in (p.square(), *filter(torch.is_tensor, optimiser.state.get(p, {}).values())))
+        ]
         if bad:
+            named = ", ".join(bad[:_NAMED]) + (f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else "")
             raise InputError(
-                f"training: expected finite numbers, got {', '.join(bad)} that are not, in epoch {epoch + 1} of {recipe.epochs} "
+                f"training: expected finite numbers, got {named} that are not, in epoch {epoch + 1} of {recipe.epochs} "
                 f"at learning rate {recipe.rate(epoch):g}; lower the learning rate"
             )
 

@@ -1,6 +1,5 @@
 """What one pre-training step sees: pictures, captions, prompts. All pure functions of (seed, step)."""
 
-import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +8,13 @@ import numpy as np
 import open_clip
 import torch
 from jaxtyping import Float, Int, UInt8
-from numpy.lib.format import open_memmap
 from torch import Tensor
 from tqdm import tqdm
 
 from dearlib.datasets.world import scene, vocabulary
 from dearlib.datasets.world.vocabulary import Factors
 from dearlib.errors import InputError
+from dearlib.files import filled_tensors, mapped_tensors, sweep
 
 
 def render_pool(folder: Path, images: int, seed: int) -> tuple[np.ndarray, list[Factors]]:
@@ -24,16 +23,14 @@ def render_pool(folder: Path, images: int, seed: int) -> tuple[np.ndarray, list[
     The file's name carries the first picture's checksum, so that a changed renderer never meets its old pictures.
     """
     probe = zlib.crc32(scene.scene("pretrain", seed, 0)[0].tobytes())
-    path = folder / f"pool-{images}-{seed}-{probe:08x}.npy"
+    path = folder / f"pool-{images}-{seed}-{probe:08x}.safetensors"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        out = open_memmap(partial, mode="w+", dtype=np.uint8, shape=(images, scene.SIDE, scene.SIDE, 3))
-        for i in tqdm(range(images), desc="render", mininterval=5):
-            out[i] = scene.scene("pretrain", seed, i)[0]
-        out.flush()
-        os.replace(partial, path)
-    pool = np.load(path, mmap_mode="r")
+        sweep(folder)
+        shapes = {"pictures": (torch.uint8, (images, scene.SIDE, scene.SIDE, 3))}
+        with filled_tensors(path, shapes, {}) as tensors:
+            for i in tqdm(range(images), desc="render", mininterval=5):
+                tensors["pictures"][i] = torch.from_numpy(scene.scene("pretrain", seed, i)[0])
+    pool = mapped_tensors(path)[0]["pictures"].numpy()
     if len(pool) != images:
         raise InputError(f"{path.name}: expected {images} pictures, got {len(pool)}; delete it to render it anew")
     return pool, [scene.draw_factors(scene.generator("pretrain", seed, i)) for i in range(images)]

@@ -6,7 +6,6 @@ that was killed resumes to the same weights.
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -18,7 +17,7 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
@@ -26,7 +25,7 @@ from tqdm import tqdm
 from dearlib.clip.loading import FrozenClip, random_clip
 from dearlib.datasets.world import scene, vocabulary
 from dearlib.errors import InputError
-from dearlib.files import load_optimiser, optimiser_tensors, read_tensors, write_tensors, write_text
+from dearlib.files import load_optimiser, optimiser_tensors, read_tensors, write_bytes, write_tensors, write_text
 from dearlib.mini.batches import Batch, askers, batch, kept_patches, render_pool, to_input
 from dearlib.mini.encoders import encode_parts, encode_text
 from dearlib.mini.planting import Demands, plant, planting_loss
@@ -263,8 +262,6 @@ def rescale_streams(clip: FrozenClip, recipe: Recipe) -> None:
 
 def export(model: nn.Module, path: Path) -> str:
     """Writes the weights in half precision, as open_clip reads them, and returns the file's SHA-256."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file({k: v.detach().cpu().half().contiguous() for k, v in model.state_dict().items()}, partial)
-    os.replace(partial, path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    content = save({k: v.detach().cpu().half().contiguous() for k, v in model.state_dict().items()})
+    write_bytes(path, content)
+    return hashlib.sha256(content).hexdigest()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
 from dearlib.errors import InputError
@@ -18,7 +18,18 @@ from dearlib.params.types import Name
 from dearlib.params.yaml12 import read_yaml
 
 STUDY = "study.yaml"
-Datasets = Annotated[tuple[Name, ...], Field(min_length=1)]
+CLIP, PROBE, CLASS_FEATURE = "CLIP", "linear probe", " (class feature)"  # rows that stand beside the runs', and what ends the names of some
+LONGEST = 100  # letters of a run's name
+
+
+def _each_once(datasets: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(datasets)) < len(datasets):
+        raise PydanticCustomError("distinct", "distinct data sets")
+    return datasets
+
+
+Distinct = Annotated[tuple[Name, ...], AfterValidator(_each_once)]  # one that is named twice would count twice in an average
+Datasets = Annotated[Distinct, Field(min_length=1)]
 
 
 class Group(BaseModel):
@@ -38,8 +49,26 @@ class Group(BaseModel):
     settings: dict[str, Any] = {}
     others: dict[str, Any] = {}
     runs: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
-    targets: tuple[Name, ...] = ()
+    targets: Distinct = ()
     linear_probe: bool = False
+
+    @field_validator("targets")
+    @classmethod
+    def trained_elsewhere(cls, targets: tuple[str, ...], known: Any) -> tuple[str, ...]:
+        if set(targets) & set(known.data.get("datasets", ())):
+            raise PydanticCustomError("targets", "other data sets than those that are trained on")
+        return targets
+
+    @field_validator("runs")
+    @classmethod
+    def rows_of_their_own(cls, runs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for run in runs:
+            if not run.strip() or not run.isprintable() or len(run) > LONGEST:
+                raise PydanticCustomError("names", "names of 1 to {most} letters that can be printed", {"most": LONGEST})
+            if row(run) in (CLIP, PROBE) or row(run).endswith(CLASS_FEATURE):
+                taken = {"one": CLIP, "two": PROBE, "end": CLASS_FEATURE.strip()}
+                raise PydanticCustomError("names", "names other than {one}, {two} and … {end}, whose rows are made beside the runs'", taken)
+        return runs
 
     @field_validator("runs")
     @classmethod

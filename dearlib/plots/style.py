@@ -1,7 +1,6 @@
 """The one style of all figures: colours, canvas, files, and what several drawings share."""
 
 import io
-import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dearlib.files import write_bytes
 from dearlib.study.tables import GENERATED
 
 ROLE_COLORS = {"attribute": "#E69F00", "other": "#CC79A7", "generalization": "#0072B2", "mixed": "#B8B8B8"}
@@ -77,13 +77,10 @@ def save(fig: Figure, folder: Path, name: str, generated: str | None = None) -> 
     """
     if generated:
         fig.supxlabel(textwrap.fill(f"{GENERATED}: {generated}", int(14 * fig.get_figwidth())), fontsize=8, color="#B22222")
-    folder.mkdir(parents=True, exist_ok=True)
     for kind, notes in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
         buffer = io.BytesIO()
         fig.savefig(buffer, format=kind, metadata=notes)
-        partial = folder / f"{name}.{kind}.{os.getpid()}.partial"
-        partial.write_bytes(buffer.getvalue())
-        os.replace(partial, folder / f"{name}.{kind}")
+        write_bytes(folder / f"{name}.{kind}", buffer.getvalue())
 
 
 def layer_head_map(ax: Axes, values: np.ndarray, first_layer: int, **how: Any) -> Any:

@@ -190,7 +190,7 @@ def planted_heads(path: Path, weights_sha256: str) -> dict[str, list[tuple[int, 
     if not path.is_file():
         return None
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(path.read_text(encoding="utf-8-sig"))
         belongs = str(told["weights_sha256"])
         heads = {str(a): [(int(layer), int(head)) for layer, head in pairs] for a, pairs in told["planted"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -27,7 +27,7 @@ from dearlib.methods.loop import Curve
 from dearlib.params.methods import MethodRun
 from dearlib.params.reading import params_hash
 from dearlib.params.schemas import Variant
-from dearlib.params.study import row, tokens_file
+from dearlib.params.study import CLASS_FEATURE, row, tokens_file
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import others, trials
 from dearlib.study.costs import Meter
@@ -88,7 +88,7 @@ def _named(ground: Ground, depends: Sequence[str]) -> str:
 def _read(path: Path, keys: Sequence[Key]) -> list[Done]:
     """The finished runs of a batch. Raises `InputError` if they are not those of `keys`."""
     try:
-        found = _DONE.validate_json(path.read_text(encoding="utf-8"))
+        found = _DONE.validate_json(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         raise InputError(f"{path}: expected the finished runs of a batch, got something else; delete it to make them anew") from error
     if [(one.run, one.seed) for one in found] != list(keys):
@@ -211,7 +211,7 @@ def _tested(
                 fused = _with_mean_scores(ground, models[own], batch[key], pictures, texts[v.first_layer], ground.labels[part])
             found[key] += [
                 metric(ground, part, method, seed, fused, v.shots),
-                metric(ground, part, f"{method} (class feature)", seed, result.class_feature, v.shots),
+                metric(ground, part, f"{method}{CLASS_FEATURE}", seed, result.class_feature, v.shots),
             ]
     return found
 

@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from dearlib.clip import cache as kept
-from dearlib.clip.cut import check_cut, check_distinct
+from dearlib.clip.cut import check_cut, check_prompts
 from dearlib.clip.loading import FrozenClip, load
 from dearlib.clip.prefix import Prefix, Streamed
 from dearlib.datasets import Split, classnames, half, prompts, read_split, split_sha256
@@ -41,10 +41,10 @@ class Ground:
 
     @cached_property
     def prompts(self) -> dict[Part, list[str]]:
-        """The prompts of every part. Raises `InputError` if two of a part become the same tokens."""
+        """The prompts of every part. Raises `InputError` if two of a part become the same tokens, or one is too long."""
         made = {key: prompts(key[0], classnames(part)) for key, part in self.tests.items()}
         for texts in made.values():
-            check_distinct(texts, self.clip.tokenize(texts))
+            check_prompts(self.clip, texts)
         return made
 
     @cached_property

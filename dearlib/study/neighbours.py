@@ -60,7 +60,7 @@ def gallery(data_root: Path, dataset: str, attributes: Sequence[str], size: int 
     if not (folder / "factors.json").is_file():
         return Gallery(items, {CLASS: trials.labels(items)})
     try:
-        truth = json.loads((folder / "factors.json").read_text(encoding="utf-8"))
+        truth = json.loads((folder / "factors.json").read_text(encoding="utf-8-sig"))
         drawn = [vocabulary.Factors(**truth[item.path.relative_to(folder / entry(dataset).images).as_posix()]) for item in items]
         found = {a: torch.tensor(vocabulary.labels(drawn, a)) for a in attributes if a in vocabulary.FACTORS}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 
 from dearlib.clip import cache as kept
 from dearlib.clip import prefix
-from dearlib.clip.cut import check_distinct
+from dearlib.clip.cut import check_prompts
 from dearlib.clip.loading import FrozenClip, load
 from dearlib.clip.prefix import Prefix, Streamed
 from dearlib.datasets import Item, Split, classnames, entry
@@ -212,7 +212,7 @@ def _trained(runs: Sequence[Run], text: Any, fabric: Fabric, checkpoint: Path) -
 def finished(checkpoint: Path) -> None:
     """Deletes what an unfinished training would have gone on from."""
     for path in checkpoint.parent.glob(f"{checkpoint.stem}*{checkpoint.suffix}"):
-        path.unlink()
+        path.unlink(missing_ok=True)  # another process that makes the same may have done so
 
 
 def _part(checkpoint: Path, i: int) -> Path:
@@ -264,7 +264,7 @@ def accuracy_on(ground: Ground, done: Trained, p: MethodRun, part: Part, home: P
     items = ground.tests[part].test
     source = pictures(ground.clip, ground.roles, p, done.method.needs, items, None)
     classes = classes_of(p, part[0], ground.tests[part])
-    check_distinct(classes.prompts, ground.clip.tokenize(classes.prompts))
+    check_prompts(ground.clip, classes.prompts)
     text = done.method.prepare(classes)
     return harness.accuracy(done.method, source, labels(items), text, answers_of(part, home))
 

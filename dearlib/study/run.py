@@ -20,7 +20,7 @@ from dearlib.methods.loop import Curve
 from dearlib.params.methods import MethodRun
 from dearlib.params.reading import params_hash
 from dearlib.params.schemas import Variant
-from dearlib.params.study import Group, run_settings, trainings
+from dearlib.params.study import CLIP, PROBE, Group, run_settings, trainings
 from dearlib.params.types import plain
 from dearlib.study import batches, others, trials
 from dearlib.study.batches import Key
@@ -109,7 +109,7 @@ def _without_training(ground: Ground, group: Group, settings: Mapping[str, Varia
     found = []
     for key, prompted in ground.prompts.items():
         value = zero_shot(ground.pictures[key].features, ground.clip.encode_text(prompted).cpu(), ground.labels[key])
-        found.append(metric(ground, key, "CLIP", None, value))
+        found.append(metric(ground, key, CLIP, None, value))
     if group.linear_probe:
         home: Part = (ground.p.dataset, ground.trained)
         store = trials.cache(ground.p)
@@ -121,5 +121,5 @@ def _without_training(ground: Ground, group: Group, settings: Mapping[str, Varia
                     for part in (few.train, few.val)
                 )
                 logits = linear_probe(train, val, ground.pictures[home].features)
-                found.append(metric(ground, home, "linear probe", seed, accuracy(logits, ground.labels[home]), shots))
+                found.append(metric(ground, home, PROBE, seed, accuracy(logits, ground.labels[home]), shots))
     return found

@@ -30,8 +30,11 @@ def accuracies_of(
     `for_` opens the error messages.
 
     Raises:
-        InputError: two values for one cell, a data set, half or seed that is missing, or a value outside 0–100.
+        InputError: two values for one cell, a data set, half or seed that is missing, a data set that is asked for twice, or a value
+            outside 0–100.
     """
+    if len(set(datasets)) < len(datasets):
+        raise InputError(f"{for_}: expected distinct data sets, got {', '.join(datasets)}; name each once")
     rows = metrics[(metrics["method"] == method) & (metrics["part"] == "test") & metrics["split"].isin(list(splits))]
     where = rows["trained_on"].isna() if trained_on is None else rows["trained_on"] == trained_on
     rows = rows[(where | rows["seed"].isna()) & rows["dataset"].isin(list(datasets))]

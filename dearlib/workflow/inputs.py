@@ -15,7 +15,7 @@ from dearlib.params.reading import load_params, profile_layers
 from dearlib.params.schemas import MODELS, HeadRolesParams
 from dearlib.params.study import run_settings
 from dearlib.params.types import OnClip, Run
-from dearlib.study.plan import MADE_OF, Plan, read_plan
+from dearlib.study.plan import MADE_OF, SOURCE, Plan, read_plan
 
 ROLES = "02_head_roles"
 ONLY_MINI = ("00_pretrain_mini", "13_performance", "14_cost")  # another profile need not have them
@@ -47,9 +47,15 @@ class Profile:
 
 
 def opened(plan: Plan, home: str, notebook: str) -> tuple[str, ...]:
-    """The data sets whose pictures a notebook opens; `home` is the one that the roles come from."""
-    shown = {"01_vit_internals": (home,), ROLES: (home,), "04_dear_model": (home,), "11_attribute_retrieval": (plan.source,)}
-    return shown.get(notebook, (plan.source, *plan.shifted) if notebook == "08_domain_generalization" else ())
+    """The data sets whose pictures a notebook opens; `home` is the one that the roles come from.
+
+    A study of fewer tables has no source, and nothing is opened for the tables that it does not have.
+    """
+    if notebook in ("01_vit_internals", ROLES, "04_dear_model"):
+        return (home,)
+    if SOURCE not in plan.study.groups or notebook not in ("08_domain_generalization", "11_attribute_retrieval"):
+        return ()
+    return (plan.source, *plan.shifted) if notebook == "08_domain_generalization" else (plan.source,)
 
 
 def load_profile(profile: str) -> Profile:

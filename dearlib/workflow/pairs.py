@@ -4,7 +4,6 @@ What is committed must not churn: two runs with equal results give equal bytes. 
 …, counts run from 1, and times, durations, standard error and papermill's own cells are left out.
 """
 
-import os
 from pathlib import Path
 
 import jupytext
@@ -12,6 +11,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from dearlib.errors import InputError
+from dearlib.files import write_text
 from dearlib.params.reading import repository
 
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -29,9 +29,7 @@ def update_pair(notebook: Path, executed: NotebookNode) -> Path:
             if any(folder in text for text in _texts(cell)):
                 raise InputError(f"{notebook.name}: {cell.id}: expected output without paths of this machine, got {folder}")
     target = notebook.with_suffix(".ipynb")
-    partial = target.with_suffix(".partial")
-    partial.write_text(nbformat.writes(node) + "\n", encoding="utf-8")
-    os.replace(partial, target)
+    write_text(target, nbformat.writes(node) + "\n")
     return target
 
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from dearlib.errors import InputError
+from dearlib.files import alone
 from dearlib.params.reading import load_params, model_of, repository
 from dearlib.params.types import plain
 from dearlib.workflow.pairs import KERNEL, update_pair
@@ -75,11 +77,20 @@ def run(notebook: Path, params: Path, out: Path, overrides: dict[str, str] | Non
     partial = out.resolve() / "running.ipynb"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        executed = _execute(node, partial, values, repository(notebook.parent), label=out.name)
-        os.replace(partial, out / "notebook.ipynb")
-        (out / "failed.ipynb").unlink(missing_ok=True)
-        if RANK not in (None, "0"):
-            shutil.rmtree(out)
+        with alone(out, "run of a notebook into it"):
+            return _kept(node, partial, values, repository(notebook.parent), out)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if error.errno == errno.ENOSPC:
+            raise InputError(f"{out}: expected free disk space, got a full disk; free some and run again") from None
+        raise InputError(f"{out}: expected a folder that can be written, got '{error.strerror or error}'; choose another") from None
+
+
+def _kept(node: NotebookNode, partial: Path, values: dict[str, Any], cwd: Path, out: Path) -> NotebookNode:
+    """Executes into `partial`, which becomes `out`/notebook.ipynb, or failed.ipynb and an error."""
+    try:
+        executed = _execute(node, partial, values, cwd, label=out.name)
     except PapermillExecutionError as error:
         os.replace(partial, out / "failed.ipynb")
         if error.ename == "InputError":
@@ -92,11 +103,10 @@ def run(notebook: Path, params: Path, out: Path, overrides: dict[str, str] | Non
     except RuntimeError:  # a kernel that died, or never came to life
         os.replace(partial, out / "failed.ipynb")
         raise NotebookFailed(f"{failure(out / 'failed.ipynb')}; it is kept in {out / 'failed.ipynb'}") from None
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        if error.errno == errno.ENOSPC:
-            raise InputError(f"{out}: expected free disk space, got a full disk; free some and run again") from None
-        raise InputError(f"{out}: expected a folder that can be written, got '{error.strerror or error}'; choose another") from None
+    os.replace(partial, out / "notebook.ipynb")
+    (out / "failed.ipynb").unlink(missing_ok=True)
+    if RANK not in (None, "0"):
+        shutil.rmtree(out)
     return executed
 
 

@@ -163,6 +163,22 @@ def test_two_classes_whose_prompts_become_the_same_tokens_are_refused(clip) -> N
             assert word in str(error.value)
 
 
+def test_classes_are_told_apart_by_what_stands_before_the_end_of_text(clip) -> None:
+    """Nothing behind it is read: two names that carry its sign would have one feature."""
+    with pytest.raises(InputError, match=r"got the same for classes 0 .* and 1"):
+        text_prefix(clip, ["a cup<end_of_text> of tea.", "a cup<end_of_text> of milk."], 9)
+
+
+@pytest.mark.parametrize("gap", [0, 3])
+def test_a_prompt_that_would_be_cut_short_is_refused(clip, gap: int) -> None:
+    """A tokenizer cuts at 77 tokens without a word. `gap` positions are other tokens'."""
+    fits, over = ("cup " * (75 - gap - more) for more in (0, -1))
+    assert text_prefix(clip, [fits, "a key"], 9, gap=gap).states.shape[1] == 77 - gap
+    with pytest.raises(InputError, match=rf"at most {77 - gap} tokens.* got more in 'cup cup .*shorten") as error:
+        text_prefix(clip, ["a key", over], 9, gap=gap)
+    assert "\n" not in str(error.value)
+
+
 def test_cut_beyond_the_layers_is_refused(clip) -> None:
     check_cut(clip, 1), check_cut(clip, 12)
     for first_layer in (0, 13):

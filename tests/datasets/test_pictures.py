@@ -1,6 +1,7 @@
 """Opening pictures: the right grey whatever the depth, and one line with the file's name for what cannot be opened."""
 
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,36 @@ def test_eight_bit_kinds_open_as_pillow_converts_them(tmp_path: Path) -> None:
         made = colours.convert("L").convert("LA") if mode == "LA" else colours.convert(mode)
         made.save(tmp_path / f"x.{suffix}")
         assert np.array_equal(np.asarray(open_image(tmp_path / f"x.{suffix}")), np.asarray(made.convert("RGB"))), mode
+
+
+def png(path: Path, samples: np.ndarray, colour: int) -> None:
+    """A PNG of 16 bits a sample, [height, width, channel], which Pillow writes of grey alone; `colour`: 2 RGB, 4 grey and alpha, 6 RGBA."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], 16, colour, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + body + chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize(("colour", "alpha"), [(2, False), (6, True), (4, True)])
+def test_sixteen_bits_a_channel_are_scaled_in_colour_and_beside_transparency_too(tmp_path: Path, colour: int, alpha: bool) -> None:
+    shown = [RAMP] if colour == 4 else [RAMP, RAMP[:, ::-1], RAMP // 3]
+    png(tmp_path / "x.png", np.stack([*shown, *([np.full_like(RAMP, 9000)] if alpha else [])], axis=2), colour)
+    expected = np.stack(shown if colour != 4 else shown * 3, axis=2) >> 8
+    assert np.array_equal(np.asarray(open_image(tmp_path / "x.png")), expected)
+
+
+def test_a_telescopes_numbers_are_refused(tmp_path: Path) -> None:
+    """FITS holds signed numbers and says in its header what to add to them, which nobody does on reading."""
+    cards = ["SIMPLE  = T", "BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = 64", "NAXIS2  = 8", "BZERO   = 32768", "END"]
+    head = "".join(card.ljust(80) for card in cards).ljust(2880).encode()
+    path = tmp_path / "sky.fits"
+    path.write_bytes(head + (RAMP.astype(int) - 32768).astype(">i2").tobytes().ljust(2880, b"\0"))
+    with pytest.raises(InputError) as error:
+        open_image(path)
+    one_line(error, str(path), "FITS", "16")
 
 
 def tiff(path: Path, numbers: np.ndarray, kind: int) -> None:

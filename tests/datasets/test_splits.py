@@ -184,7 +184,14 @@ def test_truncated_split_file(tmp_path: Path) -> None:
         ({"train": [["a\0.png", 0, "a"]], "val": [], "test": []}, ("train[0]", "got none")),
         ({"train": [["\ud800.png", 0, "a"]], "val": [], "test": []}, ("train[0]", "letters that no file name")),
         ({"train": [["a.png", 0, "_ "]], "val": [], "test": []}, ("train[0]", "a class name")),
-        ({"train": [["a.png", 0, "a_b"], ["b.png", 1, "a b"]], "val": [], "test": []}, ("'a b' for labels 0 and 1",)),
+        (
+            {"train": [["a.png", 0, "a_b"], ["b.png", 1, "a b"]], "val": [], "test": []},
+            ("'a_b' and 'a b', which read alike, for labels 0 and 1",),
+        ),
+        ({"train": [["a.png", 0, "a"], ["b.png", 1, "a"]], "val": [], "test": []}, ("'a' for labels 0 and 1",)),
+        ({"train": [["a.png", 0, "a"], ["b.png", 1, "A"]], "val": [], "test": []}, ("'a' and 'A'",)),
+        ({"train": [["a.png", 0, "\u200b"]], "val": [], "test": []}, ("train[0]", "a class name")),
+        ({"train": [["a.png", 0, "\ud800"]], "val": [], "test": []}, ("train[0]", "a class name")),
         ({"train": [["a.png", 0, "a"]], "val": [["a.png", 0, "a"]], "test": []}, ("1 in two", "a.png in 'train' and 'val'")),
         ({"train": [["a.png", 0, "a"]], "val": [], "test": [["a.png", 0, "a"]]}, ("1 in two", "a.png in 'train' and 'test'")),
         ({"train": [["a.png", 0, "a"], ["./a.png", 0, "a"]], "val": [], "test": []}, ("every picture once", "1 again", "a.png")),
@@ -260,7 +267,9 @@ def test_no_validation_pictures_and_no_novel_class_are_one_line() -> None:
 ROWS = st.lists(
     st.one_of(
         st.tuples(
-            st.sampled_from(["a.png", "b/c.png", "/a", "../a", "", "ü.png", "\ud800"]), st.integers(-1, 2), st.sampled_from(["x", "y", ""])
+            st.sampled_from(["a.png", "b/c.png", "/a", "../a", "", "ü.png", "\ud800"]),
+            st.integers(-1, 2),
+            st.sampled_from(["x", "y", "", "X", "x_", "\u200b", "\ud800"]),
         ),
         st.recursive(st.one_of(st.none(), st.booleans(), st.floats(), st.text(max_size=3)), lambda inner: st.lists(inner, max_size=3)),
     ),
@@ -287,7 +296,8 @@ def test_any_split_file_is_one_that_holds_the_rules_or_one_line(
         return
     names = {i.label: i.classname for i in split.items}
     assert sorted(names) == list(range(len(names)))
-    assert len(set(names.values())) == len(names) > 0
+    assert len({name.strip("_\u200b").casefold() for name in names.values()} - {""}) == len(names) > 0
+    assert "\ud800" not in names.values()
     assert len({i.path for i in split.items}) == len(split.items)
     assert all(i.path.is_relative_to("images") and ".." not in i.path.parts for i in split.items)
 

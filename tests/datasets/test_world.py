@@ -2,7 +2,11 @@
 
 import errno
 import json
+import os
+import shutil
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -234,8 +238,11 @@ def test_a_second_run_writes_nothing_and_a_damaged_or_stale_set_is_made_again(tm
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == times
     assert "0 written now" in capsys.readouterr().out
     next((tmp_path / name / "images").rglob("*.png")).unlink()
-    (tmp_path / f"{name}.partial").mkdir()
+    left = tmp_path / f".{name}.of-a-killed-process.partial"
+    (left / "images").mkdir(parents=True)
+    os.utime(left, (0, 0))
     assert write(tmp_path, name) == 0
+    assert not left.exists()
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == files
     (tmp_path / name / "world.json").write_text('{"version": 0}')
     assert writing.write(tmp_path, name)
@@ -271,6 +278,32 @@ def test_several_processes_write_the_same_bytes(tmp_path: Path) -> None:
     one, two = ({p.relative_to(folder): p.read_bytes() for p in folder.rglob("*.*")} for folder in (tmp_path / "1", tmp_path / "2"))
     assert one == two
     assert len(one) > sum(map(sets.count, names))
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("damaged", [False, True])
+def test_two_that_write_one_set_at_once_leave_it_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool) -> None:
+    """Both find it missing, or damaged, and both draw it."""
+    name, draw = "shapes_ripple", writing._write_files
+    writing.write(tmp_path, name)
+    files = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    if damaged:
+        next((tmp_path / name / "images").rglob("*.png")).unlink()
+    else:
+        shutil.rmtree(tmp_path / name)
+    both_there = threading.Barrier(2, timeout=60)
+
+    def draw_when_both_are_there(*arguments: object) -> None:
+        both_there.wait()
+        draw(*arguments)  # type: ignore[arg-type]
+        both_there.wait()
+
+    monkeypatch.setattr(writing, "_write_files", draw_when_both_are_there)
+    with ThreadPoolExecutor(2) as pool:
+        made = [pool.submit(writing.write, tmp_path, name) for _ in range(2)]
+        assert [one.result() for one in made] == [True, True]
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == files
+    assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize("wrong", [["--only", "shapes"], ["--processes", "0"]])

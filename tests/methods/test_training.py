@@ -268,6 +268,18 @@ def test_accuracy_and_harmonic_mean_by_hand() -> None:
     assert harmonic_mean(100.0, 0.0) == harmonic_mean(0.0, 0.0) == 0.0
 
 
+def test_logits_that_are_no_numbers_have_no_accuracy(clip, roles, data) -> None:
+    """The largest of NaN is the first: every picture would be of class 0."""
+    with pytest.raises(InputError, match=r"logits .*expected finite numbers, got nan at \[1, 0\]"):
+        accuracy(torch.tensor([[1.0, 2.0], [float("nan"), 0.0]]), torch.tensor([1, 0]))
+    model = one(clip, roles, data).model
+    with torch.no_grad():
+        model.projection.mul_(float("nan"))
+    text, (states, _) = text_prefix(clip, PROMPTS, 9), data.rows(0, torch.arange(6))
+    with pytest.raises(InputError, match=r"logits .*expected finite numbers, got nan"):
+        evaluate(model, states, text, data.labels)
+
+
 def test_zero_shot_ignores_lengths() -> None:
     text = torch.tensor([[100.0, 0.0], [0.0, 1.0]])
     images = torch.tensor([[1.0, 2.0], [50.0, 1.0]])

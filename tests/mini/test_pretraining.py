@@ -1,6 +1,8 @@
 """Pre-training of DeAR-Mini: the loss by hand, the batches, and a killed run that resumes to the same weights."""
 
+import errno
 import math
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +13,8 @@ import torch
 from dearlib.clip.loading import ASSETS, load
 from dearlib.datasets.world import vocabulary
 from dearlib.errors import InputError
-from dearlib.mini import pretraining
+from dearlib.files import filled_tensors
+from dearlib.mini import batches, pretraining
 from dearlib.mini.batches import batch, kept_patches, render_pool
 from dearlib.mini.encoders import embedded, encode_image, encode_parts, encode_text
 from dearlib.mini.planting import Demands
@@ -88,11 +91,32 @@ def test_a_batch_is_a_function_of_seed_and_step(tmp_path) -> None:
     epoch = [batch(pool, factors, 12, 4, 0, s).images for s in range(3)]
     seen = {tuple(np.round(x[0, 0, :4].tolist(), 4)) for b in epoch for x in b}
     assert len(seen) == 12  # an epoch shows every picture once
-    (stored,) = tmp_path.glob("pool-*.npy")
-    stored.unlink()
-    np.save(stored, np.zeros((5, 64, 64, 3), dtype=np.uint8))
-    with pytest.raises(ValueError, match="expected 12 pictures, got 5"):
+    (stored,) = tmp_path.glob("pool-*.safetensors")
+    with filled_tensors(stored, {"pictures": (torch.uint8, (5, 64, 64, 3))}, {}):
+        pass
+    with pytest.raises(InputError, match="expected 12 pictures, got 5"):
         render_pool(tmp_path, 12, 0)
+
+
+def test_a_pool_that_does_not_fit_on_the_disk_is_refused_before_it_is_rendered(tmp_path, monkeypatch) -> None:
+    """Memory that is mapped to a file without room for it ends a process without a word when it is written to."""
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(batches, "tqdm", lambda *_, **__: pytest.fail("rendered for nothing"))
+    with pytest.raises(InputError, match=r"pool-.*: could not be written \(.*No space left on device\); make room"):
+        render_pool(tmp_path, 12, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_rendered_is_deleted(tmp_path) -> None:
+    left = tmp_path / ".pool-12-0.safetensors.of-a-killed-process.partial"
+    left.touch()
+    os.utime(left, (0, 0))
+    render_pool(tmp_path, 12, 0)
+    assert not left.exists()
 
 
 def test_captions_and_labels_are_those_of_the_pictures(tmp_path) -> None:

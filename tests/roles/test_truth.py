@@ -137,6 +137,8 @@ def test_planted_heads(tmp_path: Path) -> None:
     assert truth.planted_heads(path, "abc") is None
     write_planted(path, "abc", 9, 12, {"color": [0, 13], "general": [47]})
     assert truth.planted_heads(path, "abc") == {"color": [(9, 0), (10, 1)], "general": [(12, 11)]}
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert truth.planted_heads(path, "abc") == {"color": [(9, 0), (10, 1)], "general": [(12, 11)]}, "with a byte-order mark as without"
     with pytest.raises(InputError, match=r"expected the heads of weights other…, got those of abc"):
         truth.planted_heads(path, "other")
     for planted in ('{"color": 3}', '{"color": [[1]]}', '{"color": [[1, 2]], "shape": [[1, 2]]}', "[]"):

@@ -30,6 +30,8 @@ def test_a_factor_that_no_picture_has_is_left_out(root: Path) -> None:
     close_up = dict.fromkeys(("location", "size"), "")
     close_up |= {"kind": vocabulary.CLOSE_UP, "subject": "x", "color": vocabulary.COLORS[0], "texture": vocabulary.TEXTURES[1], "light": ""}
     (root / "objects_chalk" / "factors.json").write_text(json.dumps({f"{i}.png": close_up for i in range(4)}))
+    path = root / "objects_chalk" / "factors.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())  # as some editors save it
     found = gallery(root, "objects_chalk", ("color", "location", "object", "mood"), None)
     assert {name: values.tolist() for name, values in found.labels.items()} == {"color": [0, 0, 0, 0]}
     assert _queries(found, 1) == (0,)

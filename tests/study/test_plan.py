@@ -44,6 +44,29 @@ def test_an_unknown_group_is_one_line(tmp_path: Path) -> None:
     assert RETRIEVAL not in plan.study.groups
 
 
+WRONG = {
+    "a data set twice": ("datasets: [dtd, eurosat]", "datasets: [dtd, dtd]", "halved.datasets: expected distinct data sets"),
+    "a target twice": ("targets: [eurosat]", "targets: [eurosat, eurosat]", "away.targets: expected distinct data sets"),
+    "a target that is trained on": ("targets: [eurosat]", "targets: [dtd]", "away.targets: expected other data sets than those"),
+    "the row of zero-shot CLIP": ("shielded: {", "CLIP: {", "halved.runs: expected names other than CLIP, linear probe"),
+    "the linear probe's row": ("shielded: {", '"linear probe, 1 shot": {', "halved.runs: expected names other than CLIP, linear probe"),
+    "the class feature's row": ("shielded: {", "DeAR (class feature): {", "halved.runs: expected names other than CLIP, linear probe"),
+    "no name": ("shielded: {", "'': {", "halved.runs: expected names of 1 to 100 letters"),
+    "a name that no file can have": ("shielded: {", r'"a\0b": {', "halved.runs: expected names of 1 to 100 letters"),
+    "a name that is too long": ("shielded: {", f"{'x' * 101}: {{", "halved.runs: expected names of 1 to 100 letters"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_group_that_would_count_or_name_something_twice_is_one_line(tmp_path: Path, case: str) -> None:
+    old, new, line = WRONG[case]
+    (tmp_path / "profile.yaml").write_text(small_study.PROFILE.read_text())
+    (tmp_path / "study.yaml").write_text(small_study.STUDY.replace(old, new))
+    with pytest.raises(InputError, match=line) as error:
+        read_study(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 def test_the_hardest_shifts_are_named_where_both_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Table 4's claim about ImageNet-A and -R, or what stands for them, is about both."""
     monkeypatch.chdir(ROOT)

@@ -79,6 +79,12 @@ def test_a_gap_is_an_error_not_a_smaller_mean(records, lost) -> None:
         base_to_novel(metrics[~gap], ["cups", "keys"], ["DeAR"])
 
 
+def test_a_data_set_that_is_asked_for_twice_is_no_second_one(records) -> None:
+    """It would count twice in the average."""
+    with pytest.raises(InputError, match="table 2: expected distinct data sets, got cups, keys, cups"):
+        base_to_novel(tidy(records), ["cups", "keys", "cups"], ["DeAR"])
+
+
 def test_files(records, tmp_path) -> None:
     table = base_to_novel(tidy(records), ["cups", "keys"], ["CLIP", "DeAR"])
     tables.write(table, presentable(table), tmp_path / "table2", {"why": "test"})

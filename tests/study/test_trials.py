@@ -140,6 +140,12 @@ def test_a_linear_probe_of_two_classes_has_two_columns() -> None:
     assert linear_probe((features, labels), (features, labels), features).argmax(1).tolist() == [0, 1, 0, 1]
 
 
+def test_a_linear_probe_of_one_class_is_one_line() -> None:
+    one = torch.eye(3), torch.zeros(3, dtype=torch.long)
+    with pytest.raises(InputError, match="linear probe: expected pictures of two classes or more"):
+        linear_probe(one, one, torch.eye(3))
+
+
 def test_trials_of_one_shape_go_together(roles: HeadRoles, items, tmp_path) -> None:
     asked = {"a": {}, "K 0": {"text_tokens": 0}, "b": {"beta": 0.1}, "short": {"shots": 1}}
     made = {

@@ -1,12 +1,17 @@
 """The command line: what it prints wherever it prints it."""
 
+import errno
 import io
 import json
+import os
+import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
+from dearlib import commands
 from dearlib.commands import main
 
 
@@ -22,3 +27,42 @@ def test_a_terminal_without_a_letter_is_shown_its_escape(
     assert main(["sample", str(tmp_path / "split.json"), "--shots", "1", "--seed", "1", "--classes", "all"]) == 0
     printed.flush()
     assert printed.buffer.getvalue().decode(encoding) == f"{shown}\n"
+
+
+@pytest.mark.parametrize("wrong", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+def test_what_cannot_be_written_is_one_line_whichever_command_writes_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: int
+) -> None:
+    def write(**_: object) -> None:
+        raise OSError(wrong, os.strerror(wrong), "cache/site/x")
+
+    monkeypatch.setattr(commands, "app", write)
+    assert main(["site"]) == 2
+    line = f"dearlib: cache/site/x: could not be written ({os.strerror(wrong)}); make room or choose another place\n"
+    assert capsys.readouterr().err == line
+
+
+def test_a_process_of_several_that_was_killed_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def die(**_: object) -> None:
+        raise BrokenProcessPool("A process in the process pool was terminated abruptly")
+
+    monkeypatch.setattr(commands, "app", die)
+    assert main(["figures"]) == 2
+    assert capsys.readouterr().err.startswith("dearlib: expected processes that live to their end, got one that was killed")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
+@pytest.mark.parametrize("to", ["/dev/full", "a reader that has gone", "nothing"])
+def test_an_output_that_takes_nothing_is_no_traceback(tmp_path: Path, to: str) -> None:
+    """More is printed than a buffer holds, or less, which fails when Python ends."""
+    command = f"'{sys.executable}' -m dearlib.commands"
+    rows = {"train": [[f"{i}.png", 0, "a"] for i in range(9)], "val": [["v.png", 0, "a"]], "test": []}
+    (tmp_path / "split.json").write_text(json.dumps(rows))
+    for what in ("--help", f"sample '{tmp_path}/split.json' --shots 9 --seed 1"):
+        how = {"/dev/full": "> /dev/full", "nothing": ">&-"}.get(to, "| true")
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", f"{command} {what} {how}"], capture_output=True, text=True, check=False)
+        if to == "/dev/full":
+            assert done.stderr == "dearlib: output: could not be written (No space left on device); make room or choose another place\n"
+            assert done.returncode == 2
+        else:
+            assert done.stderr == ""

@@ -18,6 +18,7 @@ import yaml
 
 from dearlib.commands import main
 from dearlib.errors import InputError
+from dearlib.files import alone
 from dearlib.params import reading
 from dearlib.params.types import plain
 from dearlib.workflow import pairs, runner
@@ -227,6 +228,19 @@ def test_two_runs_at_once(repository: Path) -> None:
     both = [subprocess.Popen([*command, f"../runs/{i}"], stderr=subprocess.PIPE) for i in range(2)]
     errors = [process.communicate()[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], errors
+
+
+def test_two_runs_into_one_folder_are_refused(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Each would write the other's half of the notebook."""
+    arguments = write(repository, "1")
+    folder = repository / "runs" / "step"
+    folder.mkdir(parents=True)
+    with alone(folder, "test"):
+        assert notebook(arguments) == 2
+    line = f"dearlib: {NAME}: ../runs/step: expected no other run of a notebook into it, got one still running; wait for it or end it"
+    assert capfd.readouterr().err.splitlines()[-1] == line
+    assert left(repository) == []
+    assert notebook(arguments) == 0
 
 
 def executed(*outputs: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -7,8 +7,6 @@ alone writes, in order.
 import errno
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from dearlib.datasets.world.families import CLASSES
 from dearlib.datasets.world.scene import VERSION, scene
 from dearlib.datasets.world.sets import Each
 from dearlib.errors import InputError
+from dearlib.files import filled_folder
 
 _CHUNK = 64  # pictures that a process draws at a time
 
@@ -69,27 +68,18 @@ def _several(processes: int) -> Iterator[Each]:
 def write(root: Path, name: str, each: Each = map, progress: Callable[[], object] = lambda: None) -> bool:
     """Writes a data set under `root` unless it is there already; says whether it did. Calls `progress` for each image.
 
-    The set is made beside its place and renamed into it, so it is there whole or not at all.
+    The set is made beside its place and renamed into it, so it is there whole or not at all, however many processes make it at once.
 
     Raises `InputError` if the disk is full or the folder cannot be written.
     """
     if is_complete(root, name):
         return False
     place = root / entry(name).folder
-    fresh, old = place.with_name(f"{place.name}.partial"), place.with_name(f"{place.name}.old")
     try:
-        for leftover in (fresh, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        _write_files(fresh, name, each, progress)
-        if place.exists():
-            os.rename(place, old)
-        os.rename(fresh, place)
+        with filled_folder(place, lambda: is_complete(root, name)) as fresh:
+            _write_files(fresh, name, each, progress)
     except OSError as error:
         raise InputError(_no_room(place, error)) from error
-    finally:
-        for leftover in (fresh, old):
-            shutil.rmtree(leftover, ignore_errors=True)
     return True
 
 

@@ -199,6 +199,14 @@ def test_accuracy_counts_the_right_answers(clip, sets) -> None:
     assert accuracy(method, source, labels, text, "base") == pytest.approx(100 * right)
 
 
+def test_logits_that_are_no_numbers_have_no_accuracy(clip, sets) -> None:
+    method = catalogue.build("linear_map", clip, CLASSES, {}, 0).double()
+    with torch.no_grad():
+        method.map.mul_(float("nan"))
+    with pytest.raises(InputError, match=r"CLIP \+ linear map: logits .*expected finite numbers, got nan"):
+        accuracy(method, sets[12].source, LABELS.repeat(4), method.prepare(CLASSES), "base")
+
+
 def test_a_method_that_runs_no_layer_is_shown_features_alone(clip, sets) -> None:
     method = catalogue.build("coop", clip, CLASSES, {}, 0).double()
     got = rows(method, sets[9].source, torch.tensor([3, 1]))
