@@ -19,7 +19,7 @@
 # | Paper | Section 4.1, Table 2 |
 # | You will see | the table with every method's row, DeAR against each, what each costs, and how much the class feature alone carries |
 # | Reads | the records of the group `base_to_novel` of `params/<profile>/study.yaml` |
-# | Writes | `table2.*`, `cost_methods.*`, `06_*.csv`, `06_*.svg` and `.png` in the figures folder |
+# | Writes | `table2.*`, `cost_methods.*`, `06_*.csv`, `06_averages.md`, `06_*.svg` and `.png` in the figures folder |
 # | Takes | seconds: nothing is computed here but means |
 # | After this | [07 · From one data set to others](07_cross_dataset.ipynb); [12](12_paper_audit.ipynb), [16](16_the_family.ipynb) |
 
@@ -171,6 +171,18 @@ for ax, measure in zip(axes, ("base", "novel", "hm"), strict=True):
     plots.method_forest(ax, differences[differences.measure == measure], points, "points: DeAR less …")
     ax.set_title("HM" if measure == "hm" else measure)
 plots.save(fig, p.figures_root, "06_against")
+
+# %% [markdown]
+# The averages once more, and beside each what DeAR has more in HM, with the 95 % interval for data sets like these:
+
+# %%
+like_these = differences[(differences.measure == "hm") & (differences.estimand == "data sets like these")].set_index("against")
+averages = presentable(table[table.dataset == "average"]).drop(columns="Data set")
+more = [like_these.loc[m] if m in like_these.index else None for m in averages["Method"]]
+averages["DeAR less it, HM"] = ["–" if d is None else f"{d.difference:+.2f} [{d.low:+.2f}, {d.high:+.2f}]" for d in more]
+averages["Method"] = companion.marked(averages["Method"], records)
+write_text(p.figures_root / "06_averages.md", averages.to_markdown(index=False, disable_numparse=True) + "\n")
+Markdown(averages.to_markdown(index=False, disable_numparse=True))
 
 # %% [markdown]
 # One of these numbers by hand, the mean over data sets of the means over seeds of the differences:

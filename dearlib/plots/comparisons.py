@@ -8,6 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
+from matplotlib.ticker import LogFormatterMathtext, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from dearlib.plots.style import DIVERGING, LINE_COLORS, METHOD_COLORS
@@ -141,5 +142,9 @@ def accuracy_cost(ax: Axes, points: pd.DataFrame, cost: str, label: str, marked:
         styles.append({"fontsize": 7.5, "color": color, "weight": "bold" if one["method"] == marked else "normal"})
     ax.set(xscale="log", xlabel=label, ylabel="HM (%)")
     ax.margins(x=0.18)
+    few = drawn[cost].max() < 100 * drawn[cost].min()  # under two decades their powers alone would be one or two ticks
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    ax.xaxis.set_major_formatter("{x:g}" if few else LogFormatterMathtext())
+    ax.xaxis.set_minor_formatter(NullFormatter())
     named_points(ax, list(zip(drawn["method"], drawn[cost], drawn["hm"], strict=True)), styles)
     return ax

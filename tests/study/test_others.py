@@ -317,7 +317,7 @@ def test_descriptions_want_a_sentence_for_every_class(folder: Path, tmp_path: Pa
 def test_prompts_of_a_methods_own_template_that_become_the_same_tokens_are_refused(folder: Path) -> None:
     """A method that runs no text layer, too: its template is so long that no class name is left of it."""
     method(folder, "clip")
-    study(folder, json.dumps({"CLIP": {"method": "clip", "templates": {"dtd": f"{'a ' * 80}{{}}"}}}))
+    study(folder, json.dumps({"CLIP again": {"method": "clip", "templates": {"dtd": f"{'a ' * 80}{{}}"}}}))
     with pytest.raises(InputError, match="prompts: expected different ones within 77 tokens, got the same for classes 0"):
         made(folder)
 
