@@ -16,8 +16,7 @@ from dearlib.errors import InputError
 from dearlib.files import read_tensors
 from dearlib.methods.dear import DeAR
 from dearlib.methods.evaluation import Accuracies
-from dearlib.params.study import read_study
-from dearlib.roles.rolefile import HeadRoles
+from dearlib.params.study import read_study, row, tokens_file
 from dearlib.study import batches, run, trials
 from dearlib.study.ground import Ground
 from dearlib.study.records import RunCost, RunRecord
@@ -208,19 +207,23 @@ def test_every_seed_has_its_own_sample(folder: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_every_row_is_answered_by_its_own_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of models that are tested together, none answers for another: each says here how many of its heads keep tokens out."""
+    """Of models that are tested together none answers for another: each says here what its tokens are, and they lie beside the record."""
 
-    def shielded(models: list[DeAR], *_: object) -> list[Accuracies]:
-        each = [sum(e.role == "generalization" for e in m.roles.entries) for m in models]
-        return [Accuracies(class_feature=n, fused=n + 0.5) for n in each]
+    def told(tokens: torch.Tensor) -> float:
+        return float(100 * tokens.double().abs().mean())
 
-    monkeypatch.setattr(batches, "evaluate_together", shielded)
-    said = {(m.method, m.accuracy) for m in made(folder, "halved").metrics if m.seed is not None}
-    found = HeadRoles.load(folder.parents[1] / "runs" / "02_head_roles" / "roles.json")
-    own = {"DeAR": sum(e.role == "generalization" for e in found.entries), "shielded": len(found.entries)}
-    own["late"] = own["DeAR"]
-    assert own["DeAR"] < own["shielded"]
-    assert said == {(name, n + 0.5) for name, n in own.items()} | {(f"{name} (class feature)", float(n)) for name, n in own.items()}
+    def answers(models: list[DeAR], *_: object) -> list[Accuracies]:
+        return [Accuracies(class_feature=told(m.attribute_tokens.detach()), fused=told(m.text_tokens.detach())) for m in models]
+
+    monkeypatch.setattr(batches, "evaluate_together", answers)
+    place, record = folder.parents[1] / "runs" / "halved-dtd", made(folder, "halved")
+    expected = set()
+    for name, seed in ((name, seed) for name in record.runs for seed in (1, 2)):
+        held, _ = read_tensors(place / tokens_file(name, seed))
+        expected |= {(row(name), seed, told(held["text_tokens"]))}
+        expected |= {(f"{row(name)} (class feature)", seed, told(held["attribute_tokens"]))}
+    assert len({value for _, _, value in expected}) == 12
+    assert {(m.method, m.seed, m.accuracy) for m in record.metrics if m.seed is not None} == expected
 
 
 def test_runs_that_share_no_ground_are_refused(folder: Path) -> None:
