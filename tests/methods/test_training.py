@@ -260,6 +260,15 @@ def test_views_take_turns(clip, roles, data) -> None:
     assert curve[1] != other[1]
 
 
+def test_a_views_teacher_is_the_frozen_feature_of_that_view(data) -> None:
+    chosen = torch.tensor([4, 0])
+    for view in (0, 1):
+        states, features = data.rows(view, chosen)
+        assert torch.equal(states, data.source.states[6 * view + chosen])
+        assert torch.equal(features, data.source.features[6 * view + chosen])
+    assert not torch.equal(data.rows(0, chosen)[1], data.rows(1, chosen)[1])
+
+
 def test_accuracy_and_harmonic_mean_by_hand() -> None:
     logits = torch.tensor([[3.0, 1.0, 2.0], [0.0, 1.0, 2.0], [0.0, 5.0, 2.0], [9.0, 5.0, 2.0]])
     assert accuracy(logits, torch.tensor([0, 2, 1, 2])) == 75.0

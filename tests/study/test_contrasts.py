@@ -176,6 +176,18 @@ def test_one_method_against_the_others() -> None:
     assert clip.p_holm == pytest.approx(clip.p)  # the larger of two
 
 
+def test_differences_from_several_methods_are_corrected_for_how_many_there_are() -> None:
+    """Holm, within a measure and a question: the smallest of three p's counts three times, and the verdict is the corrected one's."""
+    cells = [(d, s, seed) for d in ("a", "b", "c") for s in ("base", "novel") for seed in (1, 2)]
+    gains = {"DeAR": (0, 0, 0), "one": (1.0, 1.3, 1.2), "two": (1.0, 2.0, 3.0), "three": (2.0, -1.0, 1.0)}
+    rows = [(d, s, "test", m, k, 60.0 + k - gain["abc".index(d)]) for m, gain in gains.items() for d, s, k in cells]
+    table = compared(frame(*rows), "DeAR", ["one", "two", "three"], ["a", "b", "c"], ["base"])
+    asked = table[table.estimand == "data sets like these"].set_index("against")
+    assert asked.p.is_monotonic_increasing
+    assert asked.p_holm.tolist() == pytest.approx([3 * asked.p["one"], 2 * asked.p["two"], asked.p["three"]])
+    assert asked.p["one"] < asked.p["two"] < 0.1 < asked.p_holm["two"]
+
+
 def test_wins_by_hand() -> None:
     """DeAR's HM: cups 53.3 and 64.6 against 50; keys 30.2 against 30."""
     assert wins(TWO, "DeAR", ["CLIP"], "own hm", BOTH).to_dict() == {"cups": True, "keys": True}

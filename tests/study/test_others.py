@@ -14,13 +14,13 @@ from public_layout import CLASSES
 
 from dearlib import plots
 from dearlib.clip.loading import load
-from dearlib.datasets import half, splits
+from dearlib.datasets import few_shot, half, splits
 from dearlib.errors import InputError
 from dearlib.files import read_tensors
 from dearlib.methods import catalogue, family, harness
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.family import coop
-from dearlib.methods.interface import Classes
+from dearlib.methods.interface import Classes, Method
 from dearlib.params.study import read_study, rows_named, run_settings
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import averages, companion, costs, others, trials
@@ -101,20 +101,46 @@ def test_training_sees_what_dear_sees_and_no_test_picture(folder: Path, monkeypa
     """The pictures of a run are the base half's few-shot sample of its seed; only a transductive method sees more."""
     method(folder, "coop")
     study(folder, json.dumps({"DeAR": {}, "CoOp": {"method": "coop"}}))
-    opened: dict[str, set[Path]] = {"DeAR": set(), "CoOp": set()}
+    seen: dict[str, dict[int, list[Path]]] = {"DeAR": {}, "CoOp": {}}
     for place, name in ((trials, "DeAR"), (others, "CoOp")):
         real = place.training_set
 
         def watched(*args: object, real: object = real, name: str = name) -> object:
-            items = args[1].items if name == "CoOp" else args[3]  # type: ignore[attr-defined]
-            opened[name] |= {item.path for item in items}  # type: ignore[attr-defined]
+            items, seed = (args[1].items, args[1].seed) if name == "CoOp" else (args[3], args[4])  # type: ignore[attr-defined]
+            seen[name][seed] = [item.path for item in items]  # type: ignore[attr-defined,index]
             return real(*args)  # type: ignore[operator]
 
         monkeypatch.setattr(place, "training_set", watched)
     record = made(folder)
-    base = half(splits.read_split(Path(record.runs["DeAR"]["data_root"]), "dtd"), "base")
-    assert opened["DeAR"] == opened["CoOp"] <= {item.path for item in base.train}
-    assert opened["CoOp"]
+    split = splits.read_split(Path(record.runs["DeAR"]["data_root"]), "dtd")
+    assert seen["DeAR"] == seen["CoOp"] == {s: [i.path for i in half(few_shot(split, 2, s), "base").train] for s in (1, 2)}
+    assert seen["DeAR"][1] != seen["DeAR"][2]
+
+
+def test_a_teacher_learns_from_labels_of_base_classes_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its pupil sees without labels it is not shown with them."""
+    method(folder, "promptsrc")
+    method(folder, "promptkd", teacher={"method": "promptsrc"})
+    study(folder, json.dumps({"PromptKD": {"method": "promptkd"}}))
+    seen: dict[tuple[str, int], list[Path]] = {}
+    real = others.training_set
+
+    def watched(ground: object, other: others.Other, made: Method) -> object:
+        seen[made.title, other.seed] = [item.path for item in other.seen(made.needs)]
+        return real(ground, other, made)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(others, "training_set", watched)
+    split = splits.read_split(Path(made(folder).runs["PromptKD"]["data_root"]), "dtd")
+    for seed in (1, 2):
+        assert seen["PromptSRC", seed] == [i.path for i in half(few_shot(split, 2, seed), "base").train]
+        assert seen["PromptKD", seed] == [i.path for i in split.train]
+
+
+def test_classes_are_answered_by_what_a_method_has_seen_of_them() -> None:
+    home = ("dtd", "base")
+    assert others.answers_of(home, home) == "base"
+    assert others.answers_of(("dtd", "novel"), home) == "novel"
+    assert others.answers_of(("eurosat", "all"), ("dtd", "all")) == "transferred"
 
 
 def test_a_stopped_training_goes_on_to_the_same_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,7 +343,7 @@ def test_descriptions_want_a_sentence_for_every_class(folder: Path, tmp_path: Pa
 def test_prompts_of_a_methods_own_template_that_become_the_same_tokens_are_refused(folder: Path) -> None:
     """A method that runs no text layer, too: its template is so long that no class name is left of it."""
     method(folder, "clip")
-    study(folder, json.dumps({"CLIP again": {"method": "clip", "templates": {"dtd": f"{'a ' * 80}{{}}"}}}))
+    study(folder, json.dumps({"as it is": {"method": "clip", "templates": {"dtd": f"{'a ' * 80}{{}}"}}}))
     with pytest.raises(InputError, match="prompts: expected different ones within 77 tokens, got the same for classes 0"):
         made(folder)
 

@@ -11,11 +11,12 @@ from lightning_fabric import Fabric
 from dearlib.clip import cache
 from dearlib.clip.cut import TextStates
 from dearlib.clip.prefix import Prefix
-from dearlib.datasets import half, read_split
+from dearlib.datasets import few_shot, half, read_split
 from dearlib.errors import InputError
 from dearlib.files import read_tensors
 from dearlib.methods.dear import DeAR
-from dearlib.params.study import read_study
+from dearlib.methods.evaluation import Accuracies
+from dearlib.params.study import read_study, row, tokens_file
 from dearlib.study import batches, run, trials
 from dearlib.study.ground import Ground
 from dearlib.study.records import RunCost, RunRecord
@@ -189,6 +190,40 @@ def test_training_looks_at_no_test_picture_and_at_no_novel_class(folder: Path, m
     base = {item.path for item in half(split, "base").train}
     assert opened
     assert set(opened) <= base
+
+
+def test_every_seed_has_its_own_sample(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DeAR's, and the linear probe's beside it."""
+    seen: dict[int, list[Path]] = {}
+    real, drawn = trials.training_set, run.few_shot
+    monkeypatch.setattr(trials, "training_set", lambda *a: (seen.update({a[4]: [i.path for i in a[3]]}), real(*a))[1])
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(run, "few_shot", lambda split, shots, seed: (asked.append((shots, seed)), drawn(split, shots, seed))[1])
+    record = made(folder, "away")
+    split = read_split(Path(record.runs["DeAR"]["data_root"]), "dtd")
+    assert seen == {seed: [i.path for i in few_shot(split, 1, seed).train] for seed in (1, 2)}
+    assert seen[1] != seen[2]
+    assert asked == [(1, 1), (1, 2)]
+
+
+def test_every_row_is_answered_by_its_own_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of models that are tested together none answers for another: each says here what its tokens are, and they lie beside the record."""
+
+    def told(tokens: torch.Tensor) -> float:
+        return float(100 * tokens.double().abs().mean())
+
+    def answers(models: list[DeAR], *_: object) -> list[Accuracies]:
+        return [Accuracies(class_feature=told(m.attribute_tokens.detach()), fused=told(m.text_tokens.detach())) for m in models]
+
+    monkeypatch.setattr(batches, "evaluate_together", answers)
+    place, record = folder.parents[1] / "runs" / "halved-dtd", made(folder, "halved")
+    expected = set()
+    for name, seed in ((name, seed) for name in record.runs for seed in (1, 2)):
+        held, _ = read_tensors(place / tokens_file(name, seed))
+        expected |= {(row(name), seed, told(held["text_tokens"]))}
+        expected |= {(f"{row(name)} (class feature)", seed, told(held["attribute_tokens"]))}
+    assert len({value for _, _, value in expected}) == 12
+    assert {(m.method, m.seed, m.accuracy) for m in record.metrics if m.seed is not None} == expected
 
 
 def test_runs_that_share_no_ground_are_refused(folder: Path) -> None:

@@ -69,6 +69,12 @@ def test_every_parameter_reaches_what_is_built_and_trained_under_its_own_name(tm
     assert set(found) - set(told) == {"routing", "trained", "optimiser", "momentum", "eps", "rates", "average", "average_at"}
 
 
+@pytest.mark.parametrize("told", [{"routing": "printed"}, {"routing": "exclusive"}, {"trained": ("projection",)}, {"trained": ("fusion",)}])
+def test_a_run_is_routed_and_trained_as_it_says(tmp_path, told: dict) -> None:
+    found = asdict(trials.settings(variant(tmp_path).model_copy(update=told)))
+    assert {name: found[name] for name in told} == told
+
+
 def test_a_run_is_that_of_its_variant(roles: HeadRoles, items, tmp_path) -> None:
     clip = random_clip()
     fabric = Fabric(accelerator="cpu", devices=1)
