@@ -48,12 +48,13 @@ Methods = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Beside 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns its exit status; the one place where a user error becomes a line and a status."""
     words = sys.argv[1:] if arguments is None else arguments
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal of Latin-1 or ASCII has no ≤ and no …: it gets their escapes
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         status = app(args=words or ["--help"], prog_name="dearlib", standalone_mode=False)
-        if sys.stdout:  # None where the caller has closed it
+        if sys.stdout:  # None if it was closed
             sys.stdout.flush()  # what cannot be printed fails here, not in words of Python's own at the very end
     except TyperException as error:  # a mistyped command or option
         where = getattr(getattr(error, "ctx", None), "command_path", "dearlib")
@@ -74,6 +75,15 @@ def main(arguments: list[str] | None = None) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return 130
     return int(status or 0)
+
+
+def _open_streams() -> None:
+    """A closed stream leads nowhere: else its number goes to the next file that is opened, and programs that are started print there."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def _refused(line: str) -> int:

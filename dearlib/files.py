@@ -138,6 +138,7 @@ def filled_folder(path: Path, is_whole: Callable[[], bool]) -> Iterator[Path]:
 @contextmanager
 def alone(folder: Path, what: str) -> Iterator[None]:
     """Only one process at a time for this folder; free again however it ends. Raises `InputError`, naming `what`, for the second."""
+    folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # a file system without locks

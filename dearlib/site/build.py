@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 from dearlib.errors import InputError
+from dearlib.files import alone
 from dearlib.plots.explorer import write_page
 from dearlib.site.links import broken_links
 from dearlib.site.sources import lay_out
@@ -23,6 +24,11 @@ def build(root: Path, out: Path, work: Path) -> int:
     """
     if out.exists() and any(out.iterdir()) and not (out / ".buildinfo").is_file():
         raise InputError(f"{out}: expected an older site or nothing, got a folder with other files; choose another --out")
+    with alone(work, "`make site` here"):
+        return _built(root, out, work)
+
+
+def _built(root: Path, out: Path, work: Path) -> int:
     sources, html = work / "source", work / "html"
     lay_out(root, sources)
     shutil.rmtree(html, ignore_errors=True)

@@ -18,6 +18,7 @@ import pandas as pd
 from dearlib.datasets.world import sets
 from dearlib.datasets.world.writing import write_all
 from dearlib.errors import InputError
+from dearlib.files import alone
 from dearlib.params.reading import repository
 from dearlib.study.records import RunRecord
 from dearlib.study.tables import commit
@@ -45,12 +46,14 @@ def check(profile: str, minutes: float, seed: str | None, cores: int) -> int:
     sampled = draw(committed, minutes * 60, seed or commit())
     at_once = cores or room(MEMORY_GB)
     folder = loaded.roles.runs_root / "check"
-    shutil.rmtree(folder, ignore_errors=True)
-    _prepare(loaded, sampled, at_once)
-    work = minutes_of(sum(r.wall_seconds for r in sampled))
-    print(f"{len(sampled)} of {len(committed)} records, by their own times {work} of work, {at_once} at once", flush=True)
-    with ThreadPoolExecutor(at_once) as pool:
-        fresh = list(pool.map(lambda r: remade(r, folder), sampled))
+    with alone(folder, "`make check` of this profile"):
+        for old in folder.iterdir():
+            shutil.rmtree(old, ignore_errors=True)
+        _prepare(loaded, sampled, at_once)
+        work = minutes_of(sum(r.wall_seconds for r in sampled))
+        print(f"{len(sampled)} of {len(committed)} records, by their own times {work} of work, {at_once} at once", flush=True)
+        with ThreadPoolExecutor(at_once) as pool:
+            fresh = list(pool.map(lambda r: remade(r, folder), sampled))
     held = pd.concat([held_against(old, new, tolerance) for old, new in zip(sampled, fresh, strict=True)], ignore_index=True)
     return report(held, tolerance)
 

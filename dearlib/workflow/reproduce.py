@@ -130,9 +130,13 @@ def run(command: list[str], at_once: int, ahead: Callable[[list[str]], Expected]
         # Snakemake inherits our lock, so it is held as long as either lives.
         if any(Path(".snakemake/locks").glob("*.lock")):
             snakemake(command, "--unlock", "--quiet", "all", keep_open=lock.fileno())
-        return followed([*command, *ON, "--quiet", "host", "reason"], at_once, ahead, lock.fileno())
+        status = followed([*command, *ON, "--quiet", "host", "reason"], at_once, ahead, lock.fileno())
+    if status and shutil.disk_usage(Path.cwd()).free < LEAST_MB * 1e6:  # Snakemake's own notes are the first that do not fit
+        raise InputError(f"expected free disk space, got a full disk under {Path.cwd()}; free some and run again")
+    return status
 
 
+LEAST_MB = 1.0
 ON = ("--rerun-incomplete", "--keep-going")
 # What Snakemake says of every step beside its message.
 NOISE = re.compile(r"$|\[\w{3} \w{3} .*\]$|(Select|Execute|Finished|localrule|rule) |\d+ of \d+ steps|    (input|jobid|reason|resources): ")
@@ -188,9 +192,17 @@ def _program(options: list[str]) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """This environment's programs first; no bars of progress, of which several at once are nothing to read."""
+    """This environment's programs first; no bars of progress, of which several at once are nothing to read.
+
+    Snakemake keeps files where caches are kept, by default in a home folder, which need not be there or writable: in this folder
+    instead. The weights that the user has in the cache of his home stay where they are. A Snakemake profile of the user's own would say
+    how our steps run.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return os.environ | {"PATH": path, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    own = {"PATH": path, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "XDG_CACHE_HOME": str(Path(".snakemake/cache").resolve())}
+    theirs = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
+    return {"HF_HOME": f"{home}/huggingface"} | theirs | own
 
 
 def left_jobs(folder: Path) -> list[str]:

@@ -76,7 +76,6 @@ def run(notebook: Path, params: Path, out: Path, overrides: dict[str, str] | Non
         out = out / f"rank{RANK}"  # of the processes after the first only a failure is kept
     partial = out.resolve() / "running.ipynb"
     try:
-        out.mkdir(parents=True, exist_ok=True)
         with alone(out, "run of a notebook into it"):
             return _kept(node, partial, values, repository(notebook.parent), out)
     except OSError as error:

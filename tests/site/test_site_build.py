@@ -6,6 +6,7 @@ import pytest
 
 from dearlib.commands import main
 from dearlib.errors import InputError
+from dearlib.files import alone
 from dearlib.site import build
 
 
@@ -31,3 +32,9 @@ def test_a_users_mistake_is_one_line_and_status_2(tmp_path: Path, capsys: pytest
     (tmp_path / "other").write_text("x")
     assert main(["site", "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_two_builds_at_once_are_refused(tmp_path: Path) -> None:
+    """Each would take the other's half-built pages away."""
+    with alone(tmp_path / "work", "test"), pytest.raises(InputError, match="work: expected no other `make site` here, got one still"):
+        build.build(tmp_path, tmp_path / "site", tmp_path / "work")

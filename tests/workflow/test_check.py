@@ -1,13 +1,19 @@
 """A sample of committed records made anew: which ones, and what is held."""
 
+import shutil
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
+from dearlib.commands import main
 from dearlib.errors import InputError
+from dearlib.files import alone
 from dearlib.study.records import Metric, RunRecord
 from dearlib.workflow.check import draw, held_against, report
 from dearlib.workflow.compare import Tolerance
 
+ROOT = Path(__file__).parents[2]
 TOLERANCE = Tolerance(roles=0.3, zero_shot=0.3, trained_average=1.0, claims=0.5)
 METHODS = (("CLIP", None), ("DeAR", 1), ("DeAR", 2))
 
@@ -97,3 +103,17 @@ def test_records_of_other_runs_or_input_are_refused(changed: dict[str, object], 
         new, words = old.model_copy(update={"metrics": old.metrics[:2]}), "committed rows"
     with pytest.raises(InputError, match=words):
         held_against(old, new, TOLERANCE)
+
+
+def test_two_at_once_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second would delete what the first has made."""
+    shutil.copytree(ROOT / "params", tmp_path / "params")
+    shutil.copytree(ROOT / "figures" / "mini" / "records", tmp_path / "figures" / "mini" / "records")
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path)
+    kept = tmp_path / "runs" / "mini" / "check" / "of-the-first"
+    kept.mkdir(parents=True)
+    with alone(Path("runs/mini/check"), "test"):
+        assert main(["check"]) == 2
+    assert "runs/mini/check: expected no other `make check` of this profile, got one still running" in capsys.readouterr().err
+    assert kept.is_dir()

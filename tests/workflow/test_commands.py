@@ -14,6 +14,8 @@ import pytest
 from dearlib import commands
 from dearlib.commands import main
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.mark.parametrize(("encoding", "shown"), [("utf-8", "é≤.png"), ("latin-1", "é\\u2264.png"), ("ascii", "\\xe9\\u2264.png")])
 def test_a_terminal_without_a_letter_is_shown_its_escape(
@@ -66,3 +68,20 @@ def test_an_output_that_takes_nothing_is_no_traceback(tmp_path: Path, to: str) -
             assert done.returncode == 2
         else:
             assert done.stderr == ""
+
+
+def test_a_closed_stream_gives_its_number_to_no_file(tmp_path: Path) -> None:
+    """What a program that is started prints would stand in a file of ours."""
+    program = """
+import os, subprocess, sys
+from dearlib.commands import main
+main(["--help"])
+with open("numbers", "w") as file:
+    file.write(f"{file.fileno() > 2}")
+    file.flush()
+    subprocess.run([sys.executable, "-c", "print('!')"])
+"""
+    (tmp_path / "p.py").write_text(program)
+    run = ["bash", "-c", f"'{sys.executable}' p.py <&- >&- 2>&-"]
+    subprocess.run(run, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+    assert (tmp_path / "numbers").read_text() == "True"

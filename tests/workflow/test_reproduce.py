@@ -102,6 +102,40 @@ def test_one_table_can_be_planned_and_nothing_runs(repository: Path, capfd: pyte
     assert not Path("runs").exists()
 
 
+def test_neither_a_home_nor_a_profile_of_the_users_own_is_needed_or_heeded(
+    repository: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home that cannot be, as for a service's user or on a compute node; a cluster user's default profile for all his workflows."""
+    monkeypatch.setenv("HOME", "/dev/null/home")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("SNAKEMAKE_PROFILE", "somebodys-cluster")
+    assert main(["reproduce", "--only", "audit", "--plan"]) == 0
+    said = capfd.readouterr()
+    assert "12_paper_audit" in said.out + said.err
+
+
+def test_weights_in_a_users_cache_stay_where_they_are(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    for name in ("XDG_CACHE_HOME", "HF_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert reproduce._environment()["HF_HOME"] == "/home/somebody/.cache/huggingface"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/scratch/somebody")
+    assert reproduce._environment()["HF_HOME"] == "/scratch/somebody/huggingface"
+    monkeypatch.setenv("HF_HOME", "/weights")
+    assert reproduce._environment()["HF_HOME"] == "/weights"
+
+
+def test_a_disk_that_is_full_for_snakemakes_own_notes_is_one_line(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(repository)
+    monkeypatch.setattr(reproduce, "followed", lambda *_: 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))
+    assert main(["reproduce", "--only", "audit"]) == 2
+    line = f"dearlib: expected free disk space, got a full disk under {repository}; free some and run again\n"
+    assert capsys.readouterr().err == line
+
+
 def test_an_executor_without_a_profile_or_plugin_is_refused(
     repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

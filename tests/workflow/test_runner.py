@@ -266,6 +266,17 @@ def test_outputs_that_tell_this_machine_or_another_notebook_are_refused(reposito
     assert not notebook.with_suffix(".ipynb").exists()
 
 
+@pytest.mark.parametrize("home", ["/", None])
+def test_a_home_that_tells_no_machine_refuses_no_output(repository: Path, monkeypatch: pytest.MonkeyPatch, home: str | None) -> None:
+    """In a container it may be the root, or of a user whom nobody knows."""
+    notebook = repository / "notebooks" / "x.py"
+    notebook.write_text("# %%\n1\n")
+    told = nbformat.v4.new_output("stream", name="stdout", text="3 / 4 ~ 1\n")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path.replace("~", home or "~"))
+    pairs.update_pair(notebook, executed(told))
+    assert "3 / 4" in notebook.with_suffix(".ipynb").read_text()
+
+
 def test_parameters_cell_reads_literals_only() -> None:
     node = jupytext.reads('# %% tags=["parameters"]\na: int = 1  # one\nb = [1e-3, None]\n# %%\nc = 2\n', fmt="py:percent")
     assert runner.parameters_cell(node) == {"a": 1, "b": [1e-3, None]}
