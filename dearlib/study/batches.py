@@ -4,6 +4,7 @@ DeAR's runs of one shape are one batch; every other method's run is a batch of i
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 from pathlib import Path
@@ -41,7 +42,10 @@ Key = tuple[str, int]  # a run's name and its seed
 
 
 class Done(BaseModel):
-    """What is kept of a finished run: of a batch of them each."""
+    """What is kept of a finished run: of a batch of them each.
+
+    `wall_seconds`: its share of the time that training and testing the batch took; None in a file of an earlier version.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     run: str
@@ -50,6 +54,7 @@ class Done(BaseModel):
     curve: Curve
     cost: RunCost
     gates: RunGates | None = None
+    wall_seconds: float | None = None
 
 
 _DONE = TypeAdapter(list[Done])
@@ -96,8 +101,9 @@ def _read(path: Path, keys: Sequence[Key]) -> list[Done]:
     return found
 
 
-def _write(path: Path, found: Sequence[Done]) -> None:
-    write_text(path, json.dumps(_DONE.dump_python(list(found), mode="json")))
+def _write(path: Path, found: Sequence[Done], seconds: float) -> None:
+    shared = [one.model_copy(update={"wall_seconds": round(seconds / len(found), 2)}) for one in found]
+    write_text(path, json.dumps(_DONE.dump_python(shared, mode="json")))
 
 
 def _depends(batch: Mapping[Key, Trial]) -> list[str]:
@@ -113,6 +119,7 @@ def _one_batch(ground: Ground, batch: Mapping[Key, Trial], settings: Mapping[str
     """
     path = place / f"batch-{_named(ground, _depends(batch))}.json"
     if not path.exists():
+        began = time.monotonic()
         first = trials.by_model(batch)
         alone = {key: batch[key] for key in dict.fromkeys(first.values())}
         checkpoint = place / f"checkpoint-{_named(ground, _depends(alone))}.safetensors"
@@ -129,7 +136,7 @@ def _one_batch(ground: Ground, batch: Mapping[Key, Trial], settings: Mapping[str
                 models[own].save(place / tokens_file(run, seed))
                 cost = _dear_cost(row(run), models[own], batch[key], meter, len(models))
                 found.append(Done(run=run, seed=seed, metrics=tuple(metrics[key]), curve=curve_of[own], cost=cost, gates=looked[own]))
-            _write(path, found)
+            _write(path, found, time.monotonic() - began)
             checkpoint.unlink(missing_ok=True)
         fabric.barrier()
     return _read(path, list(batch))
@@ -144,7 +151,7 @@ def _other_batch(ground: Ground, run: str, p: MethodRun, seeds: Sequence[int], p
     path, checkpoint = place / f"batch-{name}.json", place / f"checkpoint-{name}.safetensors"
     if not path.exists():
         place.mkdir(parents=True, exist_ok=True)
-        found = []
+        found, began = [], time.monotonic()
         for other, trained in zip(batch, others.train(ground, batch, home, fabric, checkpoint), strict=True):
             metrics = []
             for part in ground.tests:
@@ -160,7 +167,7 @@ def _other_batch(ground: Ground, run: str, p: MethodRun, seeds: Sequence[int], p
                 transductive=trained.method.needs.unlabelled,
             )
             found.append(Done(run=run, seed=other.seed, metrics=tuple(metrics), curve=trained.curve, cost=cost))
-        _write(path, found)
+        _write(path, found, time.monotonic() - began)
         others.finished(checkpoint)
     return _read(path, [(run, seed) for seed in samples])
 

@@ -82,7 +82,7 @@ class RunGates(BaseModel):
 class RunRecord(BaseModel):
     """Everything needed to find and to repeat the runs of one group on one data set. Times are in seconds.
 
-    `wall_seconds`: of making it, and where an earlier call had trained some of its runs, at least what all their training took.
+    `wall_seconds`: of making it, and where an earlier call had made some of its runs, at least what these took.
     `identity` is the frozen model's (`FrozenClip.identity`). `runs` holds every run's settings as validated, `last` what its last epoch
     reported, and `gates`, of DeAR's own, by run and seed; `costs` what a run took. `generated` is the data root's note where its pictures
     only stand in for a public data set, else None.

@@ -63,12 +63,12 @@ def run_group(folder: Path, name: str, group: Group, dataset: str, fabric: Fabri
     curves: dict[Key, Curve] = {}
     costs: dict[str, RunCost] = {}
     looked: dict[Key, RunGates] = {}
-    alone, trained = trainings(settings), 0.0
+    alone, spent = trainings(settings), 0.0
     for one in batches.done(ground, settings, place, fabric):
         found += one.metrics
         costs.setdefault(one.run, one.cost)
         curves[one.run, one.seed] = one.curve
-        trained += one.cost.seconds if one.run in alone else 0.0
+        spent += one.wall_seconds or (one.cost.seconds if one.run in alone else 0.0)
         if one.gates:
             looked[one.run, one.seed] = one.gates
     record = RunRecord(
@@ -81,7 +81,7 @@ def run_group(folder: Path, name: str, group: Group, dataset: str, fabric: Fabri
         identity=ground.clip.identity,
         roles_sha256=ground.roles.sha256,
         split_sha256={d: split_sha256(ground.p.data_root, d) for d in (dataset, *group.targets)},
-        wall_seconds=round(max(time.monotonic() - began, trained), 1),
+        wall_seconds=round(max(time.monotonic() - began, spent), 1),
         metrics=tuple(found),
         last={f"{run}, seed {seed}": curve[-1] for (run, seed), curve in curves.items() if curve},
         costs=costs,
