@@ -35,7 +35,7 @@ def test_a_truncated_picture_stops_the_run(tmp_path: Path, monkeypatch: pytest.M
     }
     given = [word for key, value in (small | where).items() for word in ("-p", f"{key}={value}")]
     monkeypatch.chdir(ROOT)
-    assert main(["run", "mini", "base_to_novel", "dtd", *given]) == 2
+    assert main(["run", "mini", "base_to_novel", "dtd", "--methods", "DeAR", *given]) == 2
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1
     assert f"{broken}: expected a whole image, got" in told[0]

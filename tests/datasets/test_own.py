@@ -102,7 +102,7 @@ def test_it_is_trained_on_and_has_a_row_beside_public_ones(repository: Path, cap
     make_roles(load("DeAR-Mini")).save(Path("roles.json"))
     given = {"shots": 2, "seeds": "[1]", "epochs": 2, "views": 1, "data_root": "data", "roles": "roles.json"}
     words = [word for key, value in given.items() for word in ("-p", f"{key}={value}")]
-    assert main(["run", "mini", "base_to_novel", "my_flowers", *words]) == 0, capsys.readouterr().err
+    assert main(["run", "mini", "base_to_novel", "my_flowers", "--methods", "DeAR", *words]) == 0, capsys.readouterr().err
     record = RunRecord.load(Path("runs/mini/base_to_novel-my_flowers/record.json"))
     assert record.split_sha256 == {"my_flowers": split_sha256("data", "my_flowers")}
     table = base_to_novel(tidy([record]), ["my_flowers"], ["CLIP", "DeAR"])
