@@ -1,0 +1,2 @@
+cd .; export PYTHONPATH=$PWD OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false PATH=.venv/bin:$PATH
+printf "%s\n" "source source" "few_shot digits" "few_shot colors_lamp" "few_shot objects_chalk" "few_shot textures_night" "few_shot letters_ripple" "few_shot colored_textures_lamp" "few_shot places_glass" "few_shot numbers_night" "few_shot shapes_ripple" | xargs -P 2 -I{} sh -c 'set -- {}; python -m dearlib.commands run mini $1 $2 > /tmp/next_$1_$2.log 2>&1; echo "$1 $2 rc $? $(date +%H:%M:%S)" >> /tmp/next.log'
