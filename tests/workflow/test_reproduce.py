@@ -115,10 +115,10 @@ def test_neither_a_home_nor_a_profile_of_the_users_own_is_needed_or_heeded(
 
 
 def test_weights_in_a_users_cache_stay_where_they_are(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/nowhere/somebody")
     for name in ("XDG_CACHE_HOME", "HF_HOME"):
         monkeypatch.delenv(name, raising=False)
-    assert reproduce._environment()["HF_HOME"] == "/home/somebody/.cache/huggingface"
+    assert reproduce._environment()["HF_HOME"] == "/nowhere/somebody/.cache/huggingface"
     monkeypatch.setenv("XDG_CACHE_HOME", "/scratch/somebody")
     assert reproduce._environment()["HF_HOME"] == "/scratch/somebody/huggingface"
     monkeypatch.setenv("HF_HOME", "/weights")
