@@ -17,10 +17,16 @@ from torch import nn
 from dearlib.clip import cache, prefix
 from dearlib.clip.cache import Cache
 from dearlib.clip.loading import FrozenClip, random_clip
+from dearlib.datasets.pictures import open_image, picture_bytes
+from dearlib.datasets.splits import parse_split
 from dearlib.errors import InputError
 from dearlib.files import filled_tensors, mapped_tensors, read_tensors, sweep, write_tensors, write_text
 from dearlib.mini.pretraining import export
+from dearlib.params.yaml12 import read_yaml
 from dearlib.plots import style
+from dearlib.roles.phrases import read_pool
+from dearlib.roles.rolefile import HeadRoles
+from dearlib.study.records import RunRecord
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +201,27 @@ def test_damaged_tensors_are_one_line(tmp_path_factory: pytest.TempPathFactory, 
         assert all(torch.equal(found[name], KEPT[name]) for name in found)
         assert notes == {"n": [1]}
     assert len(told.splitlines()) == 1
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "parameters": read_yaml,
+    "split": lambda path: parse_split(path, path.parent, "dtd"),
+    "phrases": lambda path: read_pool(str(path)),
+    "roles": HeadRoles.load,
+    "record": RunRecord.load,
+    "picture": open_image,
+    "picture's bytes": picture_bytes,
+}
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_pipe_in_a_files_place_is_refused_not_waited_on(tmp_path: Path, kind: str) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    threading.Thread(target=lambda: pipe.open("wb").close(), daemon=True).start()  # whoever does open it meets an empty file, not a hang
+    with pytest.raises(InputError) as refused:
+        READERS[kind](pipe)
+    assert str(pipe) in str(refused.value)
+    assert "\n" not in str(refused.value)
+    if kind != "record":  # which says what to do and not what came
+        assert "a pipe or a device, no file" in str(refused.value)

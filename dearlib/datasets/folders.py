@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dearlib.datasets.catalogue import SOURCE, entry
 from dearlib.errors import InputError
+from dearlib.files import read_text
 
 Row = tuple[Path, int, str]
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -115,7 +116,7 @@ def _listed(path: Path, images: Path, label: dict[str, int]) -> list[Row]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        return [line.strip() for line in read_text(path).splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         got = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
         raise InputError(f"{path}: expected a list of FGVCAircraft, got '{got}'; {_DOCTOR}") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dearlib.errors import InputError
+from dearlib.files import read_text
 
 FILE = "GENERATED.json"
 
@@ -31,7 +32,7 @@ def declaration(root: Path | str) -> Declaration | None:
     if not path.exists():
         return None
     try:
-        return Declaration.model_validate_json(path.read_text(encoding="utf-8-sig"))
+        return Declaration.model_validate_json(read_text(path))
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise InputError(f"{path}: expected a note on generated pictures, got '{reason}'; make the folder anew") from None

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from dearlib.errors import InputError
+from dearlib.files import read_bytes, regular
 
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 _BITS, _PHOTOMETRIC, _FORMAT = 258, 262, 339  # tags of TIFF: bits a sample, whether 0 is white, and what the bits mean
@@ -24,21 +25,21 @@ def open_image(path: Path) -> Image.Image:
     (twice `Image.MAX_IMAGE_PIXELS`), or of a type without a range.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(regular(path)) as image:
             return _eight_bits(image).convert("RGB")
     except FileNotFoundError:
         raise InputError(f"{path}: expected an image, got no such file; fetch or make the data set again") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except Exception as error:  # a decoder of foreign bytes: on a damaged file it raises whatever its parser stumbles over
-        reason = (str(error) or type(error).__name__).split(" '")[0].splitlines()[0]
+        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).split(" '")[0].splitlines()[0]
         raise InputError(f"{path}: expected a whole image, got '{reason}'; delete this file, then fetch or make it again") from None
 
 
 def picture_bytes(path: Path) -> bytes:
     """The file as it is. Raises `InputError` naming the file if it cannot be read."""
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise InputError(f"{path}: expected an image, got '{error.strerror}'; fetch or make the data set again") from None
 

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from dearlib.datasets import folders
 from dearlib.datasets.catalogue import CATALOGUE, entry
 from dearlib.errors import InputError
+from dearlib.files import read_bytes, read_text
 
 PARTS = ("train", "val", "test")
 NONE_PRESENT = "expected the {} images it names, got none of them ({} …); is it the split file of another data set?"
@@ -83,7 +84,7 @@ def _split(name: str, rows: Mapping[str, Iterable[folders.Row]]) -> Split:
 def parse_split(path: Path, images: Path, name: str) -> Split:
     """The split file at `path` with its image paths put under `images`, which need not exist."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
+        content = json.loads(read_text(path), object_pairs_hook=_once)
     except FileNotFoundError:
         raise InputError(f"{path}: expected the split file of '{name}', got no such file; {_MAKE}") from None
     except OSError as error:
@@ -216,7 +217,7 @@ def split_sha256(root: str | Path, dataset: str) -> str:
     where = entry(dataset)
     folder = Path(root) / where.folder
     if where.source == "split file":
-        content = (folder / where.split_file).read_bytes()
+        content = read_bytes(folder / where.split_file)
         return hashlib.sha256(content if dataset in CATALOGUE else content + where.template.encode()).hexdigest()
     split = read_split(root, dataset)
     rows = ([(i.path.relative_to(folder).as_posix(), i.label, i.classname) for i in getattr(split, part)] for part in PARTS)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from dearlib.errors import InputError
+from dearlib.files import read_text
 
 
 class _Loader(yaml.SafeLoader):
@@ -49,7 +50,7 @@ _Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(no
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds one mapping. Raises InputError on anything else."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
     except FileNotFoundError:
         raise InputError(f"{path}: expected a parameter file, got nothing there") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from dearlib.clip.weights import offline
 from dearlib.datasets.world import vocabulary
 from dearlib.errors import InputError
-from dearlib.files import write_text
+from dearlib.files import read_text, write_text
 
 PUBLISHED: Literal["published"] = "published"
 URL = "https://raw.githubusercontent.com/yossigandelsman/clip_text_span/main/text_descriptions/image_descriptions_general.txt"
@@ -34,7 +34,7 @@ def read_pool(pool: Path | str | None) -> list[str]:
         return [phrase for phrase, _ in vocabulary.phrase_pool()]
     path = published_pool() if str(pool) == PUBLISHED else Path(pool)
     try:
-        phrases = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        phrases = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         got = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
         raise InputError(f"pool: expected a text file with one phrase a line, got {path} ({got}); correct the path") from None

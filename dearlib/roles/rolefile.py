@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dearlib.errors import InputError
-from dearlib.files import write_text
+from dearlib.files import read_text, write_text
 
 RESIDUAL = "none"  # the concept of phrases that lie far from every concept; no head is specialised in it
 Role = Literal["attribute", "other", "generalization", "mixed"]
@@ -76,7 +76,7 @@ class HeadRoles(BaseModel):
     def load(cls, path: Path) -> "HeadRoles":
         """Reads a role file. Raises `InputError` in one line if it is missing, damaged or inconsistent."""
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8-sig"))
+            return cls.model_validate_json(read_text(path))
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a text file"
             raise InputError(f"{path}: expected a role file, got none ({reason}); run notebook 02_head_roles to make it") from error

@@ -22,6 +22,7 @@ from dearlib.clip.loading import ASSETS, FrozenClip
 from dearlib.datasets.world import vocabulary
 from dearlib.datasets.world.scene import scene
 from dearlib.errors import InputError
+from dearlib.files import read_text
 from dearlib.roles.heads import decompose, mean_ablate
 from dearlib.roles.rolefile import HeadRoles
 
@@ -190,7 +191,7 @@ def planted_heads(path: Path, weights_sha256: str) -> dict[str, list[tuple[int, 
     if not path.is_file():
         return None
     try:
-        told = json.loads(path.read_text(encoding="utf-8-sig"))
+        told = json.loads(read_text(path))
         belongs = str(told["weights_sha256"])
         heads = {str(a): [(int(layer), int(head)) for layer, head in pairs] for a, pairs in told["planted"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -20,7 +20,7 @@ from dearlib.clip.cut import TextStates, text_prefix
 from dearlib.clip.prefix import Prefix, Streamed
 from dearlib.datasets import few_shot, half
 from dearlib.errors import InputError
-from dearlib.files import write_text
+from dearlib.files import read_text, write_text
 from dearlib.methods.dear import DeAR
 from dearlib.methods.evaluation import accuracy, constant_attribute_logits, evaluate_together
 from dearlib.methods.gates import gates
@@ -93,7 +93,7 @@ def _named(ground: Ground, depends: Sequence[str]) -> str:
 def _read(path: Path, keys: Sequence[Key]) -> list[Done]:
     """The finished runs of a batch. Raises `InputError` if they are not those of `keys`."""
     try:
-        found = _DONE.validate_json(path.read_text(encoding="utf-8-sig"))
+        found = _DONE.validate_json(read_text(path))
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         raise InputError(f"{path}: expected the finished runs of a batch, got something else; delete it to make them anew") from error
     if [(one.run, one.seed) for one in found] != list(keys):

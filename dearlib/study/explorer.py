@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dearlib.errors import InputError
-from dearlib.files import write_text
+from dearlib.files import read_text, write_text
 from dearlib.roles.rolefile import HeadRoles
 
 Routing = Literal["printed", "exclusive"]
@@ -150,7 +150,7 @@ class Explorer(Part):
         if not path.is_file():
             return self
         try:
-            found = Found.model_validate_json(path.read_text(encoding="utf-8-sig"))
+            found = Found.model_validate_json(read_text(path))
         except (OSError, UnicodeDecodeError, ValidationError) as error:
             raise InputError(
                 f"{path}: expected neighbours for the explorer, got something else; run 11_attribute_retrieval anew"
@@ -170,7 +170,7 @@ class Explorer(Part):
     def load(cls, path: Path) -> "Explorer":
         """Reads the file. Raises `InputError` in one line if it is missing, damaged or inconsistent."""
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8-sig"))
+            return cls.model_validate_json(read_text(path))
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: expected an explorer file, got none that can be read; run notebook 02_head_roles") from error
         except ValidationError as error:

@@ -22,6 +22,7 @@ from dearlib.clip.loading import load
 from dearlib.datasets import Item, entry, read_split, split_sha256
 from dearlib.datasets.world import vocabulary
 from dearlib.errors import InputError
+from dearlib.files import read_text
 from dearlib.methods import retrieval
 from dearlib.methods.dear import DeAR
 from dearlib.params.reading import params_hash
@@ -60,7 +61,7 @@ def gallery(data_root: Path, dataset: str, attributes: Sequence[str], size: int 
     if not (folder / "factors.json").is_file():
         return Gallery(items, {CLASS: trials.labels(items)})
     try:
-        truth = json.loads((folder / "factors.json").read_text(encoding="utf-8-sig"))
+        truth = json.loads(read_text(folder / "factors.json"))
         drawn = [vocabulary.Factors(**truth[item.path.relative_to(folder / entry(dataset).images).as_posix()]) for item in items]
         found = {a: torch.tensor(vocabulary.labels(drawn, a)) for a in attributes if a in vocabulary.FACTORS}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

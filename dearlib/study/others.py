@@ -20,7 +20,7 @@ from dearlib.clip.loading import FrozenClip, load
 from dearlib.clip.prefix import Prefix, Streamed
 from dearlib.datasets import Item, Split, classnames, entry
 from dearlib.errors import InputError
-from dearlib.files import read_tensors, write_tensors
+from dearlib.files import read_tensors, read_text, write_tensors
 from dearlib.methods import catalogue, harness
 from dearlib.methods.family.promptkd import teacher_features
 from dearlib.methods.harness import Run
@@ -125,7 +125,7 @@ def classes_of(p: MethodRun, dataset: str, part: Split) -> Classes:
 def _sentences(path: Path) -> dict[str, Any]:
     """What a file of descriptions says of each class."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8-sig"))
+        told = json.loads(read_text(path))
     except OSError as error:
         raise InputError(
             f"descriptions: expected sentences for every class in {path}, got '{error.strerror}'; write it, or leave the key out"

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dearlib.datasets.generated import note
 from dearlib.errors import InputError
-from dearlib.files import write_text
+from dearlib.files import read_text, write_text
 from dearlib.params.types import Run
 from dearlib.study import tables
 
@@ -120,7 +120,7 @@ class RunRecord(BaseModel):
     def load(cls, path: Path) -> "RunRecord":
         """Reads a record, or says in one line why not."""
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8-sig"))
+            return cls.model_validate_json(read_text(path))
         except FileNotFoundError as error:
             raise InputError(f"{path}: expected a run record, found none; `make reproduce` makes it") from error
         except (OSError, ValidationError, UnicodeDecodeError) as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 
 from dearlib.errors import InputError
+from dearlib.files import read_bytes, regular
 
 _MOST = 32 << 20  # bytes of a notebook
 
@@ -64,12 +65,12 @@ def _text(path: Path) -> str:
         return _zipped(path)
     if path.suffix != ".ipynb":
         raise _Unreadable(f"the file is a {path.suffix or 'nameless kind'}, expected .ipynb or .zip")
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         return _decoded(file.read(_MOST + 1))
 
 
 def _zipped(path: Path) -> str:
-    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
+    with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
         inside = [i for i in archive.infolist() if i.filename.endswith(".ipynb") and "__MACOSX" not in i.filename]
         if len(inside) != 1:
             raise _Unreadable(f"the zip holds {len(inside)} notebooks, expected one")
