@@ -1,7 +1,8 @@
 """`make check`: a sample of a profile's committed records, made anew and held against what is committed.
 
-Which ones says the commit, so each commit checks others and a rerun the same. On one small data set another rounding of the
-processor can turn a run, so of what is trained the sample's mean is held; what is not trained is held number by number.
+Which ones says the commit, so each commit checks others and a rerun the same. Of a record with other methods' runs DeAR's own are made
+anew and those of one other. On one small data set another rounding of the processor can turn a run, so of what is trained the sample's
+mean is held; what is not trained is held number by number.
 """
 
 import os
@@ -20,6 +21,7 @@ from dearlib.datasets.world.writing import write_all
 from dearlib.errors import InputError
 from dearlib.files import alone
 from dearlib.params.reading import repository
+from dearlib.params.study import row
 from dearlib.study.records import RunRecord
 from dearlib.study.tables import commit
 from dearlib.workflow.compare import Tolerance, read_tolerance
@@ -51,7 +53,7 @@ def check(profile: str, minutes: float, seed: str | None, cores: int) -> int:
             shutil.rmtree(old, ignore_errors=True)
         _prepare(loaded, sampled, at_once)
         work = minutes_of(sum(r.wall_seconds for r in sampled))
-        print(f"{len(sampled)} of {len(committed)} records, by their own times {work} of work, {at_once} at once", flush=True)
+        print(f"of {len(sampled)} of {len(committed)} records, by their own times {work} of work, {at_once} at once", flush=True)
         with ThreadPoolExecutor(at_once) as pool:
             fresh = list(pool.map(lambda r: remade(r, folder), sampled))
     held = pd.concat([held_against(old, new, tolerance) for old, new in zip(sampled, fresh, strict=True)], ignore_index=True)
@@ -59,15 +61,43 @@ def check(profile: str, minutes: float, seed: str | None, cores: int) -> int:
 
 
 def draw(records: Sequence[RunRecord], seconds: float, seed: str) -> list[RunRecord]:
-    """Records in an order that the seed deals, as many as their own times have room for, at least one."""
+    """Records, each with one other method at most, in an order that the seed deals: as many as their own times have room for.
+
+    Where there is room for none, the shortest.
+    """
     dealt = sorted(records, key=lambda r: (r.group, r.dataset))
-    random.Random(seed).shuffle(dealt)
-    taken, spent = dealt[:1], dealt[0].wall_seconds
-    for record in dealt[1:]:
-        if spent + record.wall_seconds <= seconds:
-            taken.append(record)
-            spent += record.wall_seconds
-    return taken
+    chance = random.Random(seed)
+    chance.shuffle(dealt)
+    dealt = [chance.choice(pieces(record)) for record in dealt]
+    taken: list[RunRecord] = []
+    for piece in dealt:
+        if sum(p.wall_seconds for p in taken) + piece.wall_seconds <= seconds:
+            taken.append(piece)
+    return taken or [min(dealt, key=lambda p: p.wall_seconds)]
+
+
+def pieces(record: RunRecord) -> list[RunRecord]:
+    """The record with one of its other methods each, beside DeAR's own runs; itself where it has no others.
+
+    A piece's time is the record's, shared out as the steps of its runs were, or evenly where these were not measured.
+    """
+    others = _others(record)
+    took = {run: cost.seconds for run, cost in record.costs.items()}
+    if not took.keys() >= record.runs.keys() or not all(took.values()):
+        took = dict.fromkeys(record.runs, 1.0)
+    found = []
+    for kept in others:
+        gone = {name for name in others if name != kept}
+        runs = {name: own for name, own in record.runs.items() if row(name) not in gone}
+        share = sum(took[run] for run in runs) / sum(took.values())
+        metrics = tuple(m for m in record.metrics if m.method not in gone)
+        found.append(record.model_copy(update={"runs": runs, "metrics": metrics, "wall_seconds": record.wall_seconds * share}))
+    return found or [record]
+
+
+def _others(record: RunRecord) -> list[str]:
+    """The rows of other methods, in the record's order."""
+    return list(dict.fromkeys(row(name) for name, own in record.runs.items() if "method" in own))
 
 
 def _prepare(loaded: Profile, sampled: Sequence[RunRecord], processes: int) -> None:
@@ -81,7 +111,10 @@ def _prepare(loaded: Profile, sampled: Sequence[RunRecord], processes: int) -> N
 
 def remade(record: RunRecord, folder: Path) -> RunRecord:
     """The record made again, in a process of one thread, below `folder`."""
-    _call(["run", record.profile, record.group, record.dataset, "-p", f"runs_root={folder}", "-p", f"cache_root={folder / 'cache'}"])
+    named = [word for name in _others(record) for word in ("--methods", name)]
+    _call(
+        ["run", record.profile, record.group, record.dataset, *named, "-p", f"runs_root={folder}", "-p", f"cache_root={folder / 'cache'}"]
+    )
     return RunRecord.load(folder / f"{record.group}-{record.dataset}" / "record.json")
 
 
@@ -121,8 +154,8 @@ def report(held: pd.DataFrame, tolerance: Tolerance) -> int:
         print(f"{record}: {len(rows)} numbers, largest difference {rows['difference'].abs().max():.2f}")
     plain, trained = held[~held["trained"]], held[held["trained"]]
     beyond = plain[~(plain["difference"].abs() <= tolerance.zero_shot)]
-    for row in beyond.itertuples():
-        print(f"beyond tolerance: {row.record}, {row.method} on {row.dataset}: {row.committed:.2f} committed, {row.fresh:.2f} fresh")
+    for one in beyond.itertuples():
+        print(f"beyond tolerance: {one.record}, {one.method} on {one.dataset}: {one.committed:.2f} committed, {one.fresh:.2f} fresh")
     means = trained.groupby("method")["difference"].mean()
     for method, mean in means.items():
         print(f"{method}: {mean:+.2f} on average over {int((trained['method'] == method).sum())} numbers")

@@ -9,8 +9,9 @@ import pytest
 from dearlib.commands import main
 from dearlib.errors import InputError
 from dearlib.files import alone
-from dearlib.study.records import Metric, RunRecord
-from dearlib.workflow.check import draw, held_against, report
+from dearlib.study.records import Metric, RunCost, RunRecord
+from dearlib.workflow import check
+from dearlib.workflow.check import draw, held_against, pieces, report
 from dearlib.workflow.compare import Tolerance
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,42 @@ def test_a_commit_draws_the_same_records_each_time_and_another_commit_others() -
     assert len(draw(every, 0.0, "a")) == 1, "one at least"
     seen = {r.dataset for seed in range(40) for r in draw(every, 600.0, str(seed))}
     assert len(seen) == 20, "no record is out of reach"
+
+
+def family() -> RunRecord:
+    """DeAR, and two others of two shots each, of which CoOp took a quarter of MaPLe's time."""
+    runs = {"DeAR": {"beta": 0.7}}
+    runs |= {f"{m}, {k} shots": {"method": m.lower(), "shots": k} for m in ("CoOp", "MaPLe") for k in (1, 2)}
+    seconds = {"DeAR": 3.0, "CoOp": 1.0, "MaPLe": 4.0}
+    costs = {
+        r: RunCost(method=r.split(",")[0], parameters=1, steps=10, pictures=1, seconds_per_step=seconds[r.split(",")[0]]) for r in runs
+    }
+    shape = {"dataset": "digits", "split": "all", "part": "test", "accuracy": 60.0}
+    rows = [("CLIP", None), ("linear probe", 1), *((m, 1) for m in seconds)]
+    metrics = tuple(Metric(method=m, seed=s, **shape) for m, s in rows)
+    return record("few_shot", seconds=130.0).model_copy(update={"runs": runs, "costs": costs, "metrics": metrics})
+
+
+def test_of_a_record_with_other_methods_one_is_made_anew_beside_dears_own() -> None:
+    coop, maple = pieces(family())
+    assert list(coop.runs) == ["DeAR", "CoOp, 1 shots", "CoOp, 2 shots"]
+    assert [m.method for m in coop.metrics] == ["CLIP", "linear probe", "DeAR", "CoOp"]
+    assert (coop.wall_seconds, maple.wall_seconds) == (50.0, 110.0)  # 3 + 2 · 1 and 3 + 2 · 4 of 13 parts
+    assert pieces(record()) == [record()], "nothing to leave out"
+    drawn = {list(p.runs)[-1] for seed in range(20) for p in draw([family()], 120.0, str(seed))}
+    assert drawn == {"CoOp, 2 shots", "MaPLe, 2 shots"}
+    unmeasured = family().model_copy(update={"costs": {}})
+    assert [p.wall_seconds for p in pieces(unmeasured)] == pytest.approx([130 * 3 / 5] * 2)
+
+
+def test_the_piece_alone_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(check, "_call", asked.append)
+    monkeypatch.setattr(RunRecord, "load", lambda path: family())
+    for piece in (pieces(family())[1], record()):
+        check.remade(piece, tmp_path)
+    assert asked[0][:6] == ["run", "mini", "few_shot", "digits", "--methods", "MaPLe"]
+    assert "--methods" not in asked[1]
 
 
 @pytest.mark.parametrize(
