@@ -213,8 +213,12 @@ def _title(cells: list[NotebookNode], number: int) -> str:
 
 
 def split_overrides(pairs: Sequence[str]) -> dict[str, str]:
-    """`KEY=VALUE` → {KEY: VALUE}."""
+    """`KEY=VALUE` → {KEY: VALUE}. Raises `InputError` for anything else, and where one key has two values."""
+    told: dict[str, str] = {}
     for pair in pairs:
-        if "=" not in pair:
+        key, given, value = pair.partition("=")
+        if not given:
             raise InputError(f"-p {pair}: expected KEY=VALUE, got no '='")
-    return dict(pair.split("=", 1) for pair in pairs)
+        if told.setdefault(key, value) != value:
+            raise InputError(f"-p {key}: expected one value, got {told[key]} and {value}; leave one out")
+    return told
