@@ -155,9 +155,9 @@ def pairs(profile: Profile = "mini") -> None:
 def compare(
     committed: Annotated[Path, typer.Argument(help="A folder of figures.")],
     fresh: Annotated[Path, typer.Argument(help="Another.")],
-    tolerance: Annotated[Path, typer.Option(metavar="FILE", help="How far numbers may lie apart.")],
+    tolerance: Annotated[Path | None, typer.Option(metavar="FILE", help="For what is trained; rounding if left out.")] = None,
 ) -> None:
-    """Compare the numbers behind two folders of tables."""
+    """Compare the numbers behind two folders of tables; without a tolerance all files, drawn from the same records."""
     from dearlib.workflow.compare import compare_folders
 
     raise typer.Exit(compare_folders(committed, fresh, tolerance))

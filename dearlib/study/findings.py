@@ -13,6 +13,7 @@ from dearlib.study.inference import ESTIMANDS, EXCLUDED, FAILS, HOLDS, LEVEL, NO
 
 FOR, AGAINST, OPEN = "For it", "Against it", "Not decided"
 HERE = "Decided for these data sets alone, not for others like them"
+MANY = 6  # comparisons: of more the two ends are told
 HEADINGS = {HOLDS: FOR, FAILS: AGAINST, EXCLUDED: AGAINST, UNDECIDED: OPEN, NOT_GIVEN: OPEN}
 
 
@@ -27,6 +28,12 @@ class Question:
 QUESTIONS = (
     Question("DeAR is better on base and novel classes than each method of Table 2 that was run",
              "DeAR has the best harmonic mean of all methods (new state of the art)"),
+    Question("Trained on one data set, DeAR's class feature serves others better than each other method does",
+             "trained on the source, DeAR (class feature) transfers best of all methods"),
+    Question("Trained on one data set, DeAR's class feature serves others better than zero-shot CLIP does",
+             "DeAR (class feature) transfers better than zero-shot CLIP"),
+    Question("DeAR's class feature is more robust to shifted pictures than the other methods but TAC",
+             "DeAR is more robust to shifted pictures than the other methods but TAC"),
     Question("Shielding every head from the tokens costs accuracy on the classes that were trained on",
              "shielding every head costs base accuracy"),
     Question("Shielding every head is best for classes never seen", "shielding every head is best for novel classes"),
@@ -75,8 +82,19 @@ def findings(claims: pd.DataFrame) -> str:
 
 
 def _sentence(question: Question, rows: pd.DataFrame) -> str:
-    each = [f"{r.contrast}: {r.difference:+.2f} [{r.low:+.2f}, {r.high:+.2f}], {_said(r)}{_reported(r.effect)}" for r in rows.itertuples()]
-    return f"*{question.asked}?* {'; '.join(each)}."
+    """The question and its answer. Of several comparisons how often which verdict was given, and each; of many the two ends."""
+    if len(rows) == 1:
+        return f"*{question.asked}?* {_compared(next(rows.itertuples()))}."
+    counts = "; ".join(f"{n} of {len(rows)}: {verdict}" for verdict, n in rows["verdict"].value_counts().items())
+    told = [_compared(r) for r in rows.itertuples()]
+    if len(rows) > MANY:
+        ends = [_compared(next(rows[rows.index == at].itertuples())) for at in (rows["difference"].idxmin(), rows["difference"].idxmax())]
+        told = [f"{end}: {one}" for end, one in zip(("least", "most"), ends, strict=True)]
+    return "\n".join([f"*{question.asked}?* {counts}.", *(f"    - {one}" for one in told)])
+
+
+def _compared(row: Any) -> str:
+    return f"{row.contrast}: {row.difference:+.2f} [{row.low:+.2f}, {row.high:+.2f}], {_said(row)}{_reported(row.effect)}"
 
 
 def _said(row: Any) -> str:

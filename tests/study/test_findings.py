@@ -53,6 +53,21 @@ def test_a_claim_that_holds_by_less_than_reported_says_so() -> None:
     assert "by less" not in as_much
 
 
+def test_several_comparisons_are_counted_and_each_has_a_line() -> None:
+    one = table(UNDECIDED).iloc[:2]
+    rest = table(UNDECIDED).iloc[2:]
+    three = [one.assign(contrast=f"DeAR − {m}, HM", verdict=v) for m, v in (("A", UNDECIDED), ("B", EXCLUDED), ("C", EXCLUDED))]
+    lines = findings(pd.concat([*three, rest], ignore_index=True)).splitlines()
+    at = lines.index(f"- *{QUESTIONS[0].asked}?* 2 of 3: {EXCLUDED}; 1 of 3: {UNDECIDED}.")
+    assert [line[:18] for line in lines[at + 1 : at + 4]] == [f"    - DeAR − {m}, HM" for m in "ABC"]
+    many = [one.assign(contrast=f"DeAR − {m}, HM", difference=float(d)) for m, d in zip("ABCDEFG", (3, 1, -4, 1, 5, 9, 2), strict=True)]
+    lines = findings(pd.concat([*many, rest], ignore_index=True)).splitlines()
+    at = lines.index(f"- *{QUESTIONS[0].asked}?* 7 of 7: {UNDECIDED}.")
+    assert [line.partition(" [")[0] for line in lines[at + 1 : at + 3]] == [
+        "    - least: DeAR − C, HM: -4.00", "    - most: DeAR − F, HM: +9.00"]  # fmt: skip
+    assert lines[at + 3].startswith("- *")
+
+
 def test_what_was_not_run_is_not_said() -> None:
     assert findings(table(NOT_RUN)).strip() == ""
 
