@@ -1,6 +1,5 @@
 """Tensors on disk: safetensors and JSON alone, written whole or not at all."""
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -25,23 +24,6 @@ from dearlib.errors import InputError
 def _partial(path: Path) -> Path:
     """A name beside `path` that no other writer has, not even one with the same process number on another node."""
     return path.with_name(f".{path.name}.{uuid4().hex}.partial")
-
-
-def regular(path: Path) -> Path:
-    """`path` itself. Raises `OSError` where it is a pipe or a device: whoever opens it could wait for ever."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise OSError(errno.EINVAL, "a pipe or a device, no file", str(path))
-    return path
-
-
-def read_bytes(path: Path) -> bytes:
-    """All of a file. Raises `OSError`, see `regular`."""
-    return regular(path).read_bytes()
-
-
-def read_text(path: Path) -> str:
-    """The text of a file, in UTF-8 with or without a byte-order mark. Raises as `read_bytes`, and `UnicodeDecodeError`."""
-    return read_bytes(path).decode("utf-8-sig")
 
 
 def write_text(path: Path, text: str) -> None:

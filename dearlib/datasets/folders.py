@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dearlib.datasets.catalogue import SOURCE, entry
 from dearlib.errors import InputError
-from dearlib.files import read_text
+from dearlib.texts import read_text
 
 Row = tuple[Path, int, str]
 _SUFFIXES = (".jpg", ".jpeg", ".png")

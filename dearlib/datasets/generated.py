@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dearlib.errors import InputError
-from dearlib.files import read_text
+from dearlib.texts import read_text
 
 FILE = "GENERATED.json"
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from dearlib.errors import InputError
-from dearlib.files import read_bytes, regular
+from dearlib.texts import read_bytes, regular
 
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 _BITS, _PHOTOMETRIC, _FORMAT = 258, 262, 339  # tags of TIFF: bits a sample, whether 0 is white, and what the bits mean

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from dearlib.datasets import folders
 from dearlib.datasets.catalogue import CATALOGUE, entry
 from dearlib.errors import InputError
-from dearlib.files import read_bytes, read_text
+from dearlib.texts import read_bytes, read_text
 
 PARTS = ("train", "val", "test")
 NONE_PRESENT = "expected the {} images it names, got none of them ({} …); is it the split file of another data set?"

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from dearlib.errors import InputError
-from dearlib.files import read_text
+from dearlib.texts import read_text
 
 
 class _Loader(yaml.SafeLoader):

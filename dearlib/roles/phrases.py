@@ -15,7 +15,8 @@ from tqdm import tqdm
 from dearlib.clip.weights import offline
 from dearlib.datasets.world import vocabulary
 from dearlib.errors import InputError
-from dearlib.files import read_text, write_text
+from dearlib.files import write_text
+from dearlib.texts import read_text
 
 PUBLISHED: Literal["published"] = "published"
 URL = "https://raw.githubusercontent.com/yossigandelsman/clip_text_span/main/text_descriptions/image_descriptions_general.txt"

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dearlib.errors import InputError
-from dearlib.files import read_text, write_text
+from dearlib.files import write_text
+from dearlib.texts import read_text
 
 RESIDUAL = "none"  # the concept of phrases that lie far from every concept; no head is specialised in it
 Role = Literal["attribute", "other", "generalization", "mixed"]

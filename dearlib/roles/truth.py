@@ -22,9 +22,9 @@ from dearlib.clip.loading import ASSETS, FrozenClip
 from dearlib.datasets.world import vocabulary
 from dearlib.datasets.world.scene import scene
 from dearlib.errors import InputError
-from dearlib.files import read_text
 from dearlib.roles.heads import decompose, mean_ablate
 from dearlib.roles.rolefile import HeadRoles
+from dearlib.texts import read_text
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from dearlib.clip.cut import TextStates, text_prefix
 from dearlib.clip.prefix import Prefix, Streamed
 from dearlib.datasets import few_shot, half
 from dearlib.errors import InputError
-from dearlib.files import read_text, write_text
+from dearlib.files import write_text
 from dearlib.methods.dear import DeAR
 from dearlib.methods.evaluation import accuracy, constant_attribute_logits, evaluate_together
 from dearlib.methods.gates import gates
@@ -36,6 +36,7 @@ from dearlib.study.ground import Ground, Part, metric
 from dearlib.study.others import Other
 from dearlib.study.records import Metric, RunCost, RunGates
 from dearlib.study.trials import Trial
+from dearlib.texts import read_text
 
 VERSION = 1  # of the code that trains and tests: raise it when what a batch's numbers are made by changes
 Key = tuple[str, int]  # a run's name and its seed

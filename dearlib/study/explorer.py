@@ -11,8 +11,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dearlib.errors import InputError
-from dearlib.files import read_text, write_text
+from dearlib.files import write_text
 from dearlib.roles.rolefile import HeadRoles
+from dearlib.texts import read_text
 
 Routing = Literal["printed", "exclusive"]
 

@@ -22,7 +22,6 @@ from dearlib.clip.loading import load
 from dearlib.datasets import Item, entry, read_split, split_sha256
 from dearlib.datasets.world import vocabulary
 from dearlib.errors import InputError
-from dearlib.files import read_text
 from dearlib.methods import retrieval
 from dearlib.methods.dear import DeAR
 from dearlib.params.reading import params_hash
@@ -32,6 +31,7 @@ from dearlib.params.types import plain
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import trials
 from dearlib.study.records import Metric, RunRecord, provenance
+from dearlib.texts import read_text
 
 CLASS, CHANCE, FROZEN, OWN = "class", "chance", "frozen CLIP", "own token"
 

@@ -20,7 +20,7 @@ from dearlib.clip.loading import FrozenClip, load
 from dearlib.clip.prefix import Prefix, Streamed
 from dearlib.datasets import Item, Split, classnames, entry
 from dearlib.errors import InputError
-from dearlib.files import read_tensors, read_text, write_tensors
+from dearlib.files import read_tensors, write_tensors
 from dearlib.methods import catalogue, harness
 from dearlib.methods.family.promptkd import teacher_features
 from dearlib.methods.harness import Run
@@ -34,6 +34,7 @@ from dearlib.roles.rolefile import HeadRoles
 from dearlib.study.costs import Meter
 from dearlib.study.ground import Ground, Part
 from dearlib.study.trials import cache, labels
+from dearlib.texts import read_text
 
 
 @dataclass(frozen=True)

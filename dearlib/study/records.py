@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dearlib.datasets.generated import note
 from dearlib.errors import InputError
-from dearlib.files import read_text, write_text
+from dearlib.files import write_text
 from dearlib.params.types import Run
 from dearlib.study import tables
+from dearlib.texts import read_text
 
 PACKAGES = ("dearlib", "torch", "open_clip_torch", "numpy", "scikit-learn", "hdbscan", "sentence-transformers", "lightning-fabric")
 

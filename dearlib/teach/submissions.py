@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 
 from dearlib.errors import InputError
-from dearlib.files import read_bytes, regular
+from dearlib.texts import read_bytes, regular
 
 _MOST = 32 << 20  # bytes of a notebook
 
