@@ -174,7 +174,10 @@ display(from_numbers(file, (
     "furthest down on {where}, {fused_worst:+.1f} points."
 )))
 if others:
-    display(from_numbers(file, "- Of {others:.0f} other methods it is ahead of {ahead:.0f} and behind {behind:.0f}, after Holm."))
+    display(from_numbers(file, (
+        "- Of {others:.0f} other methods it is ahead of {ahead:.0f} and behind {behind:.0f}, after Holm over these comparisons alone; the "
+        "claims table corrects for all its rows, and may leave undecided what holds here."
+    )))
 else:
     display(from_numbers(file, "- Other methods with records here: {others:.0f}."))
 

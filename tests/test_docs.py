@@ -113,7 +113,7 @@ def test_citation_names_the_paper() -> None:
 
 
 def test_no_file_names_a_folder_of_one_machine_or_a_package_index() -> None:
-    machine = re.compile(r"(?<![\w.])/(?:work|root|tmp/\w|home/\w+|Users/\w+)/|--(?:extra-)?index-url|https?://[\w.-]+/simple\b")
+    machine = re.compile(r"(?<![\w.])/(?:(?:work|root|home/\w+|Users/\w+)/|tmp/\w)|--(?:extra-)?index-url|https?://[\w.-]+/simple\b")
     for path in tracked():
         if path.suffix in {".png", ".safetensors", ".pdf", ".npz"} or path == Path(__file__):
             continue

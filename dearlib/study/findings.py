@@ -83,13 +83,12 @@ def findings(claims: pd.DataFrame) -> str:
 
 def _sentence(question: Question, rows: pd.DataFrame) -> str:
     """The question and its answer. Of several comparisons how often which verdict was given, and each; of many the two ends."""
-    if len(rows) == 1:
-        return f"*{question.asked}?* {_compared(next(rows.itertuples()))}."
-    counts = "; ".join(f"{n} of {len(rows)}: {verdict}" for verdict, n in rows["verdict"].value_counts().items())
-    told = [_compared(r) for r in rows.itertuples()]
-    if len(rows) > MANY:
-        ends = [_compared(next(rows[rows.index == at].itertuples())) for at in (rows["difference"].idxmin(), rows["difference"].idxmax())]
-        told = [f"{end}: {one}" for end, one in zip(("least", "most"), ends, strict=True)]
+    told = [_compared(row) for row in rows.itertuples()]
+    if len(told) == 1:
+        return f"*{question.asked}?* {told[0]}."
+    counts = "; ".join(f"{n} of {len(told)}: {verdict}" for verdict, n in rows["verdict"].value_counts().items())
+    if len(told) > MANY:
+        told = [f"least: {told[rows['difference'].argmin()]}", f"most: {told[rows['difference'].argmax()]}"]
     return "\n".join([f"*{question.asked}?* {counts}.", *(f"    - {one}" for one in told)])
 
 

@@ -15,11 +15,11 @@ from PIL import Image
 
 from dearlib.errors import InputError
 
-ABSOLUTE, RELATIVE = 2e-3, 2e-3  # of a number in a text, or one in its last decimal if that is more
+ABSOLUTE, RELATIVE = 1e-4, 1e-4  # of a number in a text, or one in its last decimal if that is more
 SHADE, PIXELS = 32, 2e-3  # of 255; share of pixels that may differ by more
-NUMBER = re.compile(r"(?<![\w.#])[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+NUMBER = re.compile(r"(?<![\w.#])[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?!\w)")  # no part of a hash
 EMBEDDED = re.compile(r"base64,\s*([A-Za-z0-9+/=\s]+)")
-NAMED = re.compile(r"\b(?:[a-z]|image)[0-9a-f]{6,}\b")  # matplotlib names a part of an SVG by a hash of its coordinates
+NAMED = re.compile(r"\b(?:[a-z][0-9a-f]{10}|image[0-9a-f]{8,10})\b")  # parts of an SVG, by matplotlib: hashes of coordinates
 
 
 def hold(committed: Path, fresh: Path) -> int:
@@ -45,16 +45,18 @@ def difference(one: Path, other: Path) -> str:
     """Why two files are not alike to rounding, '' where they are."""
     if one.suffix == ".png":
         return _pictures(one.read_bytes(), other.read_bytes())
-    return _texts(one.read_text(encoding="utf-8"), other.read_text(encoding="utf-8"))
+    return _texts(one.read_text(encoding="utf-8"), other.read_text(encoding="utf-8"), drawn=one.suffix == ".svg")
 
 
-def _texts(one: str, other: str) -> str:
+def _texts(one: str, other: str, drawn: bool) -> str:
     embedded = [[base64.b64decode(found) for found in EMBEDDED.findall(text)] for text in (one, other)]
     if len(embedded[0]) != len(embedded[1]):
         return "has another number of pictures in it"
     if reasons := [reason for a, b in zip(*embedded, strict=True) if a != b and (reason := _pictures(a, b))]:
         return f"a picture in it {reasons[0]}"
-    bare = [NAMED.sub("part", EMBEDDED.sub("base64,", text)) for text in (one, other)]
+    bare = [EMBEDDED.sub("base64,", text) for text in (one, other)]
+    if drawn:
+        bare = [NAMED.sub("part", text) for text in bare]
     for a, b in zip_longest(*(text.splitlines() for text in bare), fillvalue=""):
         if a == b:
             continue

@@ -22,6 +22,7 @@ from dearlib.errors import InputError
 from dearlib.files import alone
 from dearlib.params.reading import repository
 from dearlib.params.study import row
+from dearlib.study.companion import others_of
 from dearlib.study.records import RunRecord
 from dearlib.study.tables import commit
 from dearlib.workflow.compare import Tolerance, read_tolerance
@@ -53,7 +54,10 @@ def check(profile: str, minutes: float, seed: str | None, cores: int) -> int:
             shutil.rmtree(old, ignore_errors=True)
         _prepare(loaded, sampled, at_once)
         work = minutes_of(sum(r.wall_seconds for r in sampled))
-        print(f"of {len(sampled)} of {len(committed)} records, by their own times {work} of work, {at_once} at once", flush=True)
+        print(
+            f"{len(sampled)} of {len(committed)} records, one other method of each, by their own times {work} of work, {at_once} at once",
+            flush=True,
+        )
         with ThreadPoolExecutor(at_once) as pool:
             fresh = list(pool.map(lambda r: remade(r, folder), sampled))
     held = pd.concat([held_against(old, new, tolerance) for old, new in zip(sampled, fresh, strict=True)], ignore_index=True)
@@ -81,7 +85,7 @@ def pieces(record: RunRecord) -> list[RunRecord]:
 
     A piece's time is the record's, shared out as the steps of its runs were, or evenly where these were not measured.
     """
-    others = _others(record)
+    others = others_of([record])
     took = {run: cost.seconds for run, cost in record.costs.items()}
     if not took.keys() >= record.runs.keys() or not all(took.values()):
         took = dict.fromkeys(record.runs, 1.0)
@@ -95,11 +99,6 @@ def pieces(record: RunRecord) -> list[RunRecord]:
     return found or [record]
 
 
-def _others(record: RunRecord) -> list[str]:
-    """The rows of other methods, in the record's order."""
-    return list(dict.fromkeys(row(name) for name, own in record.runs.items() if "method" in own))
-
-
 def _prepare(loaded: Profile, sampled: Sequence[RunRecord], processes: int) -> None:
     """The pictures that the sample needs, and the role file where there is none yet."""
     names = dict.fromkeys([loaded.roles.dataset, *(name for r in sampled for name in r.split_sha256)])
@@ -111,7 +110,7 @@ def _prepare(loaded: Profile, sampled: Sequence[RunRecord], processes: int) -> N
 
 def remade(record: RunRecord, folder: Path) -> RunRecord:
     """The record made again, in a process of one thread, below `folder`."""
-    named = [word for name in _others(record) for word in ("--methods", name)]
+    named = [word for name in others_of([record]) for word in ("--methods", name)]
     _call(
         ["run", record.profile, record.group, record.dataset, *named, "-p", f"runs_root={folder}", "-p", f"cache_root={folder / 'cache'}"]
     )
