@@ -15,7 +15,7 @@ from PIL import Image
 
 from dearlib.errors import InputError
 
-ABSOLUTE, RELATIVE = 1e-4, 1e-4  # of a number in a text, or one in its last decimal if that is more
+ABSOLUTE, RELATIVE = 1e-3, 1e-3  # of a number in a text, or one in its last decimal if that is more
 SHADE, PIXELS = 32, 2e-3  # of 255; share of pixels that may differ by more
 NUMBER = re.compile(r"(?<![\w.#])[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?!\w)")  # no part of a hash
 EMBEDDED = re.compile(r"base64,\s*([A-Za-z0-9+/=\s]+)")

@@ -37,7 +37,7 @@ def svg(x: str, part: str = "m2c0b85eff2", shades: np.ndarray = SHADES) -> str:
         ("a.csv", "L9,0.0859\n", "L9,0.0858\n", ""),
         ("a.csv", "L9,0.0859\n", "L9,0.0900\n", "has 0.0900 for 0.0859"),
         ("a.csv", "n,12\n", "n,13\n", "has 13 for 12"),
-        ("a.csv", "base,78.7100\n", "base,78.7300\n", "has 78.7300 for 78.7100"),
+        ("a.csv", "base,78.7100\n", "base,78.8000\n", "has 78.8000 for 78.7100"),
         ("a.json", '"4799924e21ba9c56"\n', '"4799925e21ba9c56"\n', """says '"4799925e21ba9c56"' for '"4799924e21ba9c56"'"""),
         ("a.json", '"a9b3b0a4b04"\n', '"a9b3b0a4b05"\n', """says '"a9b3b0a4b05"' for '"a9b3b0a4b04"'"""),
         ("a.csv", "L9,12.0\n", "L8,12.0\n", "says 'L8,12.0' for 'L9,12.0'"),
