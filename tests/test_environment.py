@@ -52,6 +52,18 @@ def test_conda_users_get_the_lock() -> None:
     assert Version(f"{python}.99") in SpecifierSet(PROJECT["requires-python"])
 
 
+def test_the_pythons_that_are_promised_are_those_that_were_tried() -> None:
+    """pyproject.toml names each; the Makefile refuses what comes before them, and README says which they are."""
+    tried = [line.rpartition(" :: ")[2] for line in PROJECT["classifiers"] if line.startswith("Programming Language :: Python :: 3.")]
+    assert tried == sorted(tried, key=Version)
+    first, last = tried[0], tried[-1]
+    assert SpecifierSet(PROJECT["requires-python"]) == SpecifierSet(f">={first}")
+    assert f"v >= ({first.replace('.', ', ')})" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert f"--python-version {first} " in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert f"Python {first} to {last}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{sys.version_info.major}.{sys.version_info.minor}" in tried, "name this one in pyproject.toml and README, if all passes"
+
+
 def test_this_environment_is_the_locks() -> None:
     """Where .venv was made by make; other environments (conda, a GPU machine's own torch) may differ."""
     if not Path(sys.prefix, "ready").exists():

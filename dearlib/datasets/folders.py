@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dearlib.datasets.catalogue import SOURCE, entry
+from dearlib.datasets.generated import declaration
 from dearlib.errors import InputError
 from dearlib.texts import read_text
 
@@ -25,6 +26,8 @@ def class_rows(root: Path, dataset: str) -> dict[str, list[Row]]:
     Few-shot samples of ImageNet are those of this sorted order [ours]. CoOp sampled from the order in which the file
     system of its machine listed each class, so its sample cannot be drawn again from the pictures alone; all other
     data sets' samples are the community's.
+
+    A root that declares its pictures generated may leave folders empty: its classes are the others. Elsewhere that is a fault.
     """
     where = entry(dataset)
     images = root / where.folder / where.images
@@ -35,7 +38,10 @@ def class_rows(root: Path, dataset: str) -> dict[str, list[Row]]:
 
 
 def _rows(root: Path, folder: Path) -> Iterator[Row]:
-    for label, (name, classname) in enumerate(_named(root, folder)):
+    named = _named(root, folder)
+    if declaration(root):
+        named = [one for one in named if pictures(folder / one[0])]
+    for label, (name, classname) in enumerate(named):
         for file in pictures(folder / name):
             yield folder / name / file, label, classname
 

@@ -117,6 +117,23 @@ def test_a_class_folder_that_one_part_of_imagenet_lacks_shifts_no_label(tmp_path
     one_line(error, "1000 class folders", "999")
 
 
+def test_only_a_root_that_declares_itself_generated_may_leave_class_folders_empty(tmp_path: Path) -> None:
+    """As tests/miniature.py does: the other folders name the classes; real pictures that lack a class are refused."""
+    build(tmp_path, SOURCE, per_class=1)
+    kept = [100, 700]
+    for part in ("train", "val"):
+        for label in {*range(1000)} - {*kept}:
+            (picture,) = (tmp_path / "imagenet" / "images" / part / WORDNET_IDS[label]).iterdir()
+            picture.unlink()
+    with pytest.raises(InputError) as error:
+        read_split(tmp_path, SOURCE)
+    one_line(error, "labels 0 … n-1", "[100, 700]")
+    (tmp_path / "GENERATED.json").write_text('{"note": "noise"}')
+    split = read_split(tmp_path, SOURCE)
+    assert classnames(split) == [imagenet_classnames()[label] for label in kept]
+    assert [(item.path.parent.name, item.label) for item in split.train] == [(WORDNET_IDS[label], i) for i, label in enumerate(kept)]
+
+
 def test_imagenetv2_folders_are_numbers_not_words(tmp_path: Path) -> None:
     """As words, folder 10 would come before folder 2 and be taken for class 2. No other data set is needed to read it."""
     build(tmp_path, "imagenetv2", classes=12, per_class=1)

@@ -12,9 +12,9 @@ import pytest
 from public_layout import build
 
 from dearlib.commands import main
-from dearlib.datasets import PUBLIC, SOURCE, TARGETS
+from dearlib.datasets import PUBLIC, SOURCE, TARGETS, classnames, read_split
 from dearlib.datasets.doctor import examine
-from dearlib.datasets.generated import FILE, Declaration
+from dearlib.datasets.generated import FILE, Declaration, declaration
 from dearlib.errors import InputError
 from dearlib.methods import catalogue, controls
 from dearlib.params import reading
@@ -196,6 +196,20 @@ def test_the_miniature_is_the_paper_profile_with_smaller_counts(tmp_path: Path, 
         assert runs == {run: {**own, "recipe": own.get("recipe")} for run, own in whole[name].runs.items()}, "the same runs"
     sizes = miniature.thinned(_folders(tmp_path / "folders", 30), 1)
     assert sizes == 10 == len(list((tmp_path / "folders").rglob("*.jpg")))
+
+
+def test_the_miniatures_pictures_are_read_and_have_the_sizes_that_they_declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(miniature, "DATA", tmp_path)
+    monkeypatch.setattr(miniature, "SHOTS", (1, 2))
+    monkeypatch.setattr(miniature, "picture", lambda path: None)
+    miniature.write_data()
+    said = declaration(tmp_path)
+    assert said is not None
+    for name in PUBLIC:
+        split = read_split(tmp_path, name)
+        assert (len(split.train), len(split.val), len(split.test)) == said.sizes[name][:3], name
+        assert len(classnames(split)) == (10 if PUBLIC[name].source == "folders" else said.sizes[name][3]), name
+        assert examine(tmp_path, name).state == "found", name
 
 
 def test_the_miniature_has_one_epoch_of_every_method_and_a_teacher_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
