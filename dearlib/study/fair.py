@@ -118,7 +118,7 @@ def _cases(folder: Path, plan: tuning.Plan) -> Iterator[Case]:
     """Every trial: what names it, its parameters and its seed. Each of DeAR's runs in Table 2 counts as a method."""
     group = read_study(folder).groups[TABLE2]
     starts = {run: tuning.starting_point(folder, plan, run) for run in group.dear}
-    for method in [*starts, *(m for m in method_files(folder) if m not in ("class_bias", "clip"))]:
+    for method in [*starts, *(m for m in method_files(folder) if m != "clip")]:
         for change in changes("dear" if method in starts else method):
             for dataset in plan.datasets:
                 for seed in plan.seeds:

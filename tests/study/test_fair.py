@@ -47,8 +47,8 @@ def test_the_committed_plan_tries_every_change_of_every_method() -> None:
     plan = tuning.read_plan(folder / "tuning.yaml")
     cases = list(fair._cases(folder, plan))
     methods = {name["method"] for name, _, _ in cases}
-    assert {"DeAR", "coop", "mmrl"} <= methods
-    assert not {"clip", "class_bias"} & methods
+    assert {"DeAR", "coop", "mmrl", "class_bias", "linear_map"} <= methods
+    assert "clip" not in methods
     assert len(cases) == len({tuple(name.values()) for name, _, _ in cases}) == len(methods) * 8 * len(plan.datasets) * len(plan.seeds)
     starts = {(name["method"], name["dataset"]): p for name, p, _ in cases if name["change"] == "nothing"}
     for name, p, seed in cases:

@@ -1,7 +1,8 @@
 """A learned constant per class on CLIP's answers: all that attribute features can do which do not see the picture [ours].
 
-Under All-Generalization s_a is a constant per class; so is this. It knows the classes it was trained on alone: on new classes and
-other data sets the constant is 0, and the answers are CLIP's.
+Under All-Generalization s_a is a constant per class; so is this, and on the scale of a cosine as s_a is: multiplied by τ, so that
+steps of one size move both alike. It knows the classes it was trained on alone: on new classes and other data sets the constant is
+0, and the answers are CLIP's.
 """
 
 from collections.abc import Mapping
@@ -53,9 +54,9 @@ class ClassBias(nn.Module):
         return text
 
     def logits(self, pictures: Pictures, encoded: Float[Tensor, "class_ d_embed"], split: Split) -> Float[Tensor, "picture class_"]:
-        """CLIP's, and the constants for the classes that have one."""
+        """τ · (cos + constant), the constants for the classes that have one."""
         frozen = cosine_logits(pictures.features, encoded, self.clip.scale)
-        return frozen + self.bias if split == "base" else frozen
+        return frozen + self.clip.scale * self.bias if split == "base" else frozen
 
 
 METHOD = ClassBias
