@@ -68,8 +68,10 @@ print(f"Missing: {', '.join(missing)}" if missing else "No record is missing.")
 #
 # $$\hat y_c(x) = \alpha_\text{cls}\, s_{\text{cls},c}(x) + b_c , \qquad b_c = \sum_a \alpha_a\, s_{a,c} ,$$
 #
-# CLIP's answer plus a **bias towards classes**. That is logistic regression's intercept, and no more. It can gain wherever CLIP prefers
-# some class names over others for no good reason. A toy case: two classes, CLIP's score for the second is too high by a constant.
+# the class feature's answer plus a **bias towards classes**, logistic regression's intercept. On the picture's side nothing was learned:
+# $f_\text{cls}$ is CLIP's. On the words' side something was, since the learned text tokens move $t_c$ and with it $s_\text{cls}$; how much
+# that brings is a row of its own below, *class feature*. A bias can gain wherever CLIP prefers some class names over others for no good
+# reason. A toy case: two classes, CLIP's score for the second is too high by a constant.
 
 # %%
 draw = torch.Generator().manual_seed(0)
@@ -84,7 +86,8 @@ for bias in (0.0, 1.0, 2.0):
 #
 # ## 2 The controls
 #
-# Each leaves out something that DeAR's story needs. All are trained on the same pictures for as many epochs, by the same optimiser.
+# Each leaves out something that DeAR's story needs. All are trained on the same pictures by the same optimiser; the two that are no
+# DeAR, *class bias* and *class linear map*, had as many trials for learning rate and epochs as DeAR had, and have what these chose.
 
 # %%
 others = {
@@ -116,7 +119,7 @@ clip, dear = (average.set_index("method").loc[m] for m in ("CLIP", MASKS))
 average["of_gain"] = 100 * (average["base"] - clip["base"]) / (dear["base"] - clip["base"])
 shown = pd.DataFrame({"": average["method"], "n": average["n"], "Base": average["base"].map("{:.2f}".format),
                       "Novel": average["novel"].map("{:.2f}".format), "HM": average["hm"].map("{:.2f}".format),
-                      "of the gain": average["of_gain"].map("{:.0f} %".format)})  # fmt: skip
+                      "of the gain": average["of_gain"].map("{:.1f} %".format)})  # fmt: skip
 tables.write(average, shown, p.figures_root / "gain", origin("15_what_carries_the_gain", p, records))
 display(Markdown(shown.to_markdown(index=False, disable_numparse=True)))
 
@@ -215,12 +218,18 @@ if role_rows:
 # %% [markdown]
 # ## What is true here
 #
-# Numbers are points of accuracy; the claims with their verdicts stand in [notebook 10](10_ablations.ipynb) (`claims.md`).
+# Numbers are points of accuracy; the claims with their verdicts stand in [notebook 10](10_ablations.ipynb) and in
+# [the table of claims](../figures/mini/claims.md).
 
 # %%
-found = {"datasets": len(datasets), **{f"gain_{m}": dear[m] - clip[m] for m in ("base", "novel")}, "absent": ", ".join(absent) or "none"}
+found = {"datasets": len(datasets), "absent": ", ".join(absent) or "none"}
+for m in ("base", "novel"):
+    d = difference(paired(metrics, Contrast(MASKS, "CLIP", m, datasets=tuple(datasets))))
+    assert abs(d.mean - gained[m]) < 1e-6
+    found |= {f"{m}_gain": d.mean, f"{m}_low": d.low, f"{m}_high": d.high}
 file = write_numbers(p.figures_root / "15_numbers.csv", found)
-display(from_numbers(file, "- DeAR less CLIP, {datasets:.0f} data sets: base {gain_base:+.1f} points, novel {gain_novel:+.1f}."))
+display(from_numbers(file, "- DeAR less CLIP, {datasets:.0f} data sets, base: {base_gain:+.1f} points [{base_low:+.1f}, {base_high:+.1f}];"))
+display(from_numbers(file, "  novel: {novel_gain:+.1f} [{novel_low:+.1f}, {novel_high:+.1f}]."))
 for r in steps.itertuples():
     where = {"step": r.step, "measure": r.measure}
     d, low, high = (cited(p.figures_root / "15_steps.csv", column, **where) for column in ("difference", "low", "high"))
@@ -231,7 +240,7 @@ for m in [m for m in rivals if m != CLS]:
     share = cited(p.figures_root / "gain.csv", "of_gain", method=m)
     where = {"against": m, "measure": "hm", "estimand": "data sets like these"}
     d, low, high, verdict = (cited(p.figures_root / "15_differences.csv", c, **where) for c in ("difference", "low", "high", "verdict"))
-    said = f"- **{m}** keeps " + "{share:.0f} % of the base gain; DeAR less it, HM: {d:+.2f} [{low:+.2f}, {high:+.2f}], {verdict}."
+    said = f"- **{m}** keeps " + "{share:.1f} % of the base gain; DeAR less it, HM: {d:+.2f} [{low:+.2f}, {high:+.2f}], {verdict}."
     display(takeaway(said, share=share, d=d, low=low, high=high, verdict=verdict))
 display(from_numbers(file, "- Controls without records here: {absent}."))
 

@@ -1,5 +1,6 @@
 """Every notebook: a .py and an .ipynb in step, outputs that are there and tell no machine, a parameters cell that papermill can fill."""
 
+import ast
 import json
 from pathlib import Path
 
@@ -84,3 +85,31 @@ def test_a_notebook_opens_with_its_card_and_checks_its_parameters(notebook: Path
     assert node.cells[0].cell_type == "markdown"
     assert node.cells[0].source.startswith("# ")
     assert f'validated("{notebook.stem}", globals())' in "\n".join(c.source for c in node.cells if c.cell_type == "code")
+
+
+def _bound(tree: ast.AST) -> set[str]:
+    """Names that a cell binds for those after it; what functions and comprehensions bind is theirs."""
+    inner = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+    found: set[str] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.alias):
+            found.add(node.asname or node.name.partition(".")[0])
+        if not isinstance(node, inner):
+            found |= _bound(node)
+    return found
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
+def test_no_cell_gives_a_parameter_another_value(notebook: Path) -> None:
+    """The set-up cell reads the parameters as they are: whoever runs it again would read what a later cell had put there."""
+    cells = [c for c in jupytext.read(notebook).cells if c.cell_type == "code"]
+    (given,) = (c for c in cells if "parameters" in c.metadata.get("tags", []))
+    names = _bound(ast.parse(given.source))
+    assert "profile" in names
+    for cell in cells:
+        if cell is not given:
+            assert not names & _bound(ast.parse(cell.source)), cell.source.splitlines()[0]

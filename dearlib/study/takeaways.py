@@ -31,14 +31,19 @@ class Cited:
     column: str
 
     def __format__(self, how: str) -> str:
-        return format(self.value, how)
+        shown = format(self.value, how)
+        return format(0.0, how) if isinstance(self.value, float) and not shown.strip("-0.%") else shown  # no -0.0
 
 
 def write_numbers(path: Path, numbers: Mapping[str, float | str]) -> Path:
-    """`path`, a CSV with the columns name and value; numbers to six digits."""
-    rows = [{"name": n, "value": v if isinstance(v, str) else f"{float(v):.6g}"} for n, v in numbers.items()]
+    """`path`, a CSV with the columns name and value; whole numbers as they are, others to six digits."""
+    rows = [{"name": n, "value": v if isinstance(v, str) else _digits(float(v))} for n, v in numbers.items()]
     write_text(path, pd.DataFrame(rows).to_csv(index=False))
     return path
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.6g}"
 
 
 def cited(path: Path, column: str = "value", **where: str) -> Cited:

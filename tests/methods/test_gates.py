@@ -113,3 +113,17 @@ def test_controls_start_as_clip_and_learn(clip, key) -> None:
     assert curve[-1]["cross_entropy"] < curve[0]["cross_entropy"]
     same = torch.allclose(method.logits(batch, new, "novel"), frozen["novel"])
     assert same == (key == "class_bias")
+
+
+def test_class_constants_move_answers_as_much_as_a_vote_of_their_size(clip) -> None:
+    """Cosines are multiplied by τ; a constant that is not would need τ times as many steps to say the same."""
+    method = catalogue.build("class_bias", clip, CLASSES, {}, 0).double()
+    features = torch.randn(6, clip.d_embed, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    batch = Batch(features.new_empty(6, 0, clip.d_model), features, LABELS.repeat(2)[:6], torch.Generator())
+    text = method.prepare(CLASSES)
+    frozen = method.logits(batch, text, "base")
+    constants = torch.linspace(-0.1, 0.2, len(CLASSES.names), dtype=torch.float64)
+    with torch.no_grad():
+        method.bias.copy_(constants)
+    torch.testing.assert_close(method.logits(batch, text, "base"), frozen + clip.scale * constants)
+    torch.testing.assert_close(method.logits(batch, text, "novel"), frozen)
