@@ -245,6 +245,21 @@ for m in [m for m in rivals if m != CLS]:
 display(from_numbers(file, "- Controls without records here: {absent}."))
 
 # %% [markdown]
+# **The answer of this lesson.** A control that keeps most of the gain lacks something that therefore did not bring it. *Class bias* has no
+# token, no word that is learned and no picture; *All-Generalization* has tokens that see no picture; *class linear map* has no token and
+# no role; *P_attr alone* has tokens that were never trained. In order of what they keep:
+
+# %%
+kept = average[average.method.isin(["class bias", "All-Generalization", "class linear map", "P_attr alone"])].sort_values("of_gain")
+for m in kept.method:
+    base, novel = (cited(p.figures_root / "gain.csv", c, method=m) for c in ("of_gain", "novel"))
+    display(takeaway(f"- *{m}*: " + "{base:.1f} % of the base gain, {novel:.1f} % right on novel classes;", base=base, novel=novel))
+display(takeaway("- DeAR itself: {novel:.1f} % right on novel classes.", novel=cited(p.figures_root / "gain.csv", "novel", method=MASKS)))
+
+# %% [markdown]
+# What is left for roles is what DeAR has above the best of these, and above its own roles dealt out at random: section 6, with intervals.
+
+# %% [markdown]
 # **Misconception.** *"It gains, so its explanation is right."* A gain speaks for the explanation only as far as what lacks the explained
 # part does not gain as much.
 #
