@@ -11,8 +11,8 @@
 # %% [markdown]
 # # 05 · Training DeAR on one data set
 #
-# **Question.** What does DeAR's training minimise, step by step, and what do a few thousand trained numbers gain, on the classes
-# they were trained on and on classes they never saw?
+# **Question.** What does DeAR's training minimise, step by step, and what do the numbers that it trains (notebook 04 counts them) gain or
+# lose, on the classes they were trained on and on classes they never saw?
 #
 # | | |
 # |---|---|
@@ -91,6 +91,7 @@ from dearlib.params.reading import params_hash, validated
 from dearlib.params.study import Group
 from dearlib.params.types import plain
 from dearlib.study import opening, run, trials
+from dearlib.study.inference import difference
 from dearlib.study.takeaways import from_numbers, write_numbers
 from dearlib.workflow import processes as ranks
 
@@ -310,7 +311,8 @@ def epoch_of(model, memory: dict, epoch: int) -> dict[str, float]:
         stepped(model, found.cross_entropy + p.lambda_reg * found.regularisation + p.lambda_fusion * found.fusion, memory, epoch)
         rows.append({"cross_entropy": found.cross_entropy.item(), "regularisation": found.regularisation.item()})
     (now,) = evaluate_together([model], plain_val, {p.first_layer: text_states["base"]}, val_labels)
-    return {**pd.DataFrame(rows).mean().to_dict(), "alpha_cls": model.alpha[0].item(), "val_accuracy": now.fused}
+    return {**pd.DataFrame(rows).mean().to_dict(), "alpha_cls": model.alpha[0].item(), "val_accuracy": now.fused,
+            "val_class_feature": now.class_feature}  # fmt: skip
 
 
 model = DeAR(frozen, head_roles, trials.settings(p), seed=s).to(fabric.device)  # as it was before the step
@@ -324,10 +326,18 @@ shown = {"cross_entropy": "cross-entropy", "regularisation": "distance from CLIP
 for ax, (name, label), color in zip(axes, shown.items(), plots.LINE_COLORS, strict=False):
     plots.loss_curve(ax, [curve], name, label, color).set(xlabel="epoch", xticks=range(1, p.epochs + 1))
 plots.save(fig, p.figures_root, "05_curves")
+start, end = curve[0], curve[-1]
+for name, label in (("val_accuracy", "fused"), ("val_class_feature", "class feature alone")):
+    print(f"validation accuracy of {len(val_labels)} pictures, {label}: {start[name]:.1f} → {end[name]:.1f} %")
 
 # %% [markdown]
 # One line each, of one seed. *Distance from CLIP* does not start at 0: the text tokens are drawn at random and move the text features at
 # once, before any step; what training does to it is the change from there. A curve that stays flat says that this loss does little here.
+#
+# Cross-entropy is of the training pictures, accuracy of other pictures of the same classes, and of few: one answer is worth
+# $100 / n$ points. Nothing forces the second to rise while the first falls. *Fused* and *class feature* are of the same model and the same
+# text features, so what sets them apart is what the attribute features vote. That says where a loss comes from, not why: whether the
+# votes prefer some classes or misread the picture. [Notebook 15](15_what_carries_the_gain.ipynb) takes them apart, on many data sets.
 
 # %% [markdown]
 # ## 7 Base and novel accuracy
@@ -376,30 +386,38 @@ summary
 # %% [markdown]
 # ## What is true here
 #
-# One data set, a few seeds: an example, not a result. Tables 2 and 5 have the data sets and the intervals.
+# One data set, a few seeds: an example, not a result. The intervals are 95 % over seeds, for this data set trained again; they say nothing
+# of others. Tables 2 and 5 have the data sets, and what they say of the paper's claims stands in the
+# [claims table](../figures/mini/claims.md).
 
 # %%
-means = metrics.groupby(["method", "split"]).accuracy.mean()
-found = {"dataset": p.dataset, "seeds": len(p.seeds), "ce_from": curve[0]["cross_entropy"], "ce_to": curve[-1]["cross_entropy"],
-         "away_from": curve[0]["regularisation"], "away_to": curve[-1]["regularisation"], "alpha": curve[-1]["alpha_cls"]}  # fmt: skip
-for name in parts:
-    found[f"{name}_gain"] = means["DeAR", name] - means["CLIP", name]
-    found[f"{name}_cls"] = means["DeAR (class feature)", name] - means["CLIP", name]
-found["hm_gain"] = harmonic_mean(*(means["DeAR", n] for n in parts)) - harmonic_mean(*(means["CLIP", n] for n in parts))
+found = {"dataset": p.dataset, "seeds": len(p.seeds), "seed": s, "ce_from": start["cross_entropy"], "ce_to": end["cross_entropy"],
+         "away_from": start["regularisation"], "away_to": end["regularisation"], "alpha": end["alpha_cls"],
+         "val": len(val_labels), "val_from": start["val_accuracy"], "val_to": end["val_accuracy"],
+         "val_cls_from": start["val_class_feature"], "val_cls_to": end["val_class_feature"]}  # fmt: skip
+frozen_accuracy = clip_accuracy | {"hm": harmonic_mean(clip_accuracy["base"], clip_accuracy["novel"])}
+for short, method in (("gain", "DeAR"), ("cls", "DeAR (class feature)")):
+    by_seed = metrics[metrics.method == method].pivot(index=["dataset", "seed"], columns="split", values="accuracy")
+    by_seed["hm"] = [harmonic_mean(*row) for row in by_seed[["base", "novel"]].to_numpy()]
+    for name, value in frozen_accuracy.items():
+        d = difference(by_seed[name] - value, "these data sets")
+        found |= {f"{name}_{short}": d.mean, f"{name}_{short}_low": d.low, f"{name}_{short}_high": d.high}
 file = write_numbers(p.figures_root / "05_numbers.csv", found)
 
 # %%
 display(from_numbers(file, (
-    "- On {dataset} DeAR is {base_gain:+.1f} points from zero-shot CLIP on base classes, {novel_gain:+.1f} on "
-    "novel ones, {hm_gain:+.1f} in HM (mean of {seeds:.0f} seeds)."
+    "- On {dataset}, {seeds:.0f} seeds, DeAR is {base_gain:+.1f} points [{base_gain_low:+.1f}, {base_gain_high:+.1f}] from zero-shot CLIP "
+    "on base classes, {novel_gain:+.1f} [{novel_gain_low:+.1f}, {novel_gain_high:+.1f}] on novel ones, {hm_gain:+.1f} "
+    "[{hm_gain_low:+.1f}, {hm_gain_high:+.1f}] in HM."
 )))
 display(from_numbers(file, (
-    "- Its class feature alone is {base_cls:+.1f} and {novel_cls:+.1f} points from CLIP: the rest is what "
-    "attribute features vote."
+    "- Its class feature alone is {base_cls:+.1f} [{base_cls_low:+.1f}, {base_cls_high:+.1f}] and {novel_cls:+.1f} [{novel_cls_low:+.1f}, "
+    "{novel_cls_high:+.1f}] points from CLIP: the rest is what attribute features vote."
 )))
 display(from_numbers(file, (
-    "- Cross-entropy {ce_from:.3f} → {ce_to:.3f}, distance from CLIP {away_from:.4f} → {away_to:.4f}, α of the "
-    "class feature ends at {alpha:.3f}."
+    "- In the run in view (seed {seed:.0f}), first epoch → last: cross-entropy {ce_from:.3f} → {ce_to:.3f}, distance from CLIP "
+    "{away_from:.4f} → {away_to:.4f}; of {val:.0f} validation pictures {val_from:.1f} → {val_to:.1f} % right, {val_cls_from:.1f} → "
+    "{val_cls_to:.1f} % by the class feature alone. α of the class feature ends at {alpha:.3f}."
 )))
 
 # %% [markdown]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import FancyBboxPatch
 
-from dearlib.plots.style import LINE_COLORS
+from dearlib.plots.style import concept_color
 
 WIDTH = 1.15  # of a token's box
 
@@ -64,7 +64,7 @@ def token_flow(
             else:
                 (_arrow if start[0] != end[0] else _arc)(ax, start, end, color)
     for name, (x, y) in places.items():
-        edge, left = ("black", x - WIDTH) if x == 0 else (LINE_COLORS[1], x)
+        edge, left = ("black", x - WIDTH) if x == 0 else (concept_color(name), x)
         box = FancyBboxPatch((left, y - 0.12), WIDTH, 0.24, boxstyle="round,pad=0,rounding_size=0.06", facecolor="white", edgecolor=edge)
         ax.add_patch(box)
         ax.text(left + WIDTH / 2, y, name, ha="center", va="center")
