@@ -486,7 +486,8 @@ display(from_numbers(file, (
     "- Where one factor is named the loss ended at {loss_single:.2f} [{loss_single_low:.2f}, {loss_single_high:.2f}]; an oracle that knows "
     "all factors has {oracle_single:.2f} [{oracle_single_low:.2f}, {oracle_single_high:.2f}]. Where several are, it ended at "
     "{loss_several:.2f} [{loss_several_low:.2f}, {loss_several_high:.2f}], the oracle has {oracle_several:.2f} "
-    "[{oracle_several_low:.2f}, {oracle_several_high:.2f}]. Means over batches, 95 % intervals; the training's last {tail:.0f} recorded ones."
+    "[{oracle_several_low:.2f}, {oracle_several_high:.2f}]. (Means over batches with 95 % intervals; of the training the last "
+    "{tail:.0f} in its record.)"
 )))
 display(from_numbers(file, (
     "- Zero-shot on {held_out:,.0f} new pictures, one prompt a class, percent: color {color:.2f} [{color_low:.2f}, {color_high:.2f}], "
