@@ -47,6 +47,7 @@ import numpy as np
 import torch
 from einops import rearrange
 from IPython.display import display
+from scipy import stats
 
 from dearlib import plots
 from dearlib.clip import attention
@@ -184,12 +185,9 @@ torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 # vector to the stream. (The MLP behind it then reads the sum, and so mixes what the heads said.)
 
 # %%
-joined_parts = [reference[:, h] @ block.attn.out_proj.weight[:, h * d_head : (h + 1) * d_head].T for h in range(model.heads)]
-w_o = rearrange(block.attn.out_proj.weight, "d (head e) -> head e d", head=model.heads)
+w_o = rearrange(block.attn.out_proj.weight, "d (head e) -> head e d", head=model.heads)  # PyTorch keeps the transpose of W_o
 one_by_one = sum(reference[:, h] @ w_o[h] for h in range(model.heads)) + block.attn.out_proj.bias
 torch.testing.assert_close(one_by_one, theirs, rtol=1e-4, atol=1e-5)
-for h, part in enumerate(joined_parts):  # each head, not only the total
-    torch.testing.assert_close(part, reference[:, h] @ w_o[h], rtol=1e-4, atol=1e-5)
 
 # %% [markdown]
 # ## 3 What the heads of a layer look at
@@ -275,6 +273,23 @@ assert off < 1e-4
 print(f"{1 + model.layers * (model.heads + 1)} parts add up to open_clip's own feature; relative error at most {off:.0e}: rounding")
 
 # %% [markdown]
+# A right total does not say that each part is right: what one head lacks another could have. So here is every head of one layer by hand,
+# as Eq. 1 has it, for [CLS] alone: its attention weights times its values times its own rows of $W_o$, then the read-out with the two
+# fixed numbers. What belongs to no head in particular is shared out evenly: $W_o$'s bias among the layer's heads; `ln_post`'s mean and
+# bias among all writers (the start, and each layer's attention and MLP), an attention's share among its heads.
+
+# %%
+norm, last = visual.ln_post, states[-1][:, 0]
+last_mean, last_std = last.mean(1, keepdim=True), (last.var(1, correction=0, keepdim=True) + norm.eps).sqrt()
+bias = visual.transformer.resblocks[p.layer - 1].attn.out_proj.bias / model.heads
+shared_by = (1 + 2 * model.layers) * model.heads
+for h in range(model.heads):
+    wrote = (weights[:, h, 0, :, None] * value[:, h]).sum(1) @ w_o[h] + bias  # [image, D], added to the stream at [CLS]
+    by_hand = ((wrote - last_mean / shared_by) / last_std * norm.weight + norm.bias / shared_by) @ visual.proj
+    torch.testing.assert_close(by_hand, parts.heads[:, p.layer - 1, h], rtol=1e-3, atol=1e-5)
+print(f"each of the {model.heads} heads of layer {p.layer}, by hand, is what dearlib gives it")
+
+# %% [markdown]
 # Since the parts add up, so does anything linear in them. CLIP decides by the cosine between $f$ and each class's text
 # feature $t$. Take as direction the right class's $t$ minus the mean of the others': every part's contribution to the *margin*
 # can be read off, and the contributions add up to the margin itself.
@@ -314,21 +329,33 @@ print(f"heads {mean_share.sum():+.3f}, MLPs {per_mlp.sum(1).mean():+.3f}, start 
 # ## What is true here
 
 # %%
-found = {"parts": 1 + model.layers * (model.heads + 1), "error": off, "margin": margin.mean(), "heads": mean_share.sum(),
-         "mlps": per_mlp.sum(1).mean(), "late": 100 * late, "first": p.first_layer, "last": model.layers,
-         "of_layers": 100 * (1 - (p.first_layer - 1) / model.layers), "best": f"L{best[0] + 1} H{best[1]}", "share": mean_share.max(),
+found = {"parts": 1 + model.layers * (model.heads + 1), "error": off, "late": 100 * late, "first": p.first_layer, "last": model.layers,
+         "of_layers": 100 * (1 - (p.first_layer - 1) / model.layers), "best": f"L{best[0] + 1} H{best[1]}", "layer": p.layer,
          "narrow": 2 ** entropy[sharp].item(), "wide": 2 ** entropy[broad].item(), "tokens": n_tokens, "pictures": len(items)}  # fmt: skip
+late_of = 100 * per_head[:, p.first_layer - 1 :].sum((1, 2)) / per_head.sum((1, 2))
+tokens_of = 2 ** -(weights[:, :, 0] * weights[:, :, 0].clamp(min=1e-12).log2()).sum(-1)  # [image, head]
+for which, values in (("late", late_of), ("narrow", tokens_of[:, sharp]), ("wide", tokens_of[:, broad])):
+    found |= {f"{which}_least": values.min(), f"{which}_most": values.max()}
+for which, values in (("margin", margin), ("heads", per_head.sum((1, 2))), ("mlps", per_mlp.sum(1)), ("share", per_head[:, *best])):
+    mean_value = values.mean().item()
+    low, high = stats.t.interval(0.95, len(items) - 1, mean_value, stats.sem(values.cpu().numpy()))
+    found |= {which: mean_value, f"{which}_low": low, f"{which}_high": high}
 file = write_numbers(p.figures_root / "01_numbers.csv", found)
 
 # %%
 display(from_numbers(file, "- {parts:.0f} parts add up to the image feature, to {error:.0e} of its length: each head has its share."))
-display(from_numbers(file, "- Of a margin of {margin:.3f} the heads write {heads:+.3f}, the MLPs {mlps:+.3f}; {best} alone {share:+.3f}."))
 display(from_numbers(file, (
-    "- Layers {first:.0f} to {last:.0f} are {of_layers:.0f} % of the layers and write {late:.0f} % of the heads' share of the margin, over "
-    "{pictures:.0f} pictures."
+    "- Of a margin of {margin:.3f} [{margin_low:.3f}, {margin_high:.3f}] the heads write {heads:+.3f} "
+    "[{heads_low:+.3f}, {heads_high:+.3f}], the MLPs {mlps:+.3f} [{mlps_low:+.3f}, {mlps_high:+.3f}]; {best} alone {share:+.3f} "
+    "[{share_low:+.3f}, {share_high:+.3f}] (means of {pictures:.0f} pictures, 95 % intervals for pictures like these)."
 )))
 display(from_numbers(file, (
-    "- Heads of one layer differ: the narrowest gaze spreads over about {narrow:.0f} of {tokens:.0f} tokens, the widest over {wide:.0f}."
+    "- Layers {first:.0f} to {last:.0f} are {of_layers:.0f} % of the layers and write {late:.0f} % of the heads' share of the margin, in "
+    "single pictures from {late_least:.0f} to {late_most:.0f} %."
+)))
+display(from_numbers(file, (
+    "- Heads of layer {layer:.0f} differ: the narrowest gaze spreads over about {narrow:.0f} of {tokens:.0f} tokens (single pictures: "
+    "{narrow_least:.0f} to {narrow_most:.0f}), the widest over {wide:.0f} ({wide_least:.0f} to {wide_most:.0f})."
 )))
 
 # %% [markdown]

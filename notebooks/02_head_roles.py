@@ -86,7 +86,9 @@ import pandas as pd
 import torch
 from einops import rearrange
 from IPython.display import Markdown, display
+from scipy.stats import binomtest
 from torch.nn.functional import normalize
+from transformers.utils.logging import disable_progress_bar
 
 from dearlib import plots
 from dearlib.clip.cut import check_cut
@@ -206,14 +208,14 @@ points, phrases = spoken[loud].double(), text.double()
 _, power, directions = torch.linalg.svd(points, full_matrices=False)
 span = directions[: min(p.rank, int((power > textspan.ROUNDING * power[0]).sum()))]
 phrases = phrases @ span.T @ span
-floor = textspan.ROUNDING**2 * points.square().sum() / len(points)  # less than this is rounding
+rounding = textspan.ROUNDING**2 * points.square().sum() / len(points)  # less than this is rounding
 points = points - points.mean(0)
 ranked, first = [], 0.0
 for _ in range(p.steps):
     variance = (points @ phrases.T).var(dim=0)
     best = int(variance.argmax())
     first = first or variance[best]
-    if variance[best] <= floor or variance[best] < p.least * first:
+    if variance[best] <= rounding or variance[best] < p.least * first:
         break  # (almost) nothing left that the head says differently for different pictures
     ranked.append(best)
     unit = phrases[best] / phrases[best].norm()
@@ -256,16 +258,23 @@ say(f"The lists account for {whole:.0%} of a head's variance on average, their f
 #
 # $$\text{cat}(d_i) = \arg\max_{c_j \in C} \cos(S(d_i), \bar s_j) \qquad (2)$$
 #
-# **How we read it.** The paper calls $\bar s_j$ a cluster's centroid and writes $\bar s_j = S(c_j)$, the embedding of its name. Both
-# enter here: a concept
-# owns the centroids of its clusters and its description, and the cosine to it is the mean over the `nearest` of these. Below `floor`
-# a phrase has no concept (*none*). "A photo of …" is in many phrases and says nothing, yet a sentence encoder hears it; so the pool
-# is embedded twice, as it is and without such carrier words.
+# **How we read it.** In words, a phrase goes to "the closest attribute cluster $c_j \in C$". Three things are left open. Closest to
+# *what*: the paper calls $\bar s_j$ the cluster's centroid, but writes $\bar s_j = S(c_j)$, the embedding of its name. *Attribute*: are
+# the five of A meant, or all clusters? And some cluster is always the closest, also for a phrase that is far from every concept.
+#
+# We let both enter, as the paper names both: a centroid lies where the pool happens to have phrases, a name is a single word, so it comes
+# with a few more that describe it. A concept owns the centroids of its clusters and its description, and the cosine to it is the mean
+# over the `nearest` of these. $C$ is all clusters, because only so can a head be about something that is no attribute. Below `floor` a
+# phrase has no concept (*none*), rather than a wrong one. How often each reading is right is counted below.
+#
+# "A photo of …" is in many phrases and says nothing, yet a sentence encoder hears it; so the pool is embedded twice, as it is and
+# without such carrier words.
 
 # %%
 settings = concept.ConceptSettings(p.pca, p.min_cluster_size, p.min_samples, p.selection, p.nearest, p.floor, p.merge)
 titles = {False: "phrases as they are", True: "carrier words stripped"}
 embedded, found = {}, {}
+disable_progress_bar()  # of the sentence encoder, each time it is loaded
 for stripped, title in titles.items():
     embedded[title], found[title] = concept.concepts_of_pool(phrase_pool, p.words, settings, p.encoder, stripped)
 used = titles[p.strip_carriers]
@@ -311,7 +320,7 @@ say(
 # ### Is Eq. 2 right?
 #
 # Cluster settings and descriptions were chosen by looking at *some* phrases whose concept is known (*choose*); a fair mark comes from
-# others (*final*). The Attribute World's phrases were generated from its factors, so each has a known one. Of the published pool 598
+# others (*final*). The Attribute World's phrases were generated from its factors, so each has a known one. Of the published pool some
 # phrases were labelled by hand, the *final* ones before any setting was tried that they grade; `dearlib/roles/grading.py` has the
 # labelling rule.
 
@@ -332,6 +341,26 @@ right_share = graded["right"].sum() / max(graded["phrases"].sum(), 1)
 if len(graded):
     say(f"Of the phrases that chose nothing, **{right_share:.1%}** of {graded['phrases'].sum()} are right:")
     display(Markdown(graded.drop(columns=["half", "embedded"]).to_markdown(index=False)))
+
+# %% [markdown]
+# The same phrases by the other readings of "closest": the nearest centroid of any cluster, which then gives the phrase its name, or the
+# nearest name. Where intervals overlap widely, these phrases do not say which reading is better.
+
+# %%
+clusters = [known.clusters == c for c in range(int(known.clusters.max()) + 1)]
+centroids = normalize(torch.stack([vectors[own].mean(0) for own in clusters]), dim=-1)
+concept_of = torch.stack([known.labels[own][0] for own in clusters])
+name_alone = concept.embed_phrases([n for n in known.names if n != rules.RESIDUAL], p.encoder)
+readings = {"centroid of a cluster": concept_of[(vectors @ centroids.T).argmax(1)], "name": (vectors @ name_alone.T).argmax(1),
+            "both (here)": known.assignment}  # fmt: skip
+rows = []
+for (part_of, own), (title, concept_number) in [(h, r) for h in half.items() for r in readings.items()]:
+    told = [known.names[i] if i >= 0 else rules.RESIDUAL for i in concept_number[own["index"].to_list()].tolist()]
+    right = int(grading.grade(told, own["label"].to_list(), grading.told_apart(p.pool, p.attributes))["right"].sum())
+    ends = binomtest(right, len(own)).proportion_ci(method="wilson")
+    rows.append({"half": part_of, "closest": title, "phrases": len(own), "right": right, "share": f"{right / len(own):.1%}",
+                 "95 %": f"{ends.low:.1%} … {ends.high:.1%}"})  # fmt: skip
+display(Markdown(pd.DataFrame(rows).to_markdown(index=False)))
 
 # %% [markdown]
 # ## 4 Concept Entropy (Eq. 3, 4)
@@ -448,7 +477,7 @@ for title, made in (("Against chance", by_null), ("By thresholds", by_thresholds
     say(f"{title}: " + ", ".join(f"{n} {c}" for n, c in role_counts(made).items()) + ".")
 say(f"The two agree on {same['agree']:.0%} of {len(name)} heads; {same['expected']:.0%} by counts alone (kappa {same['kappa']:.2f}).")
 lost = sum(a == "attribute" and b != "attribute" for a, b in zip(both[1], both[0], strict=True))
-say(f"{lost} heads that the thresholds call Attribute are not so by chance's measure; masks are built from the rule *{p.rule}*.")
+say(f"Attribute by the thresholds but not by chance's measure: {lost} of {len(name)} heads. Masks are built from the rule *{p.rule}*.")
 
 # %% [markdown]
 # ### What hangs on the choices
@@ -536,8 +565,9 @@ plots.save(fig, p.figures_root, "02_distributions")
 edges = {str(n): ends for n, ends in roles.settings["null_quantiles"].items()}
 unsure = sum(any(e.interval[0] < t < e.interval[1] for t in edges[str(len(e.phrases))]) for e in roles.entries)
 low_here = sum(e.entropy < edges[str(len(e.phrases))][0] - 1e-9 for e in roles.entries)
-say(f"{low_here} of {len(name)} heads lie below their null's 5 % quantile; at most {0.05 * len(name):.1f} would if all spoke blindly.")
-say(f"For {unsure} heads the interval over pictures covers a border of the null: other pictures could have given another role.")
+say(f"Below their null's 5 % quantile lie {low_here} of {len(name)} heads. Of {len(name)} that speak blindly at most "
+    f"{0.05 * len(name):.1f} are expected there; that is a mean, and one set of heads may have more.")  # fmt: skip
+say(f"The interval over pictures covers a border of the null for {unsure} of them: other pictures could have given another role.")
 
 # %% [markdown]
 # ## 6 Against the truth
@@ -562,25 +592,31 @@ if known_factors:
     )
 
 # %% [markdown]
-# Mean-ablation and margin by hand, for the loudest head. The *margin* is the true value's logit less that of the best wrong one; it
-# moves where one head among many is too little to turn an answer.
+# Mean-ablation and margin by hand, for the loudest attribute head and its own factor. The *margin* is the true value's logit less that
+# of the best wrong one; it moves where one head among many is too little to turn an answer.
 
 # %%
 if known_factors:
-    at, h_loud = divmod(loud, model.heads)
-    own = scenes.heads[:, at, h_loud]
+    speaking = [(i, e.concept) for i, e in enumerate(roles.entries) if e.role == "attribute" and e.concept in tested]
+    speaker, factor = max(speaking, key=lambda x: spread[x[0]], default=(loud, tested[0]))
+    at, h = divmod(speaker, model.heads)
+    own = scenes.heads[:, at, h]
     silenced = scenes.total - own + own.mean(0)  # every picture gets the head's mean
-    only_loud = torch.zeros(n_layers, model.heads, dtype=torch.bool)
-    only_loud[at, h_loud] = True
-    torch.testing.assert_close(silenced, mean_ablate(scenes.total, scenes.heads, only_loud), rtol=1e-4, atol=1e-4)
-    logits = model.scale * normalize(silenced, dim=-1) @ answers[0].T
+    only_it = torch.zeros(n_layers, model.heads, dtype=torch.bool)
+    only_it[at, h] = True
+    torch.testing.assert_close(silenced, mean_ablate(scenes.total, scenes.heads, only_it), rtol=1e-4, atol=1e-4)
+    j = tested.index(factor)
+    logits = model.scale * normalize(silenced, dim=-1) @ answers[j].T
     margin = [
-        float(x[v] - max(x[i] for i in range(len(x)) if i != v)) for x, v in zip(logits, scenes.values[0].tolist(), strict=True) if v >= 0
+        float(x[v] - max(x[i] for i in range(len(x)) if i != v)) for x, v in zip(logits, scenes.values[j].tolist(), strict=True) if v >= 0
     ]
-    with_it = float(intact.margin[0].nanmean())
-    by_kernel = with_it + truth.ablated(scenes, answers, model.scale, only_loud).margin[0].nanmean()
-    assert abs(np.mean(margin) - float(by_kernel)) < 1e-3
-    say(f"Without {name[loud]} the mean margin of {tested[0]} is {np.mean(margin):.2f} logits; with it {with_it:.2f}.")
+    with_it = float(intact.margin[j].nanmean())
+    moved = truth.ablated(scenes, answers, model.scale, only_it).margin[j : j + 1]
+    mean_change, drawn_again = truth.resampled_means(moved, p.bootstrap, p.seed)
+    assert abs(np.mean(margin) - with_it - mean_change.item()) < 1e-3
+    left, right = np.quantile(drawn_again.numpy(), [0.025, 0.975])
+    say(f"Without {name[speaker]} the mean margin of {factor} is {np.mean(margin):.2f} logits, with it {with_it:.2f}: "
+        f"{mean_change.item():+.2f} [{left:+.2f}, {right:+.2f}] (95 % interval over pictures).")  # fmt: skip
 
 # %% [markdown]
 # ### All heads of one attribute at once
@@ -610,10 +646,18 @@ if known_factors:
                            for kind in change for i, a in enumerate(tested) for j, f in enumerate(tested)])  # fmt: skip
     write_text(p.figures_root / "02_ablation.csv", matrix.to_csv(index=False, float_format="%.4f"))
 
+# %%
+if known_factors:
+    of_own = matrix[(matrix["kind"] == "accuracy") & (matrix["heads"] == matrix["factor"]) & (matrix["count"] > 0)]
+    of_others = matrix[(matrix["kind"] == "accuracy") & (matrix["heads"] != matrix["factor"]) & (matrix["count"] > 0)]["change"]
+    told = ", ".join(f"{r.factor} {r.change:+.1f} [{r.low:+.1f}, {r.high:+.1f}]" for r in of_own.itertuples())
+    say(f"Accuracy of a group's own factor changes by {told} points (95 % intervals over pictures), "
+        f"that of the others by {of_others.min():+.1f} to {of_others.max():+.1f}.")  # fmt: skip
+
 # %% [markdown]
-# Accuracy near 100 % hardly moves; the margin shows what is at work. A drop alone proves little, though: removing *any* heads hurts
-# something. The fair comparison is as many heads drawn at random from the same layers. A row counts only if the interval of (own −
-# largest other) is clear of zero; a tie is no win.
+# Accuracy moves only by answers that turn; the margin moves in every picture, so from here on it is what is compared. A drop alone proves
+# little, though: removing *any* heads hurts something. The fair comparison is as many heads drawn at random from the same layers. A row
+# counts only if the interval of (own − largest other) is clear of zero; a tie is no win.
 
 # %%
 if known_factors:
@@ -621,11 +665,11 @@ if known_factors:
     for i, (a, chosen) in enumerate(groups.items()):
         if chosen.any():
             means, samples = truth.resampled_means(truth.ablated(scenes, answers, model.scale, chosen).margin, p.bootstrap, p.seed)
-            other, less, (low, high) = truth.own_less_other(means, samples, i)
+            _, less, (left, right) = truth.own_less_other(means, samples, i)
             random_change = truth.random_groups(scenes, answers, model.scale, int(chosen.sum()), 50, p.seed)[:, i].numpy()
             rows.append({"attribute": a, "heads": int(chosen.sum()), "own factor": float(means[i]), "own − largest other": less,
-                         "95 %": f"{low:+.1f} … {high:+.1f}", "as many random heads": random_change.mean(),
-                         "their 5 %": np.quantile(random_change, 0.05), "own most": high < 0,
+                         "95 %": f"{left:+.1f} … {right:+.1f}", "as many random heads": random_change.mean(),
+                         "their 5 %": np.quantile(random_change, 0.05), "own most": right < 0,
                          "beyond random": bool(means[i] < np.quantile(random_change, 0.05))})  # fmt: skip
     fair = pd.DataFrame(rows, columns=["attribute", "heads", "own factor", "own − largest other", "95 %", "as many random heads",
                                        "their 5 %", "own most", "beyond random"])  # fmt: skip
@@ -787,15 +831,22 @@ else:
 
 # %% [markdown]
 # ## What is true here
+#
+# Of DeAR-Mini's heads. Whether masks from these roles are better than masks from shuffled roles, or from roles by what is lost, is for the
+# [claims table](../figures/mini/claims.md) that [notebook 10](10_ablations.ipynb) writes.
 
 # %%
 special_by_thresholds = sum(e.role in ("attribute", "other") for e in by_thresholds.entries)
-found_here = {"explained": 100 * whole, "steps": p.steps, "special": len(special), "heads": len(table), "below": low_here,
+per_head = 100 * result.variance.sum(1)
+found_here = {"explained": 100 * whole, "explained_least": per_head.min(), "explained_most": per_head.max(), "steps": p.steps,
+              "phrases": length.double().mean(), "special": len(special), "heads": len(table), "below": low_here,
               "chance": 0.05 * len(name), "thresholds": special_by_thresholds, "attributes": own_heads, "of": len(p.attributes),
               "attribute_heads": sum(e.role == "attribute" for e in roles.entries), "unsure": unsure, "agree": 100 * same["agree"],
               "expected": 100 * same["expected"]}  # fmt: skip
 if len(graded):
-    found_here |= {"right": 100 * right_share, "graded": graded["phrases"].sum()}
+    ends = binomtest(int(graded["right"].sum()), int(graded["phrases"].sum())).proportion_ci(method="wilson")
+    found_here |= {"right": 100 * right_share, "right_low": 100 * ends.low, "right_high": 100 * ends.high,
+                   "graded": graded["phrases"].sum()}  # fmt: skip
 if known_factors:
     found_here |= {"confirmed": proven, "rows_own": fair["own most"].sum(), "rows": len(fair), "beyond": fair["beyond random"].sum(),
                    "three": sum(c.sum() >= 3 for c in per.values())}  # fmt: skip
@@ -805,20 +856,28 @@ file = write_numbers(p.figures_root / "02_numbers.csv", found_here)
 # %%
 display(
     from_numbers(
-        file, ("- A head is a cloud of points in CLIP's joint space; {steps:.0f} phrases account for {explained:.0f} % of its variance.")
+        file,
+        (
+            "- A head is a cloud of points in CLIP's joint space; up to {steps:.0f} phrases, {phrases:.1f} on average, account for "
+            "{explained:.0f} % of its variance on average (over heads from {explained_least:.0f} to {explained_most:.0f} %)."
+        ),
     )
 )
 if len(graded):
     display(
         from_numbers(
-            file, ("- Eq. 2 is right for {right:.1f} % of the {graded:.0f} phrases that chose nothing; the rest blurs every entropy.")
+            file,
+            (
+                "- Eq. 2 is right for {right:.1f} % [{right_low:.1f}, {right_high:.1f}] of the {graded:.0f} phrases that chose nothing; "
+                "the rest blurs every entropy."
+            ),
         )
     )
 display(
     from_numbers(
         file,
         (
-            "- {below:.0f} of {heads:.0f} heads lie below chance's 5 % quantile, {chance:.1f} would blindly. "
+            "- {below:.0f} of {heads:.0f} heads lie below chance's 5 % quantile; of blind heads at most {chance:.1f} are expected there. "
             "{special:.0f} are specialised against chance, {thresholds:.0f} by thresholds; the two rules agree on "
             "{agree:.0f} % of the heads ({expected:.0f} % by counts alone)."
         ),
@@ -828,7 +887,7 @@ display(
     from_numbers(
         file,
         (
-            "- {attributes:.0f} of {of:.0f} attributes have a head of their own. For {unsure:.0f} heads other pictures "
+            "- {attributes:.0f} of {of:.0f} attributes have a head of their own. For {unsure:.0f} of {heads:.0f} heads other pictures "
             "could have given another role."
         ),
     )
