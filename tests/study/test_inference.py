@@ -127,7 +127,7 @@ def test_one_data_set_or_one_seed_has_no_interval() -> None:
 
 def test_equal_values_say_nothing_of_their_spread() -> None:
     over = difference(series({"cups": [2], "keys": [2], "forks": [2]}))
-    within = difference(series({"cups": [1, 1], "keys": [3, 3]}), HERE)
+    within = difference(series({"cups": [1, 1], "keys": [3, 3 + 1e-15]}), HERE)
     for d in (over, within):
         assert d.mean == 2
         assert not d.given
