@@ -110,12 +110,18 @@ for block, (run, how) in enumerate(routing.items()):
         for ax, i in zip(line, [query, *near], strict=True):
             plots.picture(ax, np.asarray(open_image(searched.items[i].path)) / np.float32(255))
             if own is not None and i != query and own[query] >= 0 and own[i] == own[query]:
-                plots.frame(ax, plots.SHARED)
+                plots.frame(ax, plots.LINE_COLORS[2])
         line[0].set_axis_on()
         line[0].set(xticks=[], yticks=[])
         if block == 0:
             line[0].set_ylabel(name.replace(" ", "\n"), fontsize=8)
     axes[0, block * wide].set_title(f"query ({how})", fontsize=8)
+told = "frame: shares the query's class"
+if searched.known:
+    lacking = [a for a in rows if a in factors and searched.labels[a][query] < 0]
+    none = ["the class feature has no factor of its own", *(f"the query has no {a}" for a in lacking)]
+    told = f"frame: shares the row's factor with the query; no frames where {' and '.join(none)}"
+fig.suptitle(told, fontsize=8)
 made_from = origin("11_attribute_retrieval", p, records)
 plots.save(fig, p.figures_root, "figure3", made_from.get("generated"))
 
@@ -252,10 +258,14 @@ for how in routing.values():
                     f"lead_{how}": most["lead"], f"lead_low_{how}": most["low"], f"lead_high_{how}": most["high"]}  # fmt: skip
         numbers |= {f"gain_{how}": gains[how].mean, f"low_{how}": gains[how].low, f"high_{how}": gains[how].high}
 file = write_numbers(p.figures_root / "11_numbers.csv", numbers)
-said = ("- *HOW*: for {best_HOW:.0f} of {attributes:.0f} attributes the own token finds more of its factor than any other token (alike, "
-        "they would for {chance_HOW:.0f} by chance), for {twice_HOW:.0f} twice as much or more.")
-leads = ("- *HOW*: the own token's largest lead over the best other, for {of_HOW}, is {lead_HOW:+.1f} points [{lead_low_HOW:+.1f}, "
-         "{lead_high_HOW:+.1f}] over seeds; {clear_HOW:.0f} of {attributes:.0f} leads have an interval above 0.")
+said = (
+    "- *HOW*: for {best_HOW:.0f} of {attributes:.0f} attributes the own token finds more of its factor than any other token (alike, "
+    "they would for {chance_HOW:.0f} by chance), for {twice_HOW:.0f} twice as much or more."
+)
+leads = (
+    "- *HOW*: the own token's largest lead over the best other, for {of_HOW}, is {lead_HOW:+.1f} points [{lead_low_HOW:+.1f}, "
+    "{lead_high_HOW:+.1f}] over seeds; {clear_HOW:.0f} of {attributes:.0f} leads have an interval above 0."
+)
 gain = "- *HOW*: own token − class feature, over factors: {gain_HOW:+.1f} points [{low_HOW:+.1f}, {high_HOW:+.1f}]."
 for how in gains:
     display(*(from_numbers(file, text.replace("HOW", how)) for text in (said, leads, gain)))
@@ -299,6 +309,7 @@ check(precision_at, [
 
 # %% [markdown]
 # **2.** What blind choice gives: the expected precision when k pictures are drawn from the others, averaged over queries.
+
 
 # %% tags=["exercise"]
 def blind(labels: list[int]) -> float:
