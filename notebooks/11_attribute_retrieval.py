@@ -259,8 +259,8 @@ for how in routing.values():
         numbers |= {f"gain_{how}": gains[how].mean, f"low_{how}": gains[how].low, f"high_{how}": gains[how].high}
 file = write_numbers(p.figures_root / "11_numbers.csv", numbers)
 said = (
-    "- *HOW*: for {best_HOW:.0f} of {attributes:.0f} attributes the own token finds more of its factor than any other token (alike, "
-    "they would for {chance_HOW:.0f} by chance), for {twice_HOW:.0f} twice as much or more."
+    "- *HOW*: for {best_HOW:.0f} of {attributes:.0f} attributes the own token finds more of its factor than any other token (by "
+    "chance, of tokens that are alike, for {chance_HOW:.0f}), for {twice_HOW:.0f} twice as much or more."
 )
 leads = (
     "- *HOW*: the own token's largest lead over the best other, for {of_HOW}, is {lead_HOW:+.1f} points [{lead_low_HOW:+.1f}, "
@@ -309,7 +309,6 @@ check(precision_at, [
 
 # %% [markdown]
 # **2.** What blind choice gives: the expected precision when k pictures are drawn from the others, averaged over queries.
-
 
 # %% tags=["exercise"]
 def blind(labels: list[int]) -> float:
