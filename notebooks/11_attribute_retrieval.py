@@ -119,8 +119,8 @@ for block, (run, how) in enumerate(routing.items()):
 told = "frame: shares the query's class"
 if searched.known:
     lacking = [a for a in rows if a in factors and searched.labels[a][query] < 0]
-    none = ["the class feature has no factor of its own", *(f"the query has no {a}" for a in lacking)]
-    told = f"frame: shares the row's factor with the query; no frames where {' and '.join(none)}"
+    without = "; ".join([*(f"{a}, which the query has not" for a in lacking), "class feature, which has no factor of its own"])
+    told = f"frame: shares the row's factor with the query (no frames: {without})"
 fig.suptitle(told, fontsize=8)
 made_from = origin("11_attribute_retrieval", p, records)
 plots.save(fig, p.figures_root, "figure3", made_from.get("generated"))
