@@ -12,7 +12,7 @@
 #   make doctor DATA=DIR   which public data sets lie under DIR whole (NEEDS=table2: those of a table), and where to get the others
 #   make compare IN=DIR    hold figures/mini against another folder of tables      make check   a sample of the committed records, made anew
 #   make tune        choose hyper-parameters on validation pictures (into params/mini/tuning.csv)
-#   make bench       time training at the paper's size beside the plain way, into figures/<hardware>/bench.csv (half an hour)
+#   make bench       time training at the paper's size beside the plain way, into figures/<hardware>/bench.csv (a quarter of an hour)
 #   make site OUT=site                                     make browser   the site and the explorer in a real browser
 #   make assignments OUT=DIR   the course's hand-outs      make grade IN=submissions OUT=grades.csv     make course   build and grade all of it
 #   make lock        resolve pyproject.toml anew           make clean  remove what runs made

@@ -20,7 +20,7 @@
 # | Paper | Section 4.1 (cross-dataset generalization), Table 3 |
 # | You will see | accuracy on the source and on every target, with the class feature alone and with the fused logits |
 # | Reads | the record of the source runs (the group `source` of `params/<profile>/study.yaml`) |
-# | Writes | `table3.*`, `07_*.csv`, `07_transfer.svg` and `.png` in the figures folder |
+# | Writes | `table3.*`, `07_differences.csv`, `07_numbers.csv`, `07_transfer.svg` and `.png` in the figures folder |
 # | Takes | seconds: nothing is computed here but means |
 # | After this | [08 · When the pictures change](08_domain_generalization.ipynb) |
 
@@ -104,7 +104,7 @@ Markdown(companion.gates_table(records).to_markdown(index=False, disable_numpars
 # ## 2. What transfers
 #
 # Differences on the targets, paired over targets and seeds, with the 95 % interval for *data sets like these*. On the source itself, which
-# is one data set, only seeds can be drawn anew, and one seed has no interval.
+# is one data set, only seeds can be drawn anew. One seed has no interval; nor have seeds that agree exactly, for their spread is not known.
 
 # %%
 asked = {"class feature − CLIP": ("DeAR (class feature)", "CLIP"), "fused − CLIP": ("DeAR", "CLIP"),
@@ -117,7 +117,7 @@ for name, two in asked.items():
         rows.append({"what": name, "where": where, "difference": d.mean, "low": d.low, "high": d.high, "on": d.datasets, "pairs": d.pairs})
 found = pd.DataFrame(rows)
 write_text(p.figures_root / "07_differences.csv", found.to_csv(index=False, float_format="%.4f"))
-display(Markdown(found.to_markdown(index=False, floatfmt="+.2f")))
+display(Markdown(found.replace([np.inf, -np.inf], np.nan).to_markdown(index=False, floatfmt="+.2f", missingval="–")))
 
 # %%
 gains = pd.concat([v.rename("gain").reset_index().assign(which=name) for name, v in list(pairs.items())[:2]])
@@ -147,31 +147,35 @@ else:
 # %% [markdown]
 # ## What is true here
 #
-# Points of accuracy; each claim's verdict stands in the [claims table](../figures/mini/claims.md), which
+# Points of accuracy with 95 % intervals; each claim's verdict stands in the [claims table](../figures/mini/claims.md), which
 # [notebook 10](10_ablations.ipynb) writes.
 
 # %%
 for r in found.itertuples():
     where = {"what": r.what, "where": r.where}
-    sure = np.isfinite(r.high)  # one seed, or one target, has no interval
-    columns = ("difference", "low", "high", "on") if sure else ("difference", "on")
+    sure = np.isfinite(r.high)
+    agree = not sure and r.where == "source" and r.pairs > 1
+    columns = ["difference", "on", *(["low", "high"] if sure else ["pairs"] if agree else [])]
     numbers = {c: cited(p.figures_root / "07_differences.csv", c, **where) for c in columns}
     place = "over {on:.0f} targets" if r.where == "targets" else "on the source ({on:.0f} data set, over its seeds)"
-    said = "{difference:+.2f} points " + ("[{low:+.2f}, {high:+.2f}] " if sure else "(no interval) ") + place
-    display(takeaway(f"- *{r.what}*: {said}.", **numbers))
+    why = "(all {pairs:.0f} seeds agree exactly, so their spread cannot be estimated)" if agree else "(no interval)"
+    interval = "[{low:+.2f}, {high:+.2f}]" if sure else why
+    display(takeaway(f"- *{r.what}*: {{difference:+.2f}} points {interval} {place}.", **numbers))
 
 # %%
 by_target = {name: values.groupby("dataset").mean() for name, values in pairs.items()}
+last = by_target["fused − CLIP"].idxmin()
+worst = difference(pairs["fused − CLIP"].loc[[last]], "these data sets")
 numbers = {"targets": len(datasets), "cls_up": (by_target["class feature − CLIP"] > 0).sum(),
-           "fused_up": (by_target["fused − CLIP"] > 0).sum(), "fused_worst": by_target["fused − CLIP"].min(),
-           "where": by_target["fused − CLIP"].idxmin(), "others": len(others)}  # fmt: skip
+           "fused_up": (by_target["fused − CLIP"] > 0).sum(), "where": last, "others": len(others),
+           "fused_worst": worst.mean, "worst_low": worst.low, "worst_high": worst.high}  # fmt: skip
 if others:
     like = rivals[rivals.estimand == "data sets like these"].verdict
     numbers |= {"ahead": (like == "holds").sum(), "behind": (like == "does not hold").sum()}
 file = write_numbers(p.figures_root / "07_numbers.csv", numbers)
 display(from_numbers(file, (
     "- The class feature is above CLIP on {cls_up:.0f} of {targets:.0f} targets, the fused answer on {fused_up:.0f}; the fused answer is "
-    "furthest down on {where}, {fused_worst:+.1f} points."
+    "furthest down on {where}, {fused_worst:+.1f} points" + (" [{worst_low:+.1f}, {worst_high:+.1f}] over seeds." if worst.given else ".")
 )))
 if others:
     display(from_numbers(file, (

@@ -20,7 +20,7 @@
 # | Paper | Section 4.1 (few-shot learning), Figure 4 |
 # | You will see | accuracy against shots on every data set and on average, with bands where there are several seeds; paired differences |
 # | Reads | one record per data set (the group `few_shot` of `params/<profile>/study.yaml`) |
-# | Writes | `figure4.*`, `09_*.csv`, `09_differences.svg` and `.png` in the figures folder |
+# | Writes | `figure4.*`, `09_numbers.csv`, `09_differences.csv`, `.svg` and `.png` in the figures folder |
 # | Takes | seconds |
 # | After this | [10 · Is it the roles?](10_ablations.ipynb) |
 
@@ -116,10 +116,11 @@ print(", ".join(f"{name} {value:.2f} %" for name, value in sorted(heights.items(
 # leaves out 0.
 
 # %%
-rows = []
+rows, pairs = [], {}
 for other in ("CLIP", *others, "linear probe"):
     for k in shots:
-        d = difference(paired(metrics, Contrast("DeAR", other, "all", shots=int(k), datasets=tuple(datasets))))
+        pairs[other, k] = paired(metrics, Contrast("DeAR", other, "all", shots=int(k), datasets=tuple(datasets)))
+        d = difference(pairs[other, k])
         up = sum(v > 0 for v in d.values)
         rows.append({"against": other, "shots": int(k), "difference": d.mean, "low": d.low, "high": d.high, "ahead": up, "on": d.datasets})
 found = pd.DataFrame(rows)
@@ -158,20 +159,34 @@ for other in ("CLIP", "linear probe"):
         display(takeaway(f"- DeAR less *{other}*, {k} {'picture' if k == 1 else 'pictures'} a class: " + said, **numbers))
 
 # %%
-from_on = [k for i, k in enumerate(shots) if all(at.loc["DeAR", later] > flat[AVERAGE] for later in shots[i:])]
-probe_ahead = [int(k) for k in shots if at.loc["linear probe", k] > at.loc["DeAR", k]]
-clear = found[(found.low > 0) & found.against.isin(others)]
-numbers = {"from_on": f"from {int(from_on[0])} a class on" if from_on else "at no number of pictures for good",
-           "probe": ", ".join(map(str, probe_ahead)) + " a class" if probe_ahead else "no number of pictures", "dear": heights["DeAR"],
-           "clip": heights["CLIP"], "linear": heights["linear probe"], "others": len(others), "comparisons": len(others) * len(shots),
-           "clear": len(clear)}  # fmt: skip
+def shots_where(which):
+    """The numbers of shots where `which` is true, or none."""
+    return "at " + (", ".join(str(int(k)) for k, true in zip(shots, which, strict=True) if true) or "none")
+
+
+# %%
+rest = found[found.against.isin(others)]
+numbers = {"dear": heights["DeAR"], "others": len(others), "comparisons": len(rest), "clear": (rest.low > 0).sum(),
+           "behind": (rest.high < 0).sum()}  # fmt: skip
+for short, other in (("clip", "CLIP"), ("probe", "linear probe")):
+    one = found[found.against == other]
+    less = difference(pd.concat([pairs[other, k] for k in shots], axis=1).apply(lambda row: height(row.to_numpy()), axis=1))
+    numbers |= {f"{short}_above": shots_where(one.difference > 0), f"{short}_clear": shots_where(one.low > 0),
+                f"{short}_below": shots_where(one.high < 0), f"{short}_height": less.mean, f"{short}_low": less.low,
+                f"{short}_high": less.high}  # fmt: skip
 file = write_numbers(p.figures_root / "09_numbers.csv", numbers)
-display(from_numbers(file, "- On average over data sets DeAR lies above zero-shot CLIP {from_on}; the linear probe above DeAR at {probe}."))
-display(from_numbers(file, "- Average height over log₂ of the shots: DeAR {dear:.1f} %, linear probe {linear:.1f} %, CLIP {clip:.1f} %."))
+said = ("- DeAR less OTHER, by pictures a class: on average over data sets above 0 {X_above}; with the whole 95 % interval above 0 "
+        "{X_clear}, below 0 {X_below}.")
+for short, other in (("clip", "zero-shot CLIP"), ("probe", "the linear probe")):
+    display(from_numbers(file, said.replace("OTHER", other).replace("X_", f"{short}_")))
+display(from_numbers(file, (
+    "- Average height over log₂ of the shots: DeAR {dear:.1f} %, less CLIP's {clip_height:+.1f} points [{clip_low:+.1f}, "
+    "{clip_high:+.1f}], less the linear probe's {probe_height:+.1f} [{probe_low:+.1f}, {probe_high:+.1f}]."
+)))
 if others:
     display(from_numbers(file, (
         "- Of {comparisons:.0f} comparisons with {others:.0f} other methods that have records here, {clear:.0f} have an interval above 0 "
-        "(each for itself, without Holm)."
+        "and {behind:.0f} one below (each for itself, without Holm)."
     )))
 else:
     display(from_numbers(file, "- Other methods with records here: {others:.0f}."))

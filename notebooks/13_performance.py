@@ -359,8 +359,9 @@ if not gpus:
 # %% [markdown]
 # ## What is true here
 #
-# Of one machine and one shape: operations hold anywhere, seconds hold there. None of this is a claim of the paper, so none of it is in
-# the [claims table](../figures/mini/claims.md).
+# Of one machine and one shape: operations hold anywhere, seconds hold there, and a few per cent between two kernels may fall otherwise the
+# next time: no interval was measured. None of this is a claim of the paper, so none of it is in the
+# [claims table](../figures/mini/claims.md).
 
 # %%
 whole = {way: run.seconds["straightforward"] / run.seconds[way] for way in ("fast, prefix included", "fast, on a kept prefix")}
@@ -373,6 +374,7 @@ found = {"hardware": on_cpu[0], "batch": B, "classes": C, "trained": trained, "p
          "whole": whole["fast, prefix included"], "again": whole["fast, on a kept prefix"],
          "heads": by["plain encode_image"] / by["head contributions"], "w1": w1, "w2": w2, "w_more": w_more, "n1": n1, "n2": n2,
          "n_more": n_more}  # fmt: skip
+found |= {"timings": told.repeats, "here": p.repeats}
 file = write_numbers(out / "13_numbers.csv", found)
 
 # %%
@@ -381,13 +383,13 @@ display(from_numbers(file, (
     "({predicted:.0f} % of them predicted), from a kept prefix {fast:.0f} ({fast_predicted:.0f} %): {fewer:.1f} times fewer."
 )))
 display(from_numbers(file, (
-    "- On {hardware} the step is {faster_4:.1f} times as fast, with a batch of 32 {faster_32:.1f} times; a whole run {whole:.1f} times "
-    "with its prefix to make, {again:.1f} times where it is made."
+    "- On {hardware}, by medians of {timings:.0f} timings, the step is {faster_4:.1f} times as fast, with a batch of 32 {faster_32:.1f} "
+    "times; a whole run, timed once and in part, {whole:.1f} times with its prefix to make, {again:.1f} times where it is made."
 )))
-display(from_numbers(file, "- Every head's contribution: {heads:.2f} × the pictures a second of plain encoding."))
+display(from_numbers(file, "- Every head's contribution: {heads:.2f} × the pictures a second of plain encoding, by the same medians."))
 display(from_numbers(file, (
-    "- Exact attention as timed here, heads of 64 dimensions: *{w1}* is fastest, *{w2}* takes {w_more:.0f} % longer; of 12: *{n1}*, then "
-    "*{n2}*, {n_more:.0f} % longer."
+    "- Exact attention, medians of {here:.0f} timings in this notebook, heads of 64 dimensions: *{w1}* is fastest, *{w2}* takes "
+    "{w_more:.0f} % longer; of 12: *{n1}*, then *{n2}*, {n_more:.0f} % longer."
 )))
 
 # %% [markdown]

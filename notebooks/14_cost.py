@@ -171,8 +171,7 @@ for (group, name), w in jobs(Path("params/mini"), p.data_root, small).items():
     if record.exists():
         own = [cost for run, cost in RunRecord.load(record).costs.items() if run in mini.groups[group].dear and cost.seconds_per_step]
         seeds = w.runs / len(mini.groups[group].dear)
-        predicted = w.training / training[3 if w.runs <= 6 else 12]
-        rows.append({"group": group, "data set": name, "predicted": predicted,
+        rows.append({"group": group, "data set": name, "predicted": w.training / training[3 if w.runs <= 6 else 12],
                      "measured": seeds * sum(c.steps * c.seconds_per_step for c in own)})  # fmt: skip
 jobs_timed = pd.DataFrame(rows, columns=["group", "data set", "predicted", "measured"])
 jobs_timed = jobs_timed[jobs_timed.measured > 0]

@@ -19,8 +19,8 @@
 # | Before this | [04 · DeAR, forward and backward](04_dear_model.ipynb), [06 · From base to novel classes](06_base_to_novel.ipynb) |
 # | Paper | Table 2's rows; each method's own paper is named in its file of `dearlib/methods/family/` |
 # | You will see | a chart drawn from the methods' own declarations, every forward pass by hand, what each adds |
-# | Reads | a frozen CLIP, the role file of notebook 02 (or the committed one); records of Table 2 where they are |
-# | Writes | `16_family.svg` and `.png`, `16_methods.csv` |
+# | Reads | a frozen CLIP, the methods' parameter files, the role file of notebook 02 (or the committed one); records of Table 2 if there |
+# | Writes | `16_family.svg` and `.png`, `16_methods.csv`, `16_numbers.csv` |
 # | Takes | 30 seconds on one laptop core, no GPU; 1 GB of memory |
 # | After this | [15 · What carries the gain?](15_what_carries_the_gain.ipynb) |
 #
@@ -38,6 +38,8 @@ device: str = "cpu"
 roles: str = "runs/mini/02_head_roles/roles.json"  # what notebook 02 wrote
 
 # %%
+from pathlib import Path
+
 import pandas as pd
 import torch
 from IPython.display import Markdown, display
@@ -48,6 +50,7 @@ from dearlib.clip.loading import load
 from dearlib.files import write_text
 from dearlib.methods import catalogue
 from dearlib.methods.interface import Classes, Pictures
+from dearlib.params.methods import method_files, method_values
 from dearlib.params.reading import validated
 from dearlib.study import opening
 from dearlib.study.plan import TABLE2, read_plan
@@ -76,8 +79,9 @@ print(f"{frozen.name} {frozen.weights_sha256[:8]} · {', '.join(catalogue.names(
 # | **weights** | the upper layers themselves | SkipT |
 # | **losses** | staying near what frozen CLIP says: its features, its answers, its gradient | ProGrad, PromptSRC, TCP, MMRL, TAC, DeAR |
 #
-# Each method is one file that declares where it enters: modality, layers, rule, source, number. All of them, with the parameters shaken so
-# that nothing sits at its start:
+# Each method is one file that declares where it enters: modality, layers, rule, source, number. All of them, at the sizes that Table 2
+# trains here (`params/<profile>/methods/`; MMRL's space is 512 wide in its authors' code for ViT-B/16, 128 for DeAR-Mini), with the
+# parameters shaken so that nothing sits at its start:
 
 
 # %%
@@ -91,10 +95,12 @@ def shaken(method):
     return method
 
 
-teacher = shaken(catalogue.build("promptsrc", frozen, classes, {}, 7))
+files = Path("params") / p.profile
+settings = {key: method_values(files, key, "").get("settings", {}) for key in method_files(files)}  # "": of no data set in particular
+teacher = shaken(catalogue.build("promptsrc", frozen, classes, settings.get("promptsrc", {}), 7))
 family = {}
 for key in catalogue.names():
-    method = shaken(catalogue.build(key, frozen, classes, {}, p.seed, roles=head_roles, teacher=teacher))
+    method = shaken(catalogue.build(key, frozen, classes, settings.get(key, {}), p.seed, roles=head_roles, teacher=teacher))
     family[method.title] = method
 
 # %%
@@ -336,8 +342,8 @@ with torch.no_grad():
 # ## 5 A space for both encoders, a second projection
 #
 # **MMRL** makes each layer's tokens from layer 6 on, in both encoders, of one matrix; the tokens' outputs leave by a second projection and
-# answer beside the class feature, 0.3 to 0.7. **MMRL++** shares one map over the layers and blends, by β, what the tokens became: this is
-# where DeAR takes its β from. Both answer novel classes by the class feature alone.
+# answer beside the class feature, 0.3 to 0.7, by the model's scale or one of their own. **MMRL++** shares one map over the layers and
+# blends, by β, what the tokens became: this is where DeAR takes its β from. Both answer novel classes by the class feature alone.
 
 
 # %%
@@ -352,9 +358,9 @@ def shared_space(title, maps, beta, projection):
 
         return at
 
-    x = v.ln_post(picture_states(change("image")))
+    x, scale = v.ln_post(picture_states(change("image"))), family[title].settings.scale
     text = text_feature(classes.prompts, change("text"), shift=5)
-    agree(title, 0.7 * answers(x[:, 0] @ v.proj, text, 100) + 0.3 * answers(x[:, 1:6].mean(1) @ projection, text, 100))
+    agree(title, 0.7 * answers(x[:, 0] @ v.proj, text, scale) + 0.3 * answers(x[:, 1:6].mean(1) @ projection, text, scale))
 
 
 g = family["MMRL"]
@@ -455,6 +461,9 @@ else:
 
 # %% [markdown]
 # ## What is true here
+#
+# Sizes and forms, no accuracies: whether DeAR does better than the others is a claim of the paper, judged with intervals in the
+# [claims table](../figures/mini/claims.md).
 
 # %%
 trained = {t: sum(q.numel() for q in family[t].parameters()) for t in order}
@@ -463,10 +472,13 @@ found = {"methods": len(order), "checked": len(by_hand), "difference": max(check
          "dear": trained["DeAR"], "most": max(trained, key=trained.__getitem__), "most_numbers": max(trained.values())}  # fmt: skip
 file = write_numbers(p.figures_root / "16_numbers.csv", found)
 display(from_numbers(file, "- {checked:.0f} of {methods:.0f} methods were computed by hand and agree to {difference:.0e}."))
-display(from_numbers(file, "- {both:.0f} enter both encoders. {most} trains most, {most_numbers:,.0f} numbers; DeAR {dear:,.0f}."))
+display(from_numbers(file, (
+    "- {both:.0f} enter both encoders. At the sizes that Table 2 trains here {most} trains most, {most_numbers:,.0f} numbers; "
+    "DeAR {dear:,.0f}."
+)))
 
 # %% [markdown]
-# **Misconception.** *"A method with tokens in more layers is stronger."* More layers cost time and overfit sooner; what counts is
+# **Misconception.** *"A method with tokens in more layers is stronger."* More layers cost more time a step; what they bring is
 # measured on the same pictures with as many trials for each, with intervals.
 #
 # ## Exercises

@@ -66,7 +66,9 @@ def test_what_came_out_is_what_the_files_say() -> None:
         f"gave {sum(len(planted[a]) for a in ATTRIBUTES)} late heads",
         f"find {roles['attribute_heads']:.0f} of them; for {roles['confirmed']:.0f} of {roles['attribute_heads']:.0f} the ablation agrees",
         f"{roles['rows_own']:.0f} of {roles['rows']:.0f} attributes lose their own",
-        f"in {tokens['best_printed']:.0f} of {tokens['attributes']:.0f} cases",
+        f"in {tokens['best_printed']:.0f} of {tokens['attributes']:.0f} cases, by at most {tokens['lead_printed']:.1f} points "
+        f"[{tokens['lead_low_printed']:.1f}, {tokens['lead_high_printed']:.1f}]: tokens that are alike would do it in "
+        f"{tokens['chance_printed']:.0f}.",
         f"in {tokens['best_exclusive']:.0f} of {tokens['attributes']:.0f}, and in {tokens['twice_exclusive']:.0f} of these at least twice",
         f"Over the {gain['datasets']:.0f} data sets of the ablations DeAR gains {gain['base_gain']:.1f} points",
         f"[{gain['base_low']:.1f}, {gain['base_high']:.1f}] on base classes",

@@ -1,9 +1,9 @@
 """Every figure, in one style: a function takes data and an `ax`, draws, and returns the `ax`.
 
 `figure` makes the canvas, `save` writes SVG and PNG that are the
-same bytes for the same data. Roles and methods keep their colours everywhere (Okabe and Ito's, safe for colour-blind
-readers); entropies and weights have a sequential map, differences a diverging one centred on 0; layers × heads maps have
-layers downwards (1-based) and heads to the right (0-based).
+same bytes for the same data. Roles and concepts keep their colours everywhere, and lines and methods have others; entropies
+and weights have a sequential map, differences a diverging one centred on 0; layers × heads maps have layers downwards (1-based)
+and heads to the right (0-based).
 """
 
 from dearlib.plots.comparisons import accuracy_cost, difference_map, method_forest, trade_off

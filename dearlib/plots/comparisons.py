@@ -92,8 +92,8 @@ def trade_off(ax: Axes, averages: pd.DataFrame, marked: str, moved: pd.DataFrame
     ax.scatter(base, novel, s=[50 if m == marked else 22 for m in averages.index], c=colors, zorder=2)
     for method in moved.index:
         start, end = (frame.loc[method, ["base", "novel"]].to_numpy(dtype=float) for frame in (averages, moved))
-        ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": LINE_COLORS[0], "shrinkB": 4})
-        ax.plot(*end, "o", markersize=5, markerfacecolor="white", markeredgecolor=LINE_COLORS[0])
+        ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": LINE_COLORS[1], "shrinkB": 4})
+        ax.plot(*end, "o", markersize=5, markerfacecolor="white", markeredgecolor=LINE_COLORS[1])
     ax.set(xlim=limits[0], ylim=limits[1], xlabel="base accuracy (%)", ylabel="novel accuracy (%)")
     bold = {"color": METHOD_COLORS[1], "weight": "bold"}
     styles = [{"fontsize": 8} | (bold if m == marked else {}) for m in averages.index]
@@ -124,7 +124,7 @@ def method_forest(ax: Axes, rows: pd.DataFrame, points: pd.DataFrame, label: str
         if np.isfinite(row.get("effect", np.nan)):
             ax.plot(row["effect"], y, "D", color="black", markersize=4, markerfacecolor="none", zorder=5)
     ax.axvline(0, color="black", linestyle="--", linewidth=0.8, zorder=1)
-    ax.set(xlabel=label, ylabel="", ylim=(len(order) - 0.5, -0.5))
+    ax.set(xlabel=f"{label}\n(filled: Holm's p below 5 %)", ylabel="", ylim=(len(order) - 0.5, -0.5))
     return ax
 
 

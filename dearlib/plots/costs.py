@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from dearlib.plots.style import LINE_COLORS
+from dearlib.plots.style import LINE_COLORS, MARKERS
 
 
 def counted_bars(ax: Axes, names: Sequence[str], predicted: Sequence[float], counted: float, label: str) -> Axes:
@@ -28,8 +28,7 @@ def roofline(ax: Axes, gflop: pd.Series, seconds: pd.Series, names: pd.Series, c
     span = np.array([0.6 * gflop.min(), 1.8 * gflop.max()])
     ax.plot(span, span / ceiling, color="black", linewidth=0.9, label=f"a plain matrix product, {ceiling:.0f} GFLOP/s")
     for i, (x, y, name) in enumerate(zip(gflop, seconds, names, strict=True)):
-        marker = "osD^vPX*"[i % 8]
-        ax.plot(x, y, marker, color=LINE_COLORS[i % len(LINE_COLORS)], label=f"{name}: {x / y / ceiling:.0%}")
+        ax.plot(x, y, MARKERS[i % len(MARKERS)], color=LINE_COLORS[i % len(LINE_COLORS)], label=f"{name}: {x / y / ceiling:.0%}")
     ax.set(xscale="log", yscale="log", xlabel="GFLOP", ylabel="seconds")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
@@ -58,7 +57,7 @@ def predicted_measured(ax: Axes, predicted: pd.Series, measured: pd.Series, grou
     span = np.array([0.7 * min(predicted.min(), measured.min()), 1.4 * max(predicted.max(), measured.max())])
     ax.plot(span, span, color="black", linewidth=0.9)
     for i, (name, at) in enumerate(predicted.groupby(groups, sort=False).groups.items()):
-        ax.plot(predicted[at], measured[at], "osD^vP"[i % 6], color=LINE_COLORS[i % len(LINE_COLORS)], label=str(name), alpha=0.8)
+        ax.plot(predicted[at], measured[at], MARKERS[i % len(MARKERS)], color=LINE_COLORS[i % len(LINE_COLORS)], label=str(name), alpha=0.8)
     ax.set(xscale="log", yscale="log", xlabel=f"predicted {unit}", ylabel=f"measured {unit}")
     for axis in (ax.xaxis, ax.yaxis):  # jobs of one profile often span less than a decade: 1, 2 and 5 of each are named
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))

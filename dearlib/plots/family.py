@@ -8,8 +8,9 @@ from matplotlib.patches import Patch, Rectangle
 from dearlib.methods.interface import Entry
 from dearlib.plots.style import LINE_COLORS
 
-RULES = {"words": LINE_COLORS[0], "insert": LINE_COLORS[2], "replace": LINE_COLORS[5], "blend": LINE_COLORS[4],
-         "project": LINE_COLORS[1], "unfreeze": LINE_COLORS[3]}  # fmt: skip
+# Pale ones for the rules whose bars carry a letter.
+RULES = {"words": LINE_COLORS[3], "insert": LINE_COLORS[2], "replace": LINE_COLORS[5], "blend": LINE_COLORS[1],
+         "project": LINE_COLORS[0], "unfreeze": LINE_COLORS[4]}  # fmt: skip
 MARKS = {"parameter": "", "per class": "c", "per picture": "p", "projected": "m", "clusters": "g"}
 MEANS = "c: made for each class, p: for each picture, m: by a map from another, g: for groups of classes"
 

@@ -8,6 +8,7 @@ from dearlib.plots.style import LINE_COLORS
 from dearlib.roles.controls import role_counts
 
 FROZEN, TRAINED, LOSS = "#DCE6F0", "#FBE3C8", "#E9E3F4"
+NEXT = "\n"  # a new line beside formulas, whose backslashes want a raw string
 
 
 def framework(ax: Axes, model: DeAR, classes: int) -> Axes:
@@ -20,15 +21,16 @@ def framework(ax: Axes, model: DeAR, classes: int) -> Axes:
     picture = _box(ax, 0, 2, f"picture\n{clip.patches} patches + [CLS]", "white")
     low = _box(ax, 1, 2, f"vision layers {below}\n[{clip.patches + 1}, {d_v}]", FROZEN)
     high = _box(ax, 2, 2, f"vision layers {above}\nrole mask per head\n[{clip.patches + 1 + tokens}, {d_v}]", FROZEN)
-    attribute = _box(ax, 1, 3, f"attribute tokens\n[{tokens}, {d_v}], β = {s.beta:g}", TRAINED)
-    cls = _box(ax, 3, 2, f"P_vision of [CLS]\nf_cls [{d}]", FROZEN)
-    own = _box(ax, 3, 3, f"P_attr of the tokens\nf_a [{len(model.roles.attributes)}, {d}]", TRAINED)
+    attribute = _box(ax, 1, 3, f"attribute tokens\n[{tokens}, {d_v}], $\\beta$ = {s.beta:g}", TRAINED)
+    cls = _box(ax, 3, 2, rf"$P_\mathrm{{vision}}$ of [CLS]{NEXT}$f_\mathrm{{cls}}$ [{d}]", FROZEN)
+    own = _box(ax, 3, 3, rf"$P_\mathrm{{attr}}$ of the tokens{NEXT}$f_a$ [{len(model.roles.attributes)}, {d}]", TRAINED)
     names = _box(ax, 0, 0.6, f"{classes} prompts", "white")
     text_low = _box(ax, 1, 0.6, f"text layers {below}\n[{classes}, n, {d_t}]", FROZEN)
     text_high = _box(ax, 2, 0.6, f"text layers {text_layers}\n[{classes}, n + {s.text_tokens}, {d_t}]", FROZEN)
     text_tokens = _box(ax, 1, -0.3, f"text tokens\n[{s.text_tokens}, {d_t}]", TRAINED)
-    f_t = _box(ax, 3, 0.6, f"projection of [EOT]\nf_t [{classes}, {d}]", FROZEN)
-    fused = _box(ax, 4, 2.6, f"ŷ = Σ α_i τ cos(f_i, f_t)\nα: {len(model.fusion)} weights\n[{classes}]", TRAINED)
+    f_t = _box(ax, 3, 0.6, f"projection of [EOT]\n$f_t$ [{classes}, {d}]", FROZEN)
+    answer = r"$\hat{y} = \sum_i \alpha_i\, \tau\, \cos(f_i, f_t)$"
+    fused = _box(ax, 4, 2.6, f"{answer}\n$\\alpha$: {len(model.fusion)} weights\n[{classes}]", TRAINED)
     for start, end in ((picture, low), (low, high), (high, cls), (names, text_low), (text_low, text_high), (text_high, f_t)):
         _arrow(ax, start, end)
     for start, end in ((attribute, high), (high, own), (text_tokens, text_high), (cls, fused), (own, fused), (f_t, fused)):
@@ -47,17 +49,20 @@ Place = tuple[float, float]
 
 
 def _losses(ax: Axes, cls: Place, f_t: Place, fused: Place, image_shape: str, text_shape: str) -> None:
-    """The frozen branch that training is held to, and the four losses (Eq. 12–16)."""
-    original = _box(ax, 3, 1.3, f"frozen CLIP, same view\nf_cls^orig {image_shape}", FROZEN)
-    named = _box(ax, 3, -0.3, f"frozen CLIP, same prompts\nf_t^orig {text_shape}", FROZEN)
-    image_loss = _box(ax, 4, 1.5, "1 − cos(f_cls, f_cls^orig)", LOSS)
-    text_loss = _box(ax, 4, 0.2, "1 − cos(f_t, f_t^orig)", LOSS)
-    right = _box(ax, 5, 2.6, "cross-entropy(ŷ, y)\n− λ_fusion log α_cls", LOSS)
-    total = _box(ax, 5, 0.9, "sum, · λ_reg", LOSS)
+    """The frozen branch that training is held to, the four losses and their sum (Eq. 12–16)."""
+    original = _box(ax, 3, 1.3, rf"frozen CLIP, same view{NEXT}$f_\mathrm{{cls}}^\mathrm{{orig}}$ {image_shape}", FROZEN)
+    named = _box(ax, 3, -0.3, rf"frozen CLIP, same prompts{NEXT}$f_t^\mathrm{{orig}}$ {text_shape}", FROZEN)
+    image_loss = _box(ax, 4, 1.5, r"$1 - \cos(f_\mathrm{cls}, f_\mathrm{cls}^\mathrm{orig})$", LOSS)
+    text_loss = _box(ax, 4, 0.2, r"$1 - \cos(f_t, f_t^\mathrm{orig})$", LOSS)
+    right = _box(ax, 5, 2.6, rf"cross-entropy($\hat{{y}}, y$){NEXT}$-\,\lambda_\mathrm{{fusion}} \log \alpha_\mathrm{{cls}}$", LOSS)
+    near = _box(ax, 5, 0.9, r"sum, times $\lambda_\mathrm{reg}$", LOSS)
+    total = _box(ax, 5, 1.75, r"sum: $\mathcal{L}_\mathrm{total}$", LOSS)
     for start, end in ((cls, image_loss), (original, image_loss), (f_t, text_loss), (named, text_loss), (fused, right)):
         _arrow(ax, start, end)
     for start in (image_loss, text_loss):
-        _arrow(ax, start, total)
+        _arrow(ax, start, near)
+    _arrow(ax, right, total)
+    _arrow(ax, near, total)
 
 
 def _box(ax: Axes, column: float, row: float, text: str, color: str) -> Place:
@@ -69,6 +74,8 @@ def _box(ax: Axes, column: float, row: float, text: str, color: str) -> Place:
 
 
 def _arrow(ax: Axes, start: Place, end: Place) -> None:
-    """From one box's right edge to the next one's left."""
+    """From one box's right edge to the next one's left; within a column from upper or lower edge to the edge that faces it."""
     style = {"arrowstyle": "-|>", "color": LINE_COLORS[6], "linewidth": 0.9}
-    ax.annotate("", (end[0] - 0.43, end[1]), (start[0] + 0.43, start[1]), arrowprops=style)
+    up = 0.29 if end[1] > start[1] else -0.29
+    dx, dy = (0, up) if start[0] == end[0] else (0.43, 0)
+    ax.annotate("", (end[0] - dx, end[1] - dy), (start[0] + dx, start[1] + dy), arrowprops=style)

@@ -30,7 +30,7 @@ def patch_grid(ax: Axes, image: Float[np.ndarray, "height width 3"], patch: int,
         row, column = divmod(number, width // patch)
         corner = (column * patch - 0.5, row * patch - 0.5)
         ax.add_patch(plt.Rectangle(corner, patch, patch, fill=False, edgecolor=LINE_COLORS[1], linewidth=1.6))
-        ax.annotate(str(number), corner, (2, -2), textcoords="offset points", va="top", fontsize=6, color="white", weight="bold")
+        ax.annotate(str(number), corner, (2, -2), textcoords="offset points", va="top", fontsize=7.5, color="white", weight="bold")
     return ax
 
 

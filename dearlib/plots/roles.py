@@ -115,7 +115,7 @@ def entropy_evidence(ax: Axes, table: pd.DataFrame, intervals: Mapping[tuple[int
 
     Colour: its role by `rule` ('null' or 'thresholds'); line: the 95 % interval over pictures; grey: from the null's 5 % quantile to
     its median for as many phrases. Below: the leading concept's colour; a filled square where ablation confirms it, an open one where
-    it does not.
+    it does not, a cross for a head that was not ablated, as its concept is no factor that can be read out.
     """
     at = np.arange(len(table))
     ax.fill_between(at, table["null_5"], table["null_50"], step="mid", color="#DEDEDE", label="chance: 5 % quantile to median", linewidth=0)
@@ -127,13 +127,15 @@ def entropy_evidence(ax: Axes, table: pd.DataFrame, intervals: Mapping[tuple[int
     for x, concept, role, confirmed in zip(at, table["concept"], roles, table["confirmed"], strict=True):
         if role in ("attribute", "other"):
             filled = colors[concept] if confirmed is True else "none"
-            ax.plot(x, -0.22, "s", color=colors[concept], markerfacecolor=filled, markersize=5.5, clip_on=False)
+            mark = "x" if pd.isna(confirmed) else "s"
+            ax.plot(x, -0.22, mark, color=colors[concept], markerfacecolor=filled, markersize=5.5, clip_on=False)
     ax.set_xticks(at, [f"L{r.layer} H{r.head}" for r in table.itertuples()], rotation=90, fontsize=7)
     ax.set(ylabel="Concept Entropy (bits)", xlim=(-1, len(table)), ylim=(-0.4, None))
     specialised = table.loc[roles.isin(["attribute", "other"]), "concept"]
     handles = [Patch(color=ROLE_COLORS[r], label=ROLE_NAMES[r]) for r in ROLE_COLORS if (roles == r).any()]
     handles += [Line2D([], [], marker="s", linestyle="", color=colors[c], label=c) for c in sorted(set(specialised))]
-    handles += [Line2D([], [], marker="s", linestyle="", color="black", markerfacecolor="none", label="open: not confirmed")]
+    handles += [Line2D([], [], marker="s", linestyle="", color="black", markerfacecolor="none", label="open: not confirmed"),
+                Line2D([], [], marker="x", linestyle="", color="black", label="cross: not ablated")]  # fmt: skip
     ax.legend(handles=[*ax.get_legend_handles_labels()[0], *handles], loc="lower left", bbox_to_anchor=(0, 1), ncols=6)
     return ax
 

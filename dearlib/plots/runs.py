@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 
-from dearlib.plots.style import LINE_COLORS, METHOD_COLORS, SEQUENTIAL, colorbar
+from dearlib.plots.style import LINE_COLORS, MARKERS, METHOD_COLORS, SEQUENTIAL, colorbar
 
 
 def loss_curve(ax: Axes, curves: Sequence[Sequence[Mapping[str, float]]], key: str, label: str, color: str = LINE_COLORS[0]) -> Axes:
@@ -39,16 +39,16 @@ def base_novel_chart(ax: Axes, table: pd.DataFrame, column: str = "hm") -> Axes:
 
 
 def gain_dots(ax: Axes, rows: pd.DataFrame, group: str, hue: str, value: str, label: str) -> Axes:
-    """A dot per row, a line of the chart per `group`, a colour per `hue`; a bar marks each mean, 0 is dashed."""
+    """A dot per row, a line of the chart per `group`, a colour and a mark per `hue`; a bar marks each mean, 0 is dashed."""
     groups, hues = list(rows[group].unique()), list(rows[hue].unique())
     for i, h in enumerate(hues):
         offset = (i - (len(hues) - 1) / 2) * 0.6 / len(hues)
-        color = LINE_COLORS[i % len(LINE_COLORS)]
+        color, mark = LINE_COLORS[i % len(LINE_COLORS)], MARKERS[i % len(MARKERS)]
         for g, own in rows[rows[hue] == h].groupby(group, sort=False)[value]:
             y = groups.index(g) + offset
-            ax.plot(own, np.full(len(own), y), "o", color=color, markersize=4, alpha=0.7, markeredgewidth=0)
+            ax.plot(own, np.full(len(own), y), mark, color=color, markersize=4, alpha=0.7, markeredgewidth=0)
             ax.plot([own.mean()] * 2, [y - 0.12, y + 0.12], color=color, linewidth=2)
-        ax.plot([], [], "o", color=color, markersize=4, label=str(h))
+        ax.plot([], [], mark, color=color, markersize=4, label=str(h))
     ax.axvline(0, color="black", linestyle="--", linewidth=0.8)
     ax.set_yticks(range(len(groups)), groups)
     ax.set(xlabel=label, ylim=(len(groups) - 0.5, -0.5))
@@ -66,8 +66,9 @@ def shot_curves(ax: Axes, rows: pd.DataFrame, flat: float | None, title: str = "
     for i, (method, own) in enumerate(rows.groupby("method", sort=False), start=1):
         own = own.sort_values("shots")
         x, mean, sd = np.log2(own["shots"]), own["mean"], own["sd"].fillna(0)
-        ax.plot(x, mean, "o-", color=METHOD_COLORS[i], markersize=3.5, label=str(method))
-        ax.fill_between(x, mean - sd, mean + sd, color=METHOD_COLORS[i], alpha=0.2, linewidth=0)
+        color = METHOD_COLORS[i % len(METHOD_COLORS)]
+        ax.plot(x, mean, f"{MARKERS[(i - 1) % len(MARKERS)]}-", color=color, markersize=4, label=str(method))
+        ax.fill_between(x, mean - sd, mean + sd, color=color, alpha=0.15, linewidth=0)
     shots = sorted(rows["shots"].unique())
     ax.set_xticks(np.log2(shots), [str(int(s)) for s in shots])
     ax.set_title(title)
@@ -90,7 +91,7 @@ def weight_map(
 
 
 def difference_forest(ax: Axes, rows: pd.DataFrame, label: str) -> Axes:
-    """Paired differences with intervals (columns name, difference, low, high), one below the other; solid where clear of 0."""
+    """Paired differences with intervals (columns name, difference, low, high), one below the other; filled where clear of 0."""
     for i, row in enumerate(rows.to_dict("records")):
         clear = row["low"] > 0 or row["high"] < 0
         color = LINE_COLORS[0] if row["difference"] > 0 else LINE_COLORS[1]
@@ -98,7 +99,7 @@ def difference_forest(ax: Axes, rows: pd.DataFrame, label: str) -> Axes:
         ax.plot(row["difference"], i, "o", color=color, markersize=5, markerfacecolor=color if clear else "white")
     ax.axvline(0, color="black", linestyle="--", linewidth=0.8)
     ax.set_yticks(range(len(rows)), rows["name"])
-    ax.set(xlabel=label, ylim=(len(rows) - 0.5, -0.5))
+    ax.set(xlabel=f"{label}\n(filled: interval leaves out 0)", ylim=(len(rows) - 0.5, -0.5))
     return ax
 
 

@@ -32,8 +32,11 @@ CONCEPT_COLORS = {
     "none": "#D0D0D0",
 }
 OTHER_CONCEPTS = ("#117733", "#AA4499", "#7F7F00", "#5F9EA0", "#BC8F8F", "#4B0082")
-LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-METHOD_COLORS = ("#8C8C8C", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933")
+# What is neither a role nor a concept: none of their colours, and no two alike to readers with red-green blindness. The first of
+# METHOD_COLORS is zero-shot CLIP's, the second the method's that is marked. With MARKERS lines are told apart in black and white, too.
+LINE_COLORS = ("#7B1FD0", "#E8175D", "#5EC000", "#C4A5FF", "#4A2C0A", "#00E0A0", "#000000")
+METHOD_COLORS = ("#6B6B6B", "#7B1FD0", "#5EC000", "#4A2C0A", "#C4A5FF", "#E8175D", "#00E0A0", "#000000", "#1E5A00")
+MARKERS = "osD^vPX*"
 SEQUENTIAL, DIVERGING = "cividis", "PuOr"
 
 STYLE: dict[str, Any] = {

@@ -29,6 +29,7 @@ from scipy.special import nctdtrinc
 Estimand = Literal["data sets like these", "these data sets"]
 ESTIMANDS: tuple[Estimand, ...] = ("data sets like these", "these data sets")
 LEVEL, POWER = 0.05, 0.8
+ROUNDING = 1e-9  # points; one test picture of 50,000 is 0.002
 FLIPS = 9999  # all of them where there are no more (up to 13 units), else that many drawn
 
 HOLDS: Final = "holds"
@@ -36,7 +37,7 @@ FAILS: Final = "does not hold"
 EXCLUDED: Final = "the paper's effect is excluded"
 UNDECIDED: Final = "undecided"
 NOT_RUN: Final = "not run"
-NOT_GIVEN: Final = "not given"  # nothing can be drawn anew: one data set, or one seed of each
+NOT_GIVEN: Final = "not given"  # no spread to estimate: one data set, or one seed of each, or all equal
 Verdict = Literal["holds", "does not hold", "the paper's effect is excluded", "undecided", "not run", "not given"]
 
 
@@ -44,8 +45,9 @@ Verdict = Literal["holds", "does not hold", "the paper's effect is excluded", "u
 class Difference:
     """A mean difference in points, and how sure it is under one of the two questions.
 
-    `se` and `df`: standard error and degrees of freedom of t; NaN where nothing can be drawn anew (one data set, or one seed
-    of each): the interval is then the whole line and p is NaN. `values`: the data sets' means. `pairs`: (data set, seed) pairs.
+    `se` and `df`: standard error and degrees of freedom of t; NaN where no spread can be estimated: nothing can be drawn anew (one
+    data set, or one seed of each), or all that was drawn is equal, as a few counts over one set of test pictures can be. The interval
+    is then the whole line and p is NaN. `values`: the data sets' means. `pairs`: (data set, seed) pairs.
     """
 
     estimand: Estimand
@@ -61,7 +63,7 @@ class Difference:
 
     @property
     def given(self) -> bool:
-        """Whether there is anything to draw anew, so that there is an interval."""
+        """Whether there is a spread to estimate, so that there is an interval."""
         return not isnan(self.se)
 
     @property
@@ -80,9 +82,7 @@ class Difference:
 
     def p(self, value: float = 0.0) -> float:
         """Two-sided p of the t test against `value`: below 0.05 exactly where the 95 % interval leaves `value` out."""
-        if not self.given or self.se > 0:
-            return float(2 * stats.t.sf(abs(self.mean - value) / self.se, self.df))  # NaN where there is no interval
-        return float(self.mean == value)
+        return float(2 * stats.t.sf(abs(self.mean - value) / self.se, self.df))  # NaN where there is no interval
 
     @property
     def p_flips(self) -> float:
@@ -138,25 +138,26 @@ def difference(pairs: pd.Series, estimand: Estimand = "data sets like these") ->
 
 
 def over_datasets(means: np.ndarray) -> tuple[float, float]:
-    """Standard error and degrees of freedom of the mean of the data sets' values; NaN of a single one."""
-    n = len(means)
-    return (_sd(means) / n**0.5, n - 1.0) if n > 1 else (nan, nan)
+    """Standard error and degrees of freedom of the mean of the data sets' values; NaN of a single one and of equal ones."""
+    n, sd = len(means), _sd(means)
+    return (sd / n**0.5, n - 1.0) if sd > 0 else (nan, nan)
 
 
 def over_seeds(by_dataset: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Standard error of the mean of the data sets' means, given each one's values by seed, and Satterthwaite's degrees of freedom."""
+    """Standard error of the mean of the data sets' means, given each one's values by seed, and Satterthwaite's degrees of freedom.
+
+    NaN where a data set has one seed, and where the seeds of every data set agree exactly.
+    """
     counts = np.array([len(own) for own in by_dataset])
-    if (counts < 2).any():
-        return nan, nan
     parts = np.array([_sd(own) ** 2 for own in by_dataset]) / counts
-    if parts.sum() == 0:
-        return 0.0, float((counts - 1).sum())
+    if (counts < 2).any() or parts.sum() == 0:
+        return nan, nan
     return float(np.sqrt(parts.sum())) / len(parts), float(parts.sum() ** 2 / (parts**2 / (counts - 1)).sum())
 
 
 def _sd(values: np.ndarray) -> float:
-    """Sample standard deviation (ddof = 1); exactly 0 of equal values."""
-    return float(values.std(ddof=1)) if np.ptp(values) > 0 else 0.0
+    """Sample standard deviation (ddof = 1); exactly 0 of values that are equal to rounding."""
+    return float(values.std(ddof=1)) if np.ptp(values) > ROUNDING else 0.0
 
 
 def holm(p: Sequence[float]) -> np.ndarray:

@@ -16,6 +16,7 @@ from dearlib import plots
 from dearlib.methods import masks
 from dearlib.methods.interface import Entry
 from dearlib.plots.comparisons import named_points
+from dearlib.plots.style import CONCEPT_COLORS, OTHER_CONCEPTS
 from dearlib.roles.rolefile import HeadRoles
 
 
@@ -130,6 +131,8 @@ def test_a_concept_has_one_colour_everywhere_and_no_roles() -> None:
     assert few["color"] == many["color"] == many["color 2"]
     assert len(set(many.values())) == 4
     assert not set(many.values()) & set(plots.ROLE_COLORS.values())
+    theirs = {*plots.ROLE_COLORS.values(), *CONCEPT_COLORS.values(), *OTHER_CONCEPTS}
+    assert not theirs & {*plots.LINE_COLORS, *plots.METHOD_COLORS}
 
 
 def test_bars_of_several_heads_share_one_axis_and_fill_it() -> None:
@@ -140,11 +143,13 @@ def test_bars_of_several_heads_share_one_axis_and_fill_it() -> None:
 
 
 def test_evidence_marks_specialised_heads_filled_where_ablation_confirms(roles: HeadRoles) -> None:
-    table = pd.DataFrame({"layer": [9, 9, 9], "head": [0, 1, 2], "concept": ["color", "shape", "shape"], "entropy": [0.1, 0.2, 2.0],
-                          "null_5": 1.0, "null_50": 1.5, "role_null": ["attribute", "attribute", "generalization"],
-                          "confirmed": [True, False, None]})  # fmt: skip
+    table = pd.DataFrame({"layer": 9, "head": [0, 1, 2, 3], "concept": ["color", "shape", "shape", "letter"],
+                          "entropy": [0.1, 0.2, 2.0, 0.3], "null_5": 1.0, "null_50": 1.5,
+                          "role_null": ["attribute", "attribute", "generalization", "other"],
+                          "confirmed": [True, False, None, None]})  # fmt: skip
     _, ax = plots.figure()
-    plots.entropy_evidence(ax, table, {(9, h): (0.0, 2.1) for h in range(3)}, "null")
+    plots.entropy_evidence(ax, table, {(9, h): (0.0, 2.1) for h in range(4)}, "null")
+    assert [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "x"] == [3]  # nobody ablated it
     squares = [line for line in ax.lines if line.get_marker() == "s"]
     assert [line.get_markerfacecolor() for line in squares] == [plots.concept_colors(["color"])["color"], "none"]
     assert min(t.get_fontsize() for t in ax.get_xticklabels()) >= 7
