@@ -238,6 +238,13 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", READERS)
+def test_a_name_with_a_nul_is_one_line(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(InputError) as refused:
+        READERS[kind](tmp_path / "a\0b")
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", READERS)
 def test_a_pipe_in_a_files_place_is_refused_not_waited_on(tmp_path: Path, kind: str) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
