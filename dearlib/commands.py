@@ -201,7 +201,7 @@ def doctor(
 def sample(
     split: Annotated[Path, typer.Argument(metavar="SPLIT.json", help="A split file of the community's layout.")],
     shots: Annotated[int, typer.Option(help="Pictures a class.")],
-    seed: Annotated[int, typer.Option(help="1, 2 and 3 are the community's.")],
+    seed: Annotated[int, typer.Option(min=0, help="1, 2 and 3 are the community's.")],
     classes: Annotated[Classes, typer.Option(help="Drawn from all, then kept.")] = Classes.all,
 ) -> None:
     """Print a few-shot sample, as published: training paths, one a line, in order."""

@@ -227,6 +227,11 @@ def test_a_folder_that_may_not_be_read_is_one_line(
     assert "squares/images: expected a path that can be used, got 'Permission denied'" in told(place, capsys)
 
 
+def test_a_precision_that_a_cpu_does_not_have_is_one_line(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would train in bf16-mixed and record 16-mixed."""
+    assert "got 16-mixed" in told(place, capsys, "-p", "precision=16-mixed", "-p", "device=cpu")
+
+
 LOST = {
     "in the middle": ("lr=1e4", "epochs=6"),
     "at once": ("lr=1e30", "epochs=6"),

@@ -49,6 +49,7 @@ def test_what_cannot_be_written_is_one_line_whichever_command_writes_it(
     [
         (["doctor", "--data", "a" * 300], "expected a path that can be used, got 'File name too long'"),
         (["bench", "--model", "nope"], "clip: expected a model that open_clip knows, got 'nope'"),
+        (["sample", "split.json", "--shots", "1", "--seed", "-1"], "'--seed': Input should be greater than or equal to 0"),
     ],
 )
 def test_what_cannot_be_is_one_line(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
