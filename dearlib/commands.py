@@ -4,7 +4,6 @@ Every user error is one line on the standard error and exit status 2. What a com
 that `dearlib --help` answers at once.
 """
 
-import errno
 import os
 import sys
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +15,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from dearlib.errors import InputError
+from dearlib.errors import InputError, refused
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,7 +39,6 @@ Cores = Annotated[int, typer.Option(min=0, help="Steps at once; each computes wi
 BUILT = Path("build/assignments")
 Masters = Annotated[list[Path] | None, typer.Argument(metavar="[MASTER.py]...", help="All of notebooks/assignments if left out.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", "-p", metavar="KEY=VALUE", help="Replace one value of the parameters.")]
-UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # full, over a quota, over a limit, read-only
 
 Methods = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Beside DeAR these methods alone; may be given several times.")]
 
@@ -65,11 +63,12 @@ def main(arguments: list[str] | None = None) -> int:
         _silence()
         return 1
     except OSError as error:  # what no command has a better line for
-        if error.errno not in UNWRITABLE:
+        line = refused(error)
+        if line is None:
             raise
         if error.filename is None:
             _silence()
-        return _refused(f"{error.filename or 'output'}: could not be written ({error.strerror}); make room or choose another place")
+        return _refused(str(line))
     except BrokenProcessPool:
         return _refused("expected processes that live to their end, got one that was killed; not enough memory? try --cores 1")
     except (typer.Abort, KeyboardInterrupt):
@@ -202,7 +201,7 @@ def doctor(
 def sample(
     split: Annotated[Path, typer.Argument(metavar="SPLIT.json", help="A split file of the community's layout.")],
     shots: Annotated[int, typer.Option(help="Pictures a class.")],
-    seed: Annotated[int, typer.Option(help="1, 2 and 3 are the community's.")],
+    seed: Annotated[int, typer.Option(min=0, help="1, 2 and 3 are the community's.")],
     classes: Annotated[Classes, typer.Option(help="Drawn from all, then kept.")] = Classes.all,
 ) -> None:
     """Print a few-shot sample, as published: training paths, one a line, in order."""

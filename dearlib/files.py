@@ -219,7 +219,7 @@ def mapped_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         told = metadata.get("sum", "")
         whole = told == _sum(header.replace(told.encode(), _NO_SUM.encode(), 1), np.memmap(path, np.uint8, "r", offset=8 + len(header)))
         tensors, notes = load_file(path), json.loads(metadata.get("notes", "{}"))
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected a safetensors file, got {error}; delete it to make it anew") from error
     if not whole:
         raise InputError(f"{path}: expected bytes that add up to the sum in its header, got others; delete it to make it anew")
@@ -232,7 +232,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, "pt") as file:
             metadata = json.loads((file.metadata() or {})["notes"])
         tensors, said, digest = load_file(path), metadata["notes"], metadata["sha256"]
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: expected a safetensors file of this program, got {error}; delete it to make it anew") from error
     if digest != _sha256(tensors, said):
         raise InputError(f"{path}: expected numbers and notes with the hash in its header, got others; delete it to make it anew")

@@ -5,7 +5,9 @@ from pathlib import Path
 
 
 def regular(path: Path) -> Path:
-    """`path` itself. Raises `OSError` where it is a pipe or a device: whoever opens it could wait for ever."""
+    """`path` itself. Raises `OSError` for a name that no file can have, and for a pipe or a device: to open one could take for ever."""
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "a NUL in its name", str(path))
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, "a pipe or a device, no file", str(path))
     return path

@@ -1,6 +1,8 @@
 """A whole step on bad input: one line, status 2, and neither a record nor half an entry of the cache; on odd good input, its numbers."""
 
+import errno
 import json
+import os
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -192,6 +194,42 @@ def test_a_wrong_data_set_is_one_line_and_no_record(place: Place, case: str, cap
     line = told(place, capsys)
     for word in words:
         assert word in line
+
+
+UNUSABLE = {
+    "a long folder in the split file": (
+        lambda p: p.rows(lambda r: r["test"][0].__setitem__(0, f"{'a' * 300}/0.png")),
+        (),
+        "File name too long",
+    ),
+    "long weights": (None, (f"clip_weights={'a' * 300}",), "File name too long"),
+    "a long place of runs": (None, (f"runs_root={'a' * 300}",), "File name too long"),
+    "a long place of the cache": (None, (f"cache_root={'a' * 300}",), "File name too long"),
+    "a NUL": (None, ('roles="a\\0b"',), "a NUL, which no name and no path can have"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_a_path_that_the_system_refuses_is_one_line(place: Place, case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    spoil, given, word = UNUSABLE[case]
+    if spoil:
+        spoil(place)
+    assert word in told(place, capsys, *(word for pair in given for word in ("-p", pair)))
+
+
+def test_a_folder_that_may_not_be_read_is_one_line(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def listdir(path: Path) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    assert "squares/images: expected a path that can be used, got 'Permission denied'" in told(place, capsys)
+
+
+def test_a_precision_that_a_cpu_does_not_have_is_one_line(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would train in bf16-mixed and record 16-mixed."""
+    assert "got 16-mixed" in told(place, capsys, "-p", "precision=16-mixed", "-p", "device=cpu")
 
 
 LOST = {

@@ -1,5 +1,6 @@
 """Files written whole or not at all: on a full disk, and by two writers at once."""
 
+import json
 import os
 import resource
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import nn
 
 from dearlib.clip import cache, prefix
@@ -203,6 +205,27 @@ def test_damaged_tensors_are_one_line(tmp_path_factory: pytest.TempPathFactory, 
     assert len(told.splitlines()) == 1
 
 
+DEEP = "[" * 10_000
+
+
+def test_notes_that_are_nested_too_deeply_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "kept.safetensors"
+    save_file({"a": torch.ones(3)}, path, {"notes": DEEP})
+    with pytest.raises(InputError, match=r"kept\.safetensors: expected a safetensors file of this program, got"):
+        read_tensors(path)
+    with filled_tensors(path, {"a": (torch.float32, (3,))}, {"n": 1}):
+        pass
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8:start])
+    header["__metadata__"]["notes"] = DEEP
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + whole[start:])
+    with pytest.raises(InputError, match=r"kept\.safetensors: expected a safetensors file, got"):
+        mapped_tensors(path)
+
+
 READERS: dict[str, Callable[[Path], object]] = {
     "parameters": read_yaml,
     "split": lambda path: parse_split(path, path.parent, "dtd"),
@@ -212,6 +235,13 @@ READERS: dict[str, Callable[[Path], object]] = {
     "picture": open_image,
     "picture's bytes": picture_bytes,
 }
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_name_with_a_nul_is_one_line(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(InputError) as refused:
+        READERS[kind](tmp_path / "a\0b")
+    assert len(str(refused.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("kind", READERS)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from dearlib.clip.loading import FrozenClip
 from dearlib.clip.prefix import Prefix, Streamed, compute
-from dearlib.datasets import Item, open_image, picture_bytes
+from dearlib.datasets import Item, open_image, picture_bytes, picture_size
 from dearlib.datasets.transforms import draw_views, stack_views
 from dearlib.errors import InputError
 from dearlib.files import filled_tensors, mapped_tensors, sweep
@@ -113,6 +113,11 @@ def contents(items: Sequence[Item]) -> str:
     for item in items:
         hasher.update(hashlib.sha256(picture_bytes(item.path)).digest())
     return hasher.hexdigest()[:32]
+
+
+def sizes(items: Sequence[Item]) -> str:
+    """A hash of the pictures' sizes in order, for more pictures than can be read on every call: a redrawn one has hardly its old size."""
+    return hashlib.sha256(json.dumps([picture_size(item.path) for item in items]).encode()).hexdigest()[:32]
 
 
 def digest(parts: Sequence[str]) -> str:

@@ -1,7 +1,6 @@
-"""The frozen CLIP: loading, tokenising, and the cut at layer J into what is computed once and what is adapted.
+"""The frozen CLIP: loading, checking, tokenising. open_clip's modules are used as they are, by composition.
 
-Layers are numbered from 1. The *prefix* is everything below layer J: it has no learnable part, so its output per
-picture (or per prompt) is a constant. open_clip's modules are used as they are, by composition.
+Layers are numbered from 1; the cut at layer J into what is computed once and what is adapted is `dearlib.clip.cut`'s.
 """
 
 import hashlib
@@ -129,9 +128,7 @@ def load(source: str, weights: str | Path | None = None, sha256: str | None = No
             without [CLS], weights that are neither on this machine nor to be had.
     """
     name, _, tag = source.partition("/")
-    _register()
-    if name not in open_clip.list_models():
-        raise InputError(f"clip: expected a model that open_clip knows, got {name!r}; see open_clip.list_models()")
+    _check_name(name)
     _check_text(name, "hf_model_name" not in open_clip.get_model_config(name)["text_cfg"])  # before open_clip goes to fetch it
     check_activation(name, tag)
     if weights is not None:
@@ -157,7 +154,7 @@ def load(source: str, weights: str | Path | None = None, sha256: str | None = No
 
 def random_clip(name: str = MINI, seed: int = 0) -> FrozenClip:
     """The architecture with random weights: for tests and timing."""
-    _register()
+    _check_name(name)
     with torch.random.fork_rng(), _no_talk_of_random_weights():
         torch.manual_seed(seed)
         model = open_clip.create_model(name)
@@ -169,9 +166,11 @@ def random_clip(name: str = MINI, seed: int = 0) -> FrozenClip:
     return _freeze(name, model, "", hasher.hexdigest())
 
 
-def _register() -> None:
+def _check_name(name: str) -> None:
     if MINI not in open_clip.list_models():
         open_clip.add_model_config(ASSETS)
+    if name not in open_clip.list_models():
+        raise InputError(f"clip: expected a model that open_clip knows, got {name!r}; see open_clip.list_models()")
 
 
 def _build(name: str, path: Path, tag: str, digest: str) -> FrozenClip:

@@ -16,7 +16,7 @@ from dearlib.datasets.catalogue import (
     entry,
     prompts,
 )
-from dearlib.datasets.pictures import open_image, picture_bytes
+from dearlib.datasets.pictures import open_image, picture_bytes, picture_size
 from dearlib.datasets.samples import few_shot, half
 from dearlib.datasets.splits import Item, Split, classnames, parse_split, read_split, split_sha256
 
@@ -39,6 +39,7 @@ __all__ = [
     "open_image",
     "parse_split",
     "picture_bytes",
+    "picture_size",
     "prompts",
     "read_split",
     "split_sha256",

@@ -44,10 +44,10 @@ def examine(root: Path, dataset: str) -> Report:
     declared = declaration(root)
     sizes = where.sizes or _own_sizes(root, dataset)
     sizes = declared.sizes.get(dataset, sizes) if declared else sizes
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return Report(dataset, "missing", (f"no folder {folder}, or an empty one",), (), sizes)
     look = _class_folders if where.source == "folders" else _listed
     try:
+        if not folder.is_dir() or not any(folder.iterdir()):
+            return Report(dataset, "missing", (f"no folder {folder}, or an empty one",), (), sizes)
         faults, images = look(root, dataset, sizes)
     except InputError as error:
         return Report(dataset, "incomplete", (str(error),), (), sizes)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dearlib.datasets.catalogue import SOURCE, entry
 from dearlib.datasets.generated import declaration
+from dearlib.datasets.paths import unusable
 from dearlib.errors import InputError
 from dearlib.texts import read_text
 
@@ -116,6 +117,8 @@ def _listed(path: Path, images: Path, label: dict[str, int]) -> list[Row]:
         file, _, classname = line.partition(" ")
         if classname not in label:
             raise InputError(f"{path}: expected a number and a name of variants.txt in line {number}, got '{line[:60]}'; {_DOCTOR}")
+        if fault := unusable(f"{file}.jpg"):
+            raise InputError(f"{path}: expected a picture under {images} in line {number}, got {fault}, {file[:80]!r}; {_DOCTOR}")
         rows.append((images / f"{file}.jpg", label[classname], classname))
     return rows
 

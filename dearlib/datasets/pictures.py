@@ -44,6 +44,14 @@ def picture_bytes(path: Path) -> bytes:
         raise InputError(f"{path}: expected an image, got '{error.strerror}'; fetch or make the data set again") from None
 
 
+def picture_size(path: Path) -> int:
+    """The file's length in bytes, without reading it. Raises `InputError` naming the file if it cannot be had."""
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise InputError(f"{path}: expected an image, got '{error.strerror}'; fetch or make the data set again") from None
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
     """The image itself, or a grey picture of 16 bits scaled to eight."""
     if _SIGNED in getattr(image, "tag_v2", {}).get(_FORMAT, ()):

@@ -22,6 +22,8 @@ def few_shot(split: Split, shots: int, seed: int) -> Split:
     """
     if shots < 1:
         raise InputError(f"shots: expected 1 or more, got {shots}")
+    if seed < 0:  # Python draws the same from -1 and 1
+        raise InputError(f"seed: expected 0 or more, got {seed}")
     if not split.val:
         raise InputError(f"{split.name}: expected validation images, got none in part 'val'; move some of 'train' there")
     stream = random.Random(seed)

@@ -11,10 +11,11 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from dearlib.datasets import folders
 from dearlib.datasets.catalogue import CATALOGUE, entry
+from dearlib.datasets.paths import encodable, unusable
 from dearlib.errors import InputError
 from dearlib.texts import read_bytes, read_text
 
@@ -123,32 +124,11 @@ def _rows(path: Path, images: Path, part: str, rows: object) -> tuple[Item, ...]
     for i, row in enumerate(rows):
         if not isinstance(row, list) or [type(value) for value in row] != [str, int, str]:
             raise InputError(f"{path}: expected [path, label, classname] at {part}[{i}], got {str(row)[:80]!r}; {_MAKE}")
-        if fault := _unusable(row[0]):
+        if fault := unusable(row[0]):
             raise InputError(f"{path}: expected a path under {images} at {part}[{i}], got {fault}, {row[0][:80]!r}; {_MAKE}")
-        if not _encodable(row[2]) or not _as_read(row[2]):
+        if not encodable(row[2]) or not _as_read(row[2]):
             raise InputError(f"{path}: expected a class name at {part}[{i}], got {row[2][:80]!r}; {_MAKE}")
     return tuple(Item(images / row[0], row[1], row[2]) for row in rows)
-
-
-def _unusable(name: str) -> str | None:
-    """Why a split file's path is none, None for a good one: what leaves the images' folder differs from machine to machine."""
-    path = PurePosixPath(name)
-    if path.is_absolute():
-        return "an absolute one"
-    if ".." in path.parts:
-        return "one that leaves it by '..'"
-    if not _encodable(name):
-        return "letters that no file name can have"
-    return "none" if "\0" in name or not path.parts else None
-
-
-def _encodable(text: str) -> bool:
-    """Not so for half a pair of UTF-16, which JSON can spell."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 @cache

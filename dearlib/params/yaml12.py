@@ -23,7 +23,10 @@ class _Loader(yaml.SafeLoader):
         if tag or self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
             got = f"a tag, {tag}; write the value alone" if tag else "an alias; write the value out"
             raise yaml.composer.ComposerError(None, None, got, event.start_mark)
-        return super().compose_node(parent, index)
+        node = super().compose_node(parent, index)
+        if isinstance(node, yaml.ScalarNode) and "\0" in node.value:
+            raise yaml.composer.ComposerError(None, None, "a NUL, which no name and no path can have", event.start_mark)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]

@@ -22,7 +22,7 @@ def loss_curve(ax: Axes, curves: Sequence[Sequence[Mapping[str, float]]], key: s
 
 
 def base_novel_chart(ax: Axes, table: pd.DataFrame, column: str = "hm") -> Axes:
-    """Bars per data set and method from `results.base_to_novel`; whiskers are one standard deviation over seeds."""
+    """Bars per data set and method from `averages.base_to_novel`; whiskers are one standard deviation over seeds."""
     datasets, methods = list(table["dataset"].unique()), list(table["method"].unique())
     width = 0.8 / len(methods)
     for i, method in enumerate(methods):

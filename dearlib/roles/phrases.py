@@ -3,6 +3,7 @@
 The published pool (3,498 phrases) is fetched once, checked by its SHA-256 and kept under the cache folder.
 """
 
+import codecs
 import hashlib
 import http.client
 import urllib.error
@@ -16,7 +17,7 @@ from dearlib.clip.weights import offline
 from dearlib.datasets.world import vocabulary
 from dearlib.errors import InputError
 from dearlib.files import write_text
-from dearlib.texts import read_text
+from dearlib.texts import read_bytes, read_text
 
 PUBLISHED: Literal["published"] = "published"
 URL = "https://raw.githubusercontent.com/yossigandelsman/clip_text_span/main/text_descriptions/image_descriptions_general.txt"
@@ -57,7 +58,7 @@ def published_pool(kept: Path = KEPT, url: str = URL) -> Path:
             got = f"{_sha256(content)[:12]}… ({len(content):,} bytes)"
             raise InputError(f"pool: expected phrases with SHA-256 {SHA256[:12]}…, got {got} from {url}; name a file of phrases")
         write_text(kept, content.decode())
-    elif _sha256(kept.read_bytes()) != SHA256:
+    elif _sha256(read_bytes(kept).removeprefix(codecs.BOM_UTF8)) != SHA256:  # an editor may have put the mark there
         raise InputError(f"pool: expected phrases with SHA-256 {SHA256[:12]}…, got others in {kept}; delete it to fetch it anew")
     return kept
 

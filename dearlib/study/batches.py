@@ -148,7 +148,7 @@ def _other_batch(ground: Ground, run: str, p: MethodRun, seeds: Sequence[int], p
     home: Part = (p.dataset, ground.trained)
     samples = {seed: half(few_shot(ground.split, p.shots, seed), ground.trained).train for seed in seeds}
     batch = [Other(p, items, seed, ground.split.train) for seed, items in samples.items()]
-    name = _named(ground, [run, *(d for one in batch for d in one.depends(ground.roles))])
+    name = _named(ground, [run, *others.depends(batch, ground.roles)])
     path, checkpoint = place / f"batch-{name}.json", place / f"checkpoint-{name}.safetensors"
     if not path.exists():
         place.mkdir(parents=True, exist_ok=True)

@@ -57,9 +57,18 @@ class Other:
         """What its numbers depend on, beside what its group shares: a method's own file is among it."""
         files = [self.p.method, *([self.p.teacher.method] if self.p.teacher else [])]
         code = [Path(inspect.getfile(catalogue.module(name))).read_text(encoding="utf-8") for name in files]
-        wants = catalogue.module(self.p.method).METHOD.wants
-        told = [kept.contents(self.everything)] if "teacher" in wants else []
-        return [params_hash(self.p), roles.sha256, kept.contents(self.items), str(self.seed), *code, *told]
+        return [params_hash(self.p), roles.sha256, kept.contents(self.items), str(self.seed), *code]
+
+
+def depends(batch: Sequence[Other], roles: HeadRoles) -> list[str]:
+    """What the numbers of a batch depend on, beside what its group shares.
+
+    All classes' training pictures are told by their sizes, once: the group's split file names them, and to read them all (ImageNet's are
+    1.28 million) would take longer than many a training.
+    """
+    first = batch[0]
+    unlabelled = [kept.sizes(first.everything)] if "teacher" in catalogue.module(first.p.method).METHOD.wants else []
+    return [*(part for one in batch for part in one.depends(roles)), *unlabelled]
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Assignment:
             with zipfile.ZipFile(folder / "autograder.zip") as archive:
                 names = [n for n in archive.namelist() if n.startswith("tests/") and n.endswith(".py")]
                 tests = {Path(n).stem: archive.read(n).decode() for n in names}
-        except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, TypeError, RecursionError, zipfile.BadZipFile) as error:
             raise InputError(f"{folder}: expected a built assignment, got {type(error).__name__}; run `assignments` first") from None
         graded = {q.name for q in questions if not q.manual}
         if graded != set(tests):

@@ -1,5 +1,6 @@
 """The doctor names all and only what is wrong; downloads come from a server on this machine, into the community's layout."""
 
+import errno
 import hashlib
 import http.server
 import os
@@ -383,6 +384,23 @@ def test_one_broken_data_set_leaves_the_others_checked(data: Path, capsys: pytes
     assert "12 of 15 data sets are whole" in told
     for words in ("nested too deeply", "'MD-11' again", *(f"{p}: expected a whole image" for p in pictures[:3])):
         assert words in told
+
+
+def test_a_folder_that_may_not_be_read_leaves_the_others_checked(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path == data / "dtd":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert main(["doctor", "--data", str(data)]) == 1
+    told = capsys.readouterr().out
+    assert "14 of 15 data sets are whole" in told
+    assert f"{data / 'dtd'}: expected a folder that can be read, got 'Permission denied'" in told
 
 
 def test_pictures_that_train_and_test_share_under_two_names_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

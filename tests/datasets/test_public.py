@@ -333,15 +333,3 @@ def test_imagenet_classes_of_one_name_are_told_apart() -> None:
     changed = {i: name for i, name in enumerate(ours) if name != IMAGENET_CLASSNAMES[i]}
     assert changed == {744: "projectile", 836: "sunglass"}
     assert {IMAGENET_CLASSNAMES[i] for i in changed} == twice
-
-
-def test_lists_of_aircraft_are_read_with_a_byte_order_mark_and_name_no_variant_twice(tmp_path: Path) -> None:
-    build(tmp_path, "fgvc_aircraft")
-    plain = read_split(tmp_path, "fgvc_aircraft")
-    variants = tmp_path / "fgvc_aircraft" / "variants.txt"
-    for path in (variants, variants.with_name("images_variant_train.txt")):
-        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert read_split(tmp_path, "fgvc_aircraft") == plain
-    variants.write_text(variants.read_text(encoding="utf-8-sig") + "MD-11\n")
-    with pytest.raises(InputError, match=r"variants\.txt: expected every variant once, got 'MD-11' again"):
-        read_split(tmp_path, "fgvc_aircraft")

@@ -323,6 +323,9 @@ def test_unknown_data_set_and_half_and_shots(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         few_shot(split, 0, 1)
     one_line(error, "shots")
+    with pytest.raises(InputError) as error:
+        few_shot(split, 1, -1)
+    one_line(error, "seed", "got -1")
 
 
 def test_catalogue_entries_are_whole() -> None:

@@ -244,8 +244,9 @@ def test_a_second_run_writes_nothing_and_a_damaged_or_stale_set_is_made_again(tm
     assert write(tmp_path, name) == 0
     assert not left.exists()
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == files
-    (tmp_path / name / "world.json").write_text('{"version": 0}')
-    assert writing.write(tmp_path, name)
+    for damaged in ('{"version": 0}', "[" * 10_000):
+        (tmp_path / name / "world.json").write_text(damaged)
+        assert writing.write(tmp_path, name)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == files
 
 

@@ -97,3 +97,10 @@ def test_the_hash_is_the_published_pools() -> None:
 def test_a_byte_order_mark_is_no_part_of_the_first_phrase(tmp_path: Path) -> None:
     (tmp_path / "pool.txt").write_bytes(b"\xef\xbb\xbfa red cup\na key\n")
     assert pool.read_pool(tmp_path / "pool.txt") == ["a red cup", "a key"]
+
+
+def test_a_byte_order_mark_makes_no_other_pool_of_the_published_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an editor saves it."""
+    monkeypatch.setattr(pool, "SHA256", hashlib.sha256(PHRASES.encode()).hexdigest())
+    (tmp_path / "kept.txt").write_bytes(b"\xef\xbb\xbf" + PHRASES.encode())
+    assert pool.published_pool(tmp_path / "kept.txt") == tmp_path / "kept.txt"

@@ -195,6 +195,12 @@ def test_without_a_sandbox_there_is_no_grading_by_default(
     assert "a: 4" in capsys.readouterr().out
 
 
+def test_questions_that_are_nested_too_deeply_are_no_built_assignment(tmp_path: Path) -> None:
+    (tmp_path / "questions.json").write_text("[" * 10_000)
+    with pytest.raises(InputError, match="expected a built assignment, got RecursionError"):
+        Assignment.load(tmp_path)
+
+
 def test_a_question_without_tests_is_refused(built: Path, tmp_path: Path) -> None:
     shutil.copytree(built / "autograder" / "small", tmp_path / "small")
     path = tmp_path / "small" / "questions.json"

@@ -44,6 +44,30 @@ def test_what_cannot_be_written_is_one_line_whichever_command_writes_it(
     assert capsys.readouterr().err == line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["doctor", "--data", "a" * 300], "expected a path that can be used, got 'File name too long'"),
+        (["bench", "--model", "nope"], "clip: expected a model that open_clip knows, got 'nope'"),
+        (["sample", "split.json", "--shots", "1", "--seed", "-1"], "'--seed': Input should be greater than or equal to 0"),
+    ],
+)
+def test_what_cannot_be_is_one_line(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert line in told
+    assert told.count("\n") == 1
+
+
+def test_an_error_that_names_no_file_is_no_users_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(commands, "app", fail)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        main(["site"])
+
+
 def test_a_process_of_several_that_was_killed_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def die(**_: object) -> None:
         raise BrokenProcessPool("A process in the process pool was terminated abruptly")

@@ -117,7 +117,7 @@ def is_complete(root: Path, name: str) -> bool:
     try:
         made_from = json.loads((root / entry(name).folder / "world.json").read_text(encoding="utf-8"))
         read_split(root, name)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return bool(made_from == stamp(name))
 
