@@ -92,17 +92,19 @@ def _check_finite(
     gradient whose square is infinite moves nothing any more, and says nothing.
     """
     for model, recipe, found in zip(models, recipes, terms, strict=True):
-        bad = [name for name, value in found.items() if not isfinite(value)]
-        bad += [
+        terms_lost = [name for name, value in found.items() if not isfinite(value)]
+        lost = [
             name
             for name, p in model.named_parameters()
             if not all(torch.isfinite(x).all() for x in (p.square(), *filter(torch.is_tensor, optimiser.state.get(p, {}).values())))
         ]
-        if bad:
+        if bad := list(dict.fromkeys([*terms_lost, *lost])):  # a term may have a parameter's name
+            # One that is lost takes the others along in the next step: the highest rate is the likely cause.
+            highest = max(recipe.lr_of(name) for name in lost or dict(model.named_parameters()))
             named = ", ".join(bad[:_NAMED]) + (f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else "")
             raise InputError(
                 f"training: expected finite numbers, got {named} that are not, in epoch {epoch + 1} of {recipe.epochs} "
-                f"at learning rate {recipe.rate(epoch):g}; lower the learning rate"
+                f"at learning rate {recipe.rate(epoch, highest):g}; lower the learning rate"
             )
 
 

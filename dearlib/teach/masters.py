@@ -15,11 +15,11 @@ import yaml
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
-from traitlets.config import Config
 
 from dearlib.errors import InputError
 from dearlib.files import write_text
 from dearlib.workflow.pairs import KERNEL, paired
+from dearlib.workflow.runner import OwnKernel, own_sockets
 
 SECONDS = 300  # that a master's solution may take
 _SHORT = 12  # characters: shorter lines (`return x`) give nothing away
@@ -78,16 +78,22 @@ def secrets(node: NotebookNode) -> set[str]:
 
 
 def execute(master: Path) -> None:
-    """Runs the master, solutions and all, in a kernel and keeps its outputs in the `.ipynb` beside it.
+    """Runs the master, solutions and all, in a kernel of this interpreter and keeps its outputs in the `.ipynb` beside it.
 
-    Raises `InputError` with the cell's error if it does not run.
+    Raises `InputError` if it does not run: with the cell's error, or that of a kernel which died, took too long or never came to life.
     """
     node = read(master)
-    transport = Config({"KernelManager": {"transport": "ipc"}})
     try:
-        executed = NotebookClient(node, timeout=SECONDS, startup_timeout=SECONDS, kernel_name="python3", config=transport).execute()
+        with own_sockets() as config:
+            client = NotebookClient(node, timeout=SECONDS, startup_timeout=SECONDS, kernel_manager_class=OwnKernel, config=config)
+            with client.setup_kernel():  # by itself it would try at exit to end a kernel that never started, and say so
+                executed = client.execute(cleanup_kc=False)
     except CellExecutionError as error:
-        raise InputError(f"{master.name}: expected a solution that runs, got {error.ename}: {error.evalue}; correct the master") from None
+        first = (error.evalue.splitlines() or [""])[0]
+        raise InputError(f"{master.name}: expected a solution that runs, got {error.ename}: {first}; correct the master") from None
+    except (RuntimeError, TimeoutError) as error:
+        said = (str(error).splitlines() or [""])[0]
+        raise InputError(f"{master.name}: expected a kernel that lives to the last cell, got '{said}'; free memory or shorten it") from None
     write_text(master.with_suffix(".ipynb"), nbformat.writes(paired(read(master), executed)) + "\n")
 
 

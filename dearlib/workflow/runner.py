@@ -14,8 +14,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -150,9 +150,7 @@ def failure(path: Path) -> str:
 
 
 def _execute(node: NotebookNode, partial: Path, values: dict[str, Any], cwd: Path, label: str) -> NotebookNode:
-    with tempfile.TemporaryDirectory(prefix="dear", dir=short_folder()) as folder:
-        # IPC sockets: no TCP ports for parallel runs to fight over. Their path must be short, so it is not Jupyter's.
-        kernel = {"transport": "ipc", "connection_file": f"{folder}/k.json"}
+    with own_sockets() as config:
         executed = papermill.execute_notebook(
             node,
             str(partial),
@@ -161,7 +159,7 @@ def _execute(node: NotebookNode, partial: Path, values: dict[str, Any], cwd: Pat
             kernel_manager_class=OwnKernel,
             progress_bar=False,
             cwd=str(cwd),
-            config=Config({"KernelManager": kernel}),
+            config=config,
             on_cell_start=_progress(node, label),
         )
     unfinished = [i for i, c in enumerate(executed.cells, 1) if c.cell_type == "code" and c.metadata.papermill.status != "completed"]
@@ -181,6 +179,14 @@ class OwnKernel(AsyncKernelManager):
         """The one that ipykernel gives itself, with `sys.executable`."""
         alone = {"IPYTHONDIR": str(Path(self.connection_file).parent / "ipython"), "PYTHONSTARTUP": ""}
         return KernelSpec(resource_dir=RESOURCES, env=alone, **get_kernel_dict())
+
+
+@contextmanager
+def own_sockets() -> Iterator[Config]:
+    """What tells a kernel's manager to use IPC sockets in a new folder, which goes when the kernel has ended."""
+    with tempfile.TemporaryDirectory(prefix="dear", dir=short_folder()) as folder:
+        # No TCP ports for parallel runs to fight over. The sockets' path must be short, so it is not Jupyter's.
+        yield Config({"KernelManager": {"transport": "ipc", "connection_file": f"{folder}/k.json"}})
 
 
 def short_folder() -> str:

@@ -16,7 +16,7 @@ from dearlib.methods.recipe import Recipe
 
 
 def trained(
-    recipe: Recipe, slope: float = 1.0, names: int = 1, checkpoint: Path | None = None, stop: int | None = None
+    recipe: Recipe, slope: float = 1.0, names: int = 1, checkpoint: Path | None = None, stop: int | None = None, term: str = "term"
 ) -> tuple[nn.Module, Curve]:
     """One step an epoch on a loss whose gradient is `slope`; `stop` ends it before that epoch."""
     model = nn.ParameterDict({f"p{i}": nn.Parameter(torch.ones(2)) for i in range(names)})
@@ -26,7 +26,7 @@ def trained(
             raise KeyboardInterrupt
         yield 1.0, slope * torch.stack([p.sum() for p in model.values()]).sum().view(1, 1)
 
-    (curve,) = descend([model], [recipe], steps, {"term": [1.0]}, Fabric(accelerator="cpu", devices=1), checkpoint)
+    (curve,) = descend([model], [recipe], steps, {term: [1.0]}, Fabric(accelerator="cpu", devices=1), checkpoint)
     return model, curve
 
 
@@ -50,6 +50,19 @@ def test_a_gradient_that_moves_nothing_ends_the_training(optimiser: str) -> None
 def test_of_many_parameters_that_are_lost_a_few_are_named() -> None:
     with pytest.raises(InputError, match="got p0, p1, p2, p3, p4, p5 and 3 more that are not"):
         trained(Recipe(epochs=1, warmup_epochs=0, lr=1e30), names=9)
+
+
+@pytest.mark.parametrize(("rates", "told"), [({}, "0.001"), ({"p1": 1e30}, "1e\\+30"), ({"p": 1e30, "p1": 1e29}, "1e\\+30")])
+def test_the_rate_that_is_told_is_that_of_what_is_lost(rates: dict[str, float], told: str) -> None:
+    """Of the highest rate, where others are lost with it."""
+    recipe = Recipe(epochs=1, warmup_epochs=0, rates=rates)
+    with pytest.raises(InputError, match=f"at learning rate {told}; lower"):
+        trained(recipe, slope=1.0 if rates else 1e30, names=2)
+
+
+def test_a_term_and_a_parameter_of_one_name_are_told_once() -> None:
+    with pytest.raises(InputError, match="expected finite numbers, got p0 that are not"):
+        trained(Recipe(epochs=1), slope=float("inf"), term="p0")
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,9 +7,11 @@ import pytest
 import small_study
 import torch
 from lightning_fabric import Fabric
+from PIL import Image
 
 from dearlib.clip import cache
 from dearlib.clip.cut import TextStates
+from dearlib.clip.loading import load
 from dearlib.clip.prefix import Prefix
 from dearlib.datasets import few_shot, half, read_split
 from dearlib.errors import InputError
@@ -217,6 +219,24 @@ def test_every_seed_has_its_own_sample(folder: Path, monkeypatch: pytest.MonkeyP
     assert seen == {seed: [i.path for i in few_shot(split, 1, seed).train] for seed in (1, 2)}
     assert seen[1] != seen[2]
     assert asked == [(1, 1), (1, 2)]
+
+
+def test_the_probe_is_fitted_on_the_shots_and_chosen_on_the_validation_sample(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chosen on its own shots it would always be the least regularised one."""
+    given: list[tuple[tuple[torch.Tensor, torch.Tensor], ...]] = []
+    real = run.linear_probe
+    monkeypatch.setattr(run, "linear_probe", lambda train, val, test: (given.append((train, val)), real(train, val, test))[1])
+    record = made(folder, "away")
+    p = record.runs["DeAR"]
+    clip, split = load(p["clip"]), read_split(Path(p["data_root"]), "dtd")
+    assert len(given) == 2
+    for seed, sets in zip((1, 2), given, strict=True):
+        few = few_shot(split, 1, seed)
+        assert {i.path for i in few.train}.isdisjoint(i.path for i in few.val)
+        for items, (features, labels) in zip((few.train, few.val), sets, strict=True):
+            assert labels.tolist() == [i.label for i in items]
+            images = torch.stack([clip.preprocess(Image.open(i.path)) for i in items])
+            torch.testing.assert_close(features, clip.encode_image(images), rtol=1e-4, atol=1e-5)
 
 
 def test_every_row_is_answered_by_its_own_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,17 @@
 """Masters: their questions, what of them is secret, and how far the committed notebooks are in step."""
 
+import atexit
+import sys
 from pathlib import Path
 
 import jupytext
 import nbformat
 import pytest
 
+from dearlib.commands import main
 from dearlib.errors import InputError
 from dearlib.teach import masters
-from dearlib.workflow import pairs
+from dearlib.workflow import pairs, runner
 
 ROOT = Path(__file__).parents[2]
 ALL = sorted((ROOT / "notebooks" / "assignments").glob("*.py"))
@@ -89,3 +92,57 @@ def test_two_questions_of_one_name_are_refused() -> None:
 def test_a_missing_master_is_a_users_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a master"):
         masters.read(tmp_path / "none.py")
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a master of one cell is written, which is run from a folder that holds nothing."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return tmp_path / "one.py"
+
+
+def test_this_interpreter_runs_the_master_whatever_kernel_has_its_name(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its sockets do not lie in the current folder, where those of another run would have the same names."""
+    kernel = tmp_path / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    (kernel / "kernel.json").write_text('{"argv": ["/bin/false", "{connection_file}"], "display_name": "other", "language": "python"}')
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    small.write_text("# %%\nimport os, sys\nprint(sys.executable, os.listdir())\n")
+    assert main(["masters", str(small)]) == 0
+    (cell,) = nbformat.read(small.with_suffix(".ipynb"), as_version=4).cells
+    assert cell.outputs[0].text == f"{sys.executable} []\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("{}['heads']", "expected a solution that runs, got KeyError: 'heads'; correct the master"),
+        ("raise ValueError('one\\ntwo')", "expected a solution that runs, got ValueError: one; correct the master"),
+        ("import os\nos._exit(9)", "expected a kernel that lives to the last cell, got 'Kernel died'; free memory or shorten it"),
+        ("import time\ntime.sleep(60)", "expected a kernel that lives to the last cell, got 'A cell timed out"),
+    ],
+    ids=["cell", "lines", "died", "slow"],
+)
+def test_a_master_that_does_not_run_is_one_line(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], code: str, told: str
+) -> None:
+    if "sleep" in code:
+        monkeypatch.setattr(masters, "SECONDS", 5)
+    small.write_text(f"# %%\n{code}\n")
+    assert main(["masters", str(small)]) == 2
+    assert f"dearlib: one.py: {told}" in capfd.readouterr().err.splitlines()[-1]
+    assert not small.with_suffix(".ipynb").exists()
+
+
+def test_a_kernel_that_never_starts_is_one_line(small: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    broken = {"argv": ["/bin/false", "{connection_file}"], "display_name": "none", "language": "python"}
+    monkeypatch.setattr(runner, "get_kernel_dict", lambda: broken)
+    small.write_text("# %%\n1\n")
+    registered = atexit._ncallbacks()
+    assert main(["masters", str(small)]) == 2
+    assert atexit._ncallbacks() == registered, "nbclient's would print a traceback"
+    assert "dearlib: one.py: expected a kernel that lives to the last cell, got" in capfd.readouterr().err.splitlines()[-1]
