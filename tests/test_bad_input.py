@@ -227,6 +227,15 @@ def test_a_folder_that_may_not_be_read_is_one_line(
     assert "squares/images: expected a path that can be used, got 'Permission denied'" in told(place, capsys)
 
 
+@pytest.mark.parametrize(("classes", "count", "which"), [("all", 1, "all"), ("halves", 2, "base"), ("halves", 3, "novel")])
+def test_a_part_of_one_class_is_refused(place: Place, classes: str, count: int, which: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every answer would be right."""
+    study = place.root / "params" / "tiny" / "study.yaml"
+    study.write_text(study.read_text().replace("halves", classes))
+    place.rows(lambda rows: rows.update({part: [row for row in own if row[1] < count] for part, own in rows.items()}))
+    assert f"squares: expected two classes or more to tell apart, got 1 among {which} classes" in told(place, capsys)
+
+
 def test_a_precision_that_a_cpu_does_not_have_is_one_line(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """It would train in bf16-mixed and record 16-mixed."""
     assert "got 16-mixed" in told(place, capsys, "-p", "precision=16-mixed", "-p", "device=cpu")

@@ -13,6 +13,7 @@ from dearlib.clip.cut import check_cut, check_prompts
 from dearlib.clip.loading import FrozenClip, load
 from dearlib.clip.prefix import Prefix, Streamed
 from dearlib.datasets import Split, classnames, half, prompts, read_split, split_sha256
+from dearlib.errors import InputError
 from dearlib.params.methods import MethodRun
 from dearlib.params.schemas import Variant
 from dearlib.params.study import Group
@@ -75,6 +76,10 @@ def stand(group: Group, dataset: str, p: Variant | MethodRun, fabric: Fabric) ->
     names: tuple[Half, ...] = ("base", "novel") if group.classes == "halves" else ("all",)
     tests: dict[Part, Split] = {(dataset, which): half(split, which) for which in names}
     tests |= {(target, "all"): half(read_split(p.data_root, target), "all") for target in group.targets}
+    for (data, which), part in tests.items():
+        if (found := len(classnames(part))) < 2:  # every answer would be right
+            got = f"{found} among {which} classes"
+            raise InputError(f"{data}: expected two classes or more to tell apart, got {got}; add classes, or take the data set out")
     ground = Ground(clip, roles, p, split, names[0], tests)
     with fabric.rank_zero_first():  # of several processes the others find them in the cache
         _ = ground.pictures
