@@ -241,6 +241,19 @@ def test_a_precision_that_a_cpu_does_not_have_is_one_line(place: Place, capsys: 
     assert "got 16-mixed" in told(place, capsys, "-p", "precision=16-mixed", "-p", "device=cpu")
 
 
+def test_test_pictures_that_are_trained_on_under_another_name_are_told(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """Some public data sets were published with a few, so the run goes on."""
+    assert main(["run", "tiny", "squares", "squares"]) == 0
+    assert "trained on as well" not in capsys.readouterr().err
+    trained = sorted(place.pictures.glob("0-train-*"))  # two of the four are shots of seed 1
+    for picture, shown in zip(trained, ("0-test-0.png", "0-test-1.png", "0-test-2.png", "3-test-2.png"), strict=True):
+        (place.pictures / shown).unlink()
+        (place.pictures / shown).symlink_to(picture)
+    assert main(["run", "tiny", "squares", "squares"]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "as well" in line]
+    assert line.startswith("squares, squares: 2 of 16 test pictures are, byte for byte, trained on as well, first data/squares/images/")
+
+
 LOST = {
     "in the middle": ("lr=1e4", "epochs=6"),
     "at once": ("lr=1e30", "epochs=6"),
