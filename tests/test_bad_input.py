@@ -227,9 +227,31 @@ def test_a_folder_that_may_not_be_read_is_one_line(
     assert "squares/images: expected a path that can be used, got 'Permission denied'" in told(place, capsys)
 
 
+@pytest.mark.parametrize(("classes", "count", "which"), [("all", 1, "all"), ("halves", 2, "base"), ("halves", 3, "novel")])
+def test_a_part_of_one_class_is_refused(place: Place, classes: str, count: int, which: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every answer would be right."""
+    study = place.root / "params" / "tiny" / "study.yaml"
+    study.write_text(study.read_text().replace("halves", classes))
+    place.rows(lambda rows: rows.update({part: [row for row in own if row[1] < count] for part, own in rows.items()}))
+    assert f"squares: expected two classes or more to tell apart, got 1 among {which} classes" in told(place, capsys)
+
+
 def test_a_precision_that_a_cpu_does_not_have_is_one_line(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """It would train in bf16-mixed and record 16-mixed."""
     assert "got 16-mixed" in told(place, capsys, "-p", "precision=16-mixed", "-p", "device=cpu")
+
+
+def test_test_pictures_that_are_trained_on_under_another_name_are_told(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """Some public data sets were published with a few, so the run goes on."""
+    assert main(["run", "tiny", "squares", "squares"]) == 0
+    assert "trained on as well" not in capsys.readouterr().err
+    trained = sorted(place.pictures.glob("0-train-*"))  # two of the four are shots of seed 1
+    for picture, shown in zip(trained, ("0-test-0.png", "0-test-1.png", "0-test-2.png", "3-test-2.png"), strict=True):
+        (place.pictures / shown).unlink()
+        (place.pictures / shown).symlink_to(picture)
+    assert main(["run", "tiny", "squares", "squares"]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "as well" in line]
+    assert line.startswith("squares, squares: 2 of 16 test pictures are, byte for byte, trained on as well, first data/squares/images/")
 
 
 LOST = {

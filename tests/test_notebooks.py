@@ -76,8 +76,7 @@ def test_plain_papermill_passes_on_what_the_runner_does(notebook: Path, tmp_path
     for cell in node.cells:
         if {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])):
             exec(cell.source, namespace)
-    values = {key: namespace[key] for key in reading.model_of(notebook.stem).model_fields if key in namespace}
-    assert reading.load_values(notebook.stem, values) == reading.load_params(notebook.stem, file)
+    assert reading.validated(notebook.stem, namespace) == reading.load_params(notebook.stem, file)
 
 
 def test_a_notebook_opens_with_its_card_and_checks_its_parameters(notebook: Path) -> None:

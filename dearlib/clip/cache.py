@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,10 +109,17 @@ def of_views(
 
 def contents(items: Sequence[Item]) -> str:
     """A hash of the pictures' bytes in order: a redrawn or refetched data set never meets an old entry."""
-    hasher = hashlib.sha256()
-    for item in items:
-        hasher.update(hashlib.sha256(picture_bytes(item.path)).digest())
-    return hasher.hexdigest()[:32]
+    return combined(hashes(items))
+
+
+def hashes(items: Iterable[Item]) -> list[bytes]:
+    """The SHA-256 of every picture's bytes."""
+    return [hashlib.sha256(picture_bytes(item.path)).digest() for item in items]
+
+
+def combined(each: Iterable[bytes]) -> str:
+    """`contents` of pictures whose hashes are known."""
+    return hashlib.sha256(b"".join(each)).hexdigest()[:32]
 
 
 def sizes(items: Sequence[Item]) -> str:

@@ -1,4 +1,4 @@
-"""Reading parameters: a file, a record or a notebook's cell, checked by its schema before anything runs."""
+"""Reading parameters: a file or a notebook's cell, checked by its schema before anything runs."""
 
 import difflib
 import hashlib
@@ -74,11 +74,6 @@ def profile_layers(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
         if not (folder / PROFILE).is_file():
             raise InputError(f"{path}: extends: expected a profile with a {PROFILE} beside {path.parent}, got '{below}'; correct the name")
     return found[::-1]
-
-
-def load_values(notebook: str, values: Mapping[str, Any]) -> Any:
-    """The validated parameters of `notebook` from a run record's."""
-    return _check(notebook, dict(values), f"record of {notebook}")
 
 
 def validated(notebook: str, namespace: Mapping[str, Any]) -> Any:

@@ -5,7 +5,7 @@ seed, split and method). Tables are functions of records alone.
 """
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -146,11 +146,6 @@ def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     names = [x.split(":", 1)[1].strip() for x in cpuinfo.read_text().splitlines() if x.startswith("model name")] if cpuinfo.exists() else []
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def load_records(paths: Iterable[Path]) -> list[RunRecord]:
-    """The records of these files, if they may stand in one table (`together`)."""
-    return together([RunRecord.load(p) for p in paths])
 
 
 def together(records: Sequence[RunRecord]) -> list[RunRecord]:

@@ -5,6 +5,7 @@ trained as one batch, and a finished batch is kept, named by everything its numb
 on after its last finished batch, and its last unfinished one after its last epoch.
 """
 
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,6 +59,8 @@ def run_group(folder: Path, name: str, group: Group, dataset: str, fabric: Fabri
         if isinstance(v, MethodRun):
             others.check(v, group.classes == "halves", group.targets, f"study: {name}: runs.{run}")
     ground = stand(group, dataset, _shared(settings), fabric)
+    if fabric.is_global_zero and (line := ground.seen({(v.shots, seed) for v in settings.values() for seed in v.seeds})):
+        print(f"{name}, {dataset}: {line}", file=sys.stderr)
     place = ground.p.runs_root / f"{name}-{dataset}"
     found: list[Metric] = _without_training(ground, group, settings)
     curves: dict[Key, Curve] = {}

@@ -68,7 +68,7 @@ VALUES = st.recursive(
 def test_any_value_of_any_key_is_kept_as_it_is_or_one_line(key: str, value: object) -> None:
     before = plain(reading.load_params("05_training", TRAINING))
     try:
-        after = plain(reading.load_values("05_training", {**before, key: value}))
+        after = plain(reading.validated("05_training", {**before, key: value}))
     except InputError as error:
         told = str(error).splitlines()
     else:

@@ -13,7 +13,7 @@ from dearlib.errors import InputError
 from dearlib.params.schemas import FromRecords
 from dearlib.study import tables
 from dearlib.study.averages import AVERAGE, accuracies, base_to_novel, by_shots, methods_by_datasets, presentable
-from dearlib.study.records import Metric, RunRecord, load_records, origin, provenance, tidy, together
+from dearlib.study.records import Metric, RunRecord, origin, provenance, tidy, together
 
 
 def record(dataset: str, metrics: list[tuple[str, str, int | None, float]], **changes: object) -> RunRecord:
@@ -99,16 +99,14 @@ def test_files(records, tmp_path) -> None:
 def test_records_round_trip(records, tmp_path) -> None:
     for r in records:
         r.save(tmp_path / f"{r.dataset}.json")
-    assert load_records(sorted(tmp_path.iterdir())) == records
+    assert [RunRecord.load(p) for p in sorted(tmp_path.iterdir())] == records
 
 
-def test_records_that_do_not_belong_together(records, tmp_path) -> None:
+def test_records_that_do_not_belong_together(records) -> None:
     changed = {"weights_sha256": "v" * 64, "identity": "j" * 64, "roles_sha256": "q" * 64, "split_sha256": {"cups": "t" * 64}}
-    records[0].save(tmp_path / "a.json")
     for name, value in changed.items():
-        records[1].model_copy(update={name: value}).save(tmp_path / "b.json")
         with pytest.raises(InputError, match="records: expected one"):
-            load_records([tmp_path / "a.json", tmp_path / "b.json"])
+            together([records[0], records[1].model_copy(update={name: value})])
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"profile": '])

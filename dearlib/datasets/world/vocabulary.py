@@ -162,11 +162,6 @@ def _article(words: str) -> str:
     return f"an {words}" if words[0].lower() in "aeiou" else f"a {words}"
 
 
-def place_phrase(location: str) -> str:
-    """The location with its preposition: 'on the beach'."""
-    return _AT[location]
-
-
 def scene_caption(factors: Factors, rng: np.random.Generator) -> str:
     """A caption that names the subject, and each other factor with some chance, through a random template."""
     present = {k: factors.value(k) for k in ("size", "color", "texture", "location")}
