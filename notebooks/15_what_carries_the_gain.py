@@ -228,8 +228,10 @@ for m in ("base", "novel"):
     assert abs(d.mean - gained[m]) < 1e-6
     found |= {f"{m}_gain": d.mean, f"{m}_low": d.low, f"{m}_high": d.high}
 file = write_numbers(p.figures_root / "15_numbers.csv", found)
-display(from_numbers(file, "- DeAR less CLIP, {datasets:.0f} data sets, base: {base_gain:+.1f} points [{base_low:+.1f}, {base_high:+.1f}];"))
-display(from_numbers(file, "  novel: {novel_gain:+.1f} [{novel_low:+.1f}, {novel_high:+.1f}]."))
+display(from_numbers(file, (
+    "- DeAR less CLIP, {datasets:.0f} data sets: base {base_gain:+.1f} points [{base_low:+.1f}, {base_high:+.1f}], novel "
+    "{novel_gain:+.1f} [{novel_low:+.1f}, {novel_high:+.1f}]."
+)))
 for r in steps.itertuples():
     where = {"step": r.step, "measure": r.measure}
     d, low, high = (cited(p.figures_root / "15_steps.csv", column, **where) for column in ("difference", "low", "high"))

@@ -81,7 +81,9 @@ def test_what_came_out_is_what_the_files_say() -> None:
     ]
     text = " ".join(shown[1].split())
     assert [s for s in said if s not in text] == []
-    assert len(re.findall(r"\d+(?:\.\d+)?", re.sub(r"Eq\. \d+|\]\([^)]*\)", "", text))) == sum(len(re.findall(r"\d+(?:\.\d+)?", s)) for s in said)
+    assert len(re.findall(r"\d+(?:\.\d+)?", re.sub(r"Eq\. \d+|\]\([^)]*\)", "", text))) == sum(
+        len(re.findall(r"\d+(?:\.\d+)?", s)) for s in said
+    )
 
 
 def numbers(path: str) -> dict[str, float]:

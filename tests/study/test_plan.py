@@ -52,7 +52,7 @@ WRONG = {
     "the linear probe's row": ("shielded: {", '"linear probe, 1 shot": {', "halved.runs: expected names other than CLIP, linear probe"),
     "the class feature's row": ("shielded: {", "DeAR (class feature): {", "halved.runs: expected names other than CLIP, linear probe"),
     "no name": ("shielded: {", "'': {", "halved.runs: expected names of 1 to 100 letters"),
-    "a name that no file can have": ("shielded: {", r'"a\0b": {', "halved.runs: expected names of 1 to 100 letters"),
+    "a name that no file can have": ("shielded: {", r'"a\0b": {', "expected YAML, got: a NUL"),
     "a name that is too long": ("shielded: {", f"{'x' * 101}: {{", "halved.runs: expected names of 1 to 100 letters"),
 }
 

@@ -38,7 +38,10 @@ def test_a_changed_number_is_found_out(numbers: Path, tmp_path: Path) -> None:
 def test_whole_numbers_are_kept_whole_and_a_zero_has_no_minus(numbers: Path) -> None:
     """What a table beside the sentence says to the last digit, the sentence does too."""
     write_numbers(numbers, {"trained": 2206464, "novel": -0.04, "share": -0.001})
-    assert from_numbers(numbers, "{trained:,.0f}, {novel:.1f}, {novel:+.1f}, {novel:.2f}, {share:.0%}").data == "2,206,464, 0.0, +0.0, -0.04, 0%"
+    assert (
+        from_numbers(numbers, "{trained:,.0f}, {novel:.1f}, {novel:+.1f}, {novel:.2f}, {share:.0%}").data
+        == "2,206,464, 0.0, +0.0, -0.04, 0%"
+    )
 
 
 def test_a_number_may_have_any_name(numbers: Path) -> None:
