@@ -48,6 +48,18 @@ def numbers_of(said: str) -> list[int]:
     return [int(n) for n in said.split(",")]
 
 
+def test_no_module_is_too_long_to_be_read() -> None:
+    told = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "dearlib").rglob("*.py")}
+    assert len(told) > 150
+    assert {path: lines for path, lines in told.items() if lines > 300} == {}
+
+
+def test_no_program_beside_the_command() -> None:
+    """`dearlib` is the one program: what has a command line has its help, its one-line errors and its exit status."""
+    programs = [path for path in (ROOT / "dearlib").rglob("*.py") if "ArgumentParser" in path.read_text(encoding="utf-8")]
+    assert programs == []
+
+
 def test_the_package_alone_imports_nothing_heavy() -> None:
     told = subprocess.run(
         [sys.executable, "-c", "import dearlib, sys; print('torch' in sys.modules)"], capture_output=True, text=True, check=True, cwd=ROOT

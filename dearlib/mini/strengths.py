@@ -1,16 +1,13 @@
-"""How strongly each target's style is laid on: `python -m dearlib.mini.strengths` measures strengths.csv anew.
+"""How strongly each target's style is laid on: how strengths.csv was measured.
 
-The rule stands in `dearlib.datasets.world.targets`; only the weights that it names are taken, so this runs on the
-commits that have them in the package.
+The rule stands in `dearlib.datasets.world.targets`; only the weights that it names are taken, and those are not this
+package's any more: `write` measures anew on the commits that have them. So no command does it.
 """
 
-import argparse
 import csv
 import io
-import sys
 from collections.abc import Callable
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -22,7 +19,6 @@ from dearlib.datasets.catalogue import prompts
 from dearlib.datasets.world.families import CLASSES
 from dearlib.datasets.world.scene import scene
 from dearlib.datasets.world.targets import CALIBRATED_ON, LEAST, TARGETS, Target
-from dearlib.errors import InputError
 from dearlib.files import write_text
 from dearlib.methods import evaluation
 
@@ -57,19 +53,9 @@ def search(measure: Callable[[float], float], least: float) -> dict[float, float
     return found
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Writes the measurements. Exit status 0, or 2 with one line for a user's mistake."""
-    parser = argparse.ArgumentParser(prog="python -m dearlib.mini.strengths", description=__doc__)
-    packaged = Path(str(files("dearlib.datasets.world") / "strengths.csv"))
-    parser.add_argument("--out", type=Path, default=packaged, metavar="FILE", help="the package's own file if left out")
-    given = parser.parse_args(arguments)
-    try:
-        clip = load(MINI, sha256=CALIBRATED_ON)
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
-    write_text(given.out, table(clip))
-    return 0
+def write(out: Path) -> None:
+    """Measures strengths.csv anew, into `out`. Raises `InputError` for other weights than the named ones."""
+    write_text(out, table(load(MINI, sha256=CALIBRATED_ON)))
 
 
 def table(clip: FrozenClip) -> str:
@@ -81,7 +67,3 @@ def table(clip: FrozenClip) -> str:
         found = search(partial(zero_shot, clip, target), LEAST)
         rows.writerows([name, strength, f"{found[strength]:.2f}"] for strength in sorted(found))
     return out.getvalue()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
