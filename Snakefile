@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 
 from dearlib.datasets.catalogue import GENERATED, entry
-from dearlib.params.reading import PROFILE as SHARED, merged, model_of, profile_layers
+from dearlib.params.reading import MEMORY, PROFILE as SHARED, merged, model_of, profile_layers
 from dearlib.params.schemas import Variant
 from dearlib.study.plan import MADE_OF, RETRIEVAL, SOURCE, read_plan
 from dearlib.workflow.inputs import opened
@@ -19,7 +19,7 @@ from dearlib.workflow.sources import sources
 PROFILE = config.get("profile", "mini")
 ROOT = Path(workflow.basedir)
 PARAMS = Path("params") / PROFILE
-SETTINGS = merged(ROOT / PARAMS / SHARED, Variant.model_fields)
+SETTINGS = merged(ROOT / PARAMS / SHARED, [*Variant.model_fields, MEMORY])
 RUNS, FIGURES, ROLES = SETTINGS["runs_root"], SETTINGS["figures_root"], SETTINGS["roles"]
 GIVEN = str(config["data"]) if "data" in config else None  # a data root in place of the profile's
 DATA = GIVEN or SETTINGS["data_root"]
@@ -32,6 +32,9 @@ METHODS = str(config["methods"]).split(",") if "methods" in config else []
 FROM = " -p " + shlex.quote(f"data_root={json.dumps(GIVEN)}") if GIVEN else ""
 PYTHON = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m dearlib.commands"
 GPUS = SETTINGS["processes"] if SETTINGS["device"] == "cuda" else 0
+DECODERS = 8  # cores for each GPU, on which its pictures are decoded [ours]
+# What a step that looks into CLIP asks of a cluster. Here nothing of it counts: who starts Snakemake says how many steps have room.
+CLIP = dict(gpu=GPUS, cpus_per_task=DECODERS * GPUS or SETTINGS["processes"], mem_mb=int(1000 * SETTINGS[MEMORY]))
 TABLES = {name: [f"{FIGURES}/{name}{end}" for end in (".csv", ".md", ".tex", ".json")] for name in MADE_OF if not name.startswith("figure")}
 PICTURES = {name: [f"{FIGURES}/{name}{end}" for end in (".svg", ".png", ".json")] for name in MADE_OF if name.startswith("figure")}
 MADE = TABLES | PICTURES
@@ -131,7 +134,7 @@ rule vit_internals:
     output:
         touch(f"{RUNS}/01_vit_internals/done"),
     resources:
-        gpu=GPUS,
+        **CLIP,
     shell:
         run("01_vit_internals")
 
@@ -150,7 +153,7 @@ rule head_roles:
         f"{FIGURES}/roles.csv",
         reported(MADE["table1"]),
     resources:
-        gpu=GPUS,
+        **CLIP,
     shell:
         run("02_head_roles")
 
@@ -171,9 +174,9 @@ rule run:
         f"{RUNS}/{{group}}-{{dataset}}/record.json",
     params:
         wanted=lambda w: wanted(w.group),
-    threads: SETTINGS["processes"]
+    threads: 1 if GPUS else SETTINGS["processes"]  # on GPUs it is these that say how many steps have room
     resources:
-        gpu=GPUS,
+        **CLIP,
     shell:
         f"{PYTHON} run {PROFILE} {{wildcards.group}} {{wildcards.dataset}}{FROM}{{params.wanted}}"
 
@@ -188,7 +191,7 @@ rule neighbours:
     output:
         f"{RUNS}/{RETRIEVAL}-{{dataset}}/record.json",
     resources:
-        gpu=GPUS,
+        **CLIP,
     shell:
         f"{PYTHON} run {PROFILE} {RETRIEVAL} {{wildcards.dataset}}{FROM}"
 
@@ -225,7 +228,7 @@ for name, drawn in DRAWS.items():
         output:
             [reported(MADE[one]) for one in drawn],
         resources:
-            gpu=GPUS if name.startswith(("03", "04", "11")) else 0,
+            **(CLIP if name.startswith(("03", "04", "11")) else {}),
         params:
             command=run(name),  # now; a shell line is read when the job starts, and the loop is over
         shell:

@@ -37,6 +37,7 @@ SMALL: dict[str, Any] = {
     "profile": "miniature",
     "runs_root": "runs/miniature",
     "figures_root": "figures/miniature",
+    "memory_gb": 3.0,
     "clip": MODEL,
     "clip_weights": str(WEIGHTS),
     "data_root": str(DATA),

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dearlib import machine
 from dearlib.clip.cut import frozen_features, image_prefix, run_layers
 from dearlib.clip.finite import check_finite
 from dearlib.clip.loading import FrozenClip
@@ -80,7 +81,11 @@ class Streamed:
     def rows(self, chosen: Int[Tensor, "batch"]) -> tuple[Float[Tensor, "batch token d_model"], Float[Tensor, "batch d_embed"]]:
         """See `Source`."""
         count = len(self.features) // self.views
-        pictures = _loaded(lambda n: self.picture(int(chosen[n]) % count)[int(chosen[n]) // count], len(chosen), together(self.clip))
+
+        def picture(n: int) -> Tensor:
+            return self.picture(int(chosen[n]) % count)[int(chosen[n]) // count]
+
+        pictures = _loaded(picture, len(chosen), together(self.clip), decoders(self.clip))
         parts = [_states(self.clip, self.first_layer, batch) for batch in pictures]
         return torch.cat(parts), self.features[chosen]
 
@@ -89,9 +94,9 @@ class Streamed:
         return (self.rows(chosen)[0] for chosen in torch.arange(len(self.features)).split(size))
 
 
-def _loaded(picture: Callable[[int], Tensor], count: int, batch: int) -> Iterator[Tensor]:
-    """Pictures 0 … count − 1 in stacks of `batch`; the next ones are decoded while the caller computes."""
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+def _loaded(picture: Callable[[int], Tensor], count: int, batch: int, threads: int) -> Iterator[Tensor]:
+    """Pictures 0 … count − 1 in stacks of `batch`; the next ones are decoded, in `threads`, while the caller computes."""
+    with ThreadPoolExecutor(threads) as pool:
         starts = list(range(0, count, batch))
         ahead = [pool.submit(picture, i) for i in range(min(batch, count))]
         for start in starts:
@@ -100,13 +105,18 @@ def _loaded(picture: Callable[[int], Tensor], count: int, batch: int) -> Iterato
 
 
 def _place(clip: FrozenClip) -> torch.device:
-    return clip.visual.class_embedding.device  # type: ignore[union-attr,return-value]
+    return clip.visual.class_embedding.device
 
 
 def together(clip: FrozenClip) -> int:
     """Pictures that go through the frozen layers together: on a CPU as many as its caches hold (8 of ViT-B/16, `MOST` of DeAR-Mini)."""
     widest = 4 * 4 * clip.d_model * (clip.patches + 1)
     return MOST if _place(clip).type != "cpu" else max(1, min(MOST, int(NEAR // widest)))
+
+
+def decoders(clip: FrozenClip) -> int:
+    """Threads that decode pictures: on a CPU as many as compute, for a GPU one on each core, for there computing takes none."""
+    return machine.cores() if _place(clip).type != "cpu" else torch.get_num_threads()
 
 
 @torch.no_grad()
@@ -132,7 +142,7 @@ def compute(
     """
     batch = max(1, together(clip) // views)
     done = 0
-    for images in _loaded(picture, count, batch):
+    for images in _loaded(picture, count, batch, decoders(clip)):
         at = (torch.arange(done, done + len(images))[:, None] + count * torch.arange(views)).flatten()
         done += len(images)
         found = _states(clip, first_layer, images.flatten(0, 1))
@@ -154,5 +164,5 @@ def deepened(source: "Prefix | Streamed", clip: FrozenClip, stop: int) -> "Prefi
         raise InputError(f"first_layer: expected {start} or later, where the kept states are, got {stop}; keep states of an earlier layer")
     if isinstance(source, Streamed):
         return replace(source, first_layer=stop)
-    run = [run_layers(clip.visual.transformer, s.to(_place(clip)), start, stop - 1).cpu() for s in source.chunks(together(clip))]  # type: ignore[arg-type]
+    run = [run_layers(clip.visual.transformer, s.to(_place(clip)), start, stop - 1).cpu() for s in source.chunks(together(clip))]
     return Prefix(torch.cat(run), source.features, stop)

@@ -17,6 +17,7 @@ from dearlib.params.types import Run, plain
 from dearlib.params.yaml12 import parse, read_yaml
 
 PROFILE = "profile.yaml"
+MEMORY = "memory_gb"  # that a step takes at most: told to who runs the steps, not to a notebook
 
 
 def load_params(notebook: str, path: Path | str, overrides: Mapping[str, str] | None = None) -> Run:
@@ -62,7 +63,7 @@ def profile_layers(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
             raise InputError(f"{path}: extends: expected another profile, got one that leads back here; correct the file")
         values = read_yaml(path)
         below = values.pop("extends", None)
-        known = {key for model in MODELS.values() for key in model.model_fields}
+        known = {MEMORY, *(key for model in MODELS.values() for key in model.model_fields)}
         for key in values:
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)

@@ -29,7 +29,7 @@ from dearlib.workflow.compare import Tolerance, read_tolerance
 from dearlib.workflow.inputs import ROLES, Profile, load_profile
 from dearlib.workflow.processes import COMMANDS
 from dearlib.workflow.progress import minutes as minutes_of
-from dearlib.workflow.reproduce import MEMORY_GB, room
+from dearlib.workflow.room import room
 
 PLACE = ("runs_root", "cache_root", "roles", "data_root")  # settings that say where, not what
 SAME = ("weights_sha256", "identity", "roles_sha256", "split_sha256")
@@ -47,7 +47,7 @@ def check(profile: str, minutes: float, seed: str | None, cores: int) -> int:
     tolerance = read_tolerance(Path("params/mini/tolerance.yaml"))
     committed = [r for group in loaded.plan.study.groups for r in loaded.plan.records(group)]
     sampled = draw(committed, minutes * 60, seed or commit())
-    at_once = cores or room(MEMORY_GB)
+    at_once = cores or room(profile)
     folder = loaded.roles.runs_root / "check"
     with alone(folder, "`make check` of this profile"):
         for old in folder.iterdir():

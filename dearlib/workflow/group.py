@@ -12,6 +12,7 @@ from dearlib.study.neighbours import find_neighbours
 from dearlib.study.plan import RETRIEVAL, Plan
 from dearlib.study.run import run_group
 from dearlib.workflow.processes import RANK, fabric, start
+from dearlib.workflow.room import take_gpus
 from dearlib.workflow.runner import split_overrides
 
 
@@ -30,6 +31,8 @@ def make_record(profile: str, group: str, dataset: str, overrides: Sequence[str]
         asked = asked.only(rows_named(plan.study, methods))
     given = {key: parse(text, f"-p {key}={text}") for key, text in split_overrides(overrides).items()}
     first = run_settings(folder, asked, next(iter(asked.runs)), dataset, given=given)
+    if RANK is None:
+        take_gpus(first.device, first.processes)
     if first.processes > 1 and RANK is None:
         more = [part for pair in overrides for part in ("-p", pair)] + [part for name in methods for part in ("--methods", name)]
         return start(first.processes, "dearlib.commands", ["run", profile, group, dataset, *more])

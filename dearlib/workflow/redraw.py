@@ -23,7 +23,7 @@ from dearlib.params.reading import repository
 from dearlib.params.types import Run, plain
 from dearlib.study.plan import MADE_OF
 from dearlib.workflow.inputs import ROLES, Profile, load_profile, opened
-from dearlib.workflow.reproduce import MEMORY_GB, room
+from dearlib.workflow.room import room
 
 LESSONS = ("00_pretrain_mini", "01_vit_internals", "16_the_family")  # draw, too, but no table or figure of the paper
 IMPORTED = ("torch", "open_clip", "pandas", "matplotlib.pyplot", "seaborn", "sentence_transformers", "IPython.display")
@@ -41,7 +41,7 @@ def redraw(profile: str, cores: int) -> int:
     drawn = dict.fromkeys([*LESSONS, *(made.notebook for made in MADE_OF.values())])
     params = {name: loaded.params[name] for name in drawn if name in loaded.params}
     _check_records(loaded)
-    at_once = cores or room(MEMORY_GB)
+    at_once = cores or room(profile)
     _render(loaded, params, at_once)
     for module in IMPORTED:
         __import__(module)  # once, before the processes fork

@@ -23,6 +23,7 @@ from dearlib.params.yaml12 import read_yaml
 from dearlib.workflow.expected import Expected, expected
 from dearlib.workflow.inputs import check_data, check_methods, check_models, load_profile
 from dearlib.workflow.progress import Progress, minutes, steps
+from dearlib.workflow.room import room
 
 
 def reproduce(
@@ -49,7 +50,8 @@ def reproduce(
     check_methods(loaded)
     rows = rows_named(loaded.plan.study, methods)
     given = [f"profile={profile}", *([f"data={root}"] if root else []), *([f"methods={','.join(methods)}"] if methods else [])]
-    command = [*where(executor, cores or room(MEMORY_GB)), *([only] if only else []), "--config", *given]
+    most = room(profile)
+    command = [*where(executor, cores or most), *([only] if only else []), "--config", *given]
     if not (plan or report):
         check_data(loaded, only, root)
         if wanted:  # the audit needs neither
@@ -61,7 +63,7 @@ def reproduce(
         return snakemake(command, "--report", str(report), "--quiet", "host")
     status = run(
         command,
-        jobs(executor, cores),
+        jobs(executor, cores or most),
         partial(expected, folder=Path("params") / profile, plan=loaded.plan, data=root or loaded.roles.data_root, rows=rows),
     )
     print(summary(profile, status == 0, only))
@@ -69,7 +71,6 @@ def reproduce(
 
 
 LOCK = ".snakemake/reproduce.lock"
-MEMORY_GB = 3.0  # what a step takes at most, with room to spare: the largest measured is 2.0
 
 
 def _writable() -> None:
@@ -79,13 +80,6 @@ def _writable() -> None:
         Path(LOCK).touch()
     except OSError as error:
         raise InputError(f"expected a folder that can be written, got '{error.strerror}' for {Path.cwd()}; work in a copy of it") from None
-
-
-def room(each: float) -> int:
-    """How many steps this machine has cores and memory for, at least one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return max(1, min(cores, int(memory // each)))
 
 
 def _from(repository: Path, data: Path) -> Path:
@@ -109,9 +103,9 @@ def where(executor: str, cores: int) -> list[str]:
 
 
 def jobs(executor: str, cores: int) -> int:
-    """How many steps run at once: here as many as are asked for or as there is room for, elsewhere what the profile folder says."""
+    """How many steps run at once: here `cores`, elsewhere what the profile folder says."""
     if executor == "local":
-        return cores or room(MEMORY_GB)
+        return cores
     return int(read_yaml(Path("profiles") / executor / "config.yaml").get("jobs", 1))
 
 

@@ -35,6 +35,7 @@ from dearlib.params.reading import load_params, model_of, repository
 from dearlib.params.types import plain
 from dearlib.workflow.pairs import KERNEL, update_pair
 from dearlib.workflow.processes import COMMANDS, RANK, start
+from dearlib.workflow.room import take_gpus
 
 LONGEST = 70  # of a temporary folder's name: "/dear" and eight letters, "/k-ipc-5" come behind it
 
@@ -49,7 +50,10 @@ def run_notebook(notebook: Path, params: Path, out: Path, overrides: Sequence[st
     `keep_pair`: write the outputs to its committed `.ipynb` as well.
     """
     told = split_overrides(overrides)
-    count = getattr(load_params(notebook.stem, params, told), "processes", 1)
+    p = load_params(notebook.stem, params, told)
+    count = getattr(p, "processes", 1)
+    if RANK is None:
+        take_gpus(getattr(p, "device", "cpu"), count)
     if count > 1 and RANK is None:
         more = [part for pair in overrides for part in ("-p", pair)] + (["--update-pair"] if keep_pair else [])
         return start(count, COMMANDS, ["notebook", str(notebook), str(params), "--out", str(out), *more])

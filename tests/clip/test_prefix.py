@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dearlib import machine
 from dearlib.clip import cache, prefix
 from dearlib.clip.cache import Cache
 from dearlib.clip.cut import image_suffix
@@ -237,3 +238,18 @@ def test_a_picture_that_breaks_in_the_middle_of_an_epoch_is_one_line(mini, items
         source.rows(torch.tensor([0, 1]))
     assert "\n" not in str(error.value)
     assert [p.suffix for p in (tmp_path / "cache").iterdir()] == [".safetensors"], "the features, and nothing half-written"
+
+
+def test_for_a_gpu_pictures_are_decoded_on_all_cores_of_the_job(mini, monkeypatch) -> None:
+    """The steps compute with one thread; on a CPU decoding takes no more, or steps that run at once would be in each other's way."""
+    monkeypatch.setattr(machine, "cores", lambda: 6)
+    monkeypatch.setattr(prefix.torch, "get_num_threads", lambda: 1)
+    asked: list[int] = []
+    real = prefix.ThreadPoolExecutor
+    monkeypatch.setattr(prefix, "ThreadPoolExecutor", lambda threads: (asked.append(threads), real(threads))[1])
+    prefix.compute(mini, 2, 2, black)
+    monkeypatch.setattr(prefix, "_place", lambda clip: torch.device("cuda"))
+    monkeypatch.setattr(prefix, "_states", lambda clip, layer, images: torch.zeros(len(images), 17, 4))
+    prefix.compute(mini, 2, 2, black)
+    next(prefix.Streamed(mini, 2, black, 1, torch.zeros(2, 4)).chunks(2))
+    assert asked == [1, 6, 6]

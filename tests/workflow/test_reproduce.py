@@ -178,16 +178,13 @@ def test_a_step_asks_for_the_gpus_that_the_profile_names(device: str, processes:
     line = re.search(r"^GPUS = (.+)$", text, re.MULTILINE)
     assert line is not None
     assert eval(line[1], {"SETTINGS": {"device": device, "processes": processes}}) == cards
-    assert text.count("gpu=GPUS") == 5, "01, 02, runs, neighbours, and of those that draw the ones that look into CLIP"
-
-
-def test_as_many_steps_at_once_as_cores_and_memory_have_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    told = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": int(13e9 / 4096)}
-    monkeypatch.setattr(os, "sysconf", told.__getitem__)
-    assert reproduce.room(3.0) == 4
-    assert reproduce.room(1.0) == 8
-    assert reproduce.room(100.0) == 1
+    asked = re.search(r"^CLIP = (.+)$", text, re.MULTILINE)
+    told = {"SETTINGS": {"processes": processes, "memory_gb": 24.0}, "MEMORY": "memory_gb", "GPUS": cards, "DECODERS": 8}
+    assert asked is not None
+    assert eval(asked[1], told) == {"gpu": cards, "cpus_per_task": 8 * cards or processes, "mem_mb": 24000}, (
+        "a GPU decodes on several cores"
+    )
+    assert text.count("**CLIP") + text.count("**(CLIP") == 5, "01, 02, runs, neighbours, and of those that draw those that look into CLIP"
 
 
 SNAKEMAKE = """
@@ -223,7 +220,6 @@ def test_a_run_says_at_the_start_how_long_and_after_every_step_how_far(
 def test_a_profile_folder_says_how_many_jobs_run_at_once(repository: Path) -> None:
     assert reproduce.jobs("slurm", 3) == yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())["jobs"] == 50
     assert reproduce.jobs("local", 3) == 3
-    assert reproduce.jobs("local", 0) == reproduce.room(reproduce.MEMORY_GB)
 
 
 def test_the_summary_is_the_table_or_what_failed(repository: Path) -> None:
