@@ -243,7 +243,7 @@ def _sha256(tensors: Mapping[str, Tensor], notes: str) -> str:
     hasher = hashlib.sha256(notes.encode())
     for name, tensor in sorted(tensors.items()):
         hasher.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        hasher.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        hasher.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return hasher.hexdigest()
 
 

@@ -33,7 +33,7 @@ class Shape:
     @classmethod
     def of(cls, clip: FrozenClip, text_length: int = 16, text_shared: int = 5) -> "Shape":
         """The shape of a loaded model."""
-        text_layers = len(clip.model.transformer.resblocks)  # type: ignore[union-attr,arg-type]
+        text_layers = len(clip.model.transformer.resblocks)
         return cls(clip.layers, clip.patches + 1, clip.d_model, text_layers, clip.d_text, text_length, text_shared)
 
     def encode(self) -> float:

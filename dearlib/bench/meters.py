@@ -154,7 +154,7 @@ def peak(name: str, weights: str, way: str, batch: int, classes: int) -> float:
         textspan(*inputs, rank=80, steps=20)
         return _most_memory()
     clip = load(name, weights)
-    side = clip.visual.image_size[0]  # type: ignore[index]
+    side = clip.visual.image_size[0]
     kept = torch.randn(batch, clip.patches + 1, clip.d_model), torch.randn(batch, clip.d_embed)  # a prefix that another process made
     bench = assembled(clip, torch.randn(batch, 3, side, side), *kept, classes)
     if way == "fast, streamed":

@@ -62,29 +62,29 @@ class Straightforward:
         for layer in range(s.first_layer, model.clip.layers + 1):
             own = raw if layer == s.first_layer else s.beta * raw + (1 - s.beta) * own
             may_attend: Tensor = getattr(model, f"may_attend_{layer}")[None]
-            out = masked_layer(visual.transformer.resblocks[layer - 1], torch.cat([x, own], dim=1), may_attend)  # type: ignore[union-attr,index]
+            out = masked_layer(visual.transformer.resblocks[layer - 1], torch.cat([x, own], dim=1), may_attend)
             x, own = out[:, :n_original], out[:, n_original:]
-        own = visual.ln_post(own) @ model.projection  # type: ignore[operator]
+        own = visual.ln_post(own) @ model.projection
         per_attribute = own.unflatten(1, (len(model.roles.attributes), -1)).mean(dim=2)
-        return ImageFeatures(visual.ln_post(x[:, 0]) @ visual.proj, per_attribute)  # type: ignore[operator]
+        return ImageFeatures(visual.ln_post(x[:, 0]) @ visual.proj, per_attribute)
 
     def text_features(self) -> Float[Tensor, "class_ d_embed"]:
         """f_t over all columns of the context."""
         model, text = self.model, self.model.clip.model
         s, k = model.settings, model.settings.text_tokens
         with torch.no_grad():
-            x = text.token_embedding(self.tokens) + text.positional_embedding  # type: ignore[operator]
-            x = run_layers(text.transformer, x, 1, s.first_layer - 1, text.attn_mask)  # type: ignore[arg-type]
+            x = text.token_embedding(self.tokens) + text.positional_embedding
+            x = run_layers(text.transformer, x, 1, s.first_layer - 1, text.attn_mask)
         raw = model.text_tokens.expand(len(x), -1, -1)
         size = x.shape[1] + k
         causal = torch.full((size, size), float("-inf")).triu(1)
         start, own, rest = x[:, :1], raw, x[:, 1:]
-        for layer in range(s.first_layer, len(text.transformer.resblocks) + 1):  # type: ignore[union-attr,arg-type]
+        for layer in range(s.first_layer, len(text.transformer.resblocks) + 1):
             own = raw if layer == s.first_layer else s.beta * raw + (1 - s.beta) * own
-            x = text.transformer.resblocks[layer - 1](torch.cat([start, own, rest], dim=1), attn_mask=causal)  # type: ignore[union-attr,index,operator]
+            x = text.transformer.resblocks[layer - 1](torch.cat([start, own, rest], dim=1), attn_mask=causal)
             start, own, rest = x[:, :1], x[:, 1 : 1 + k], x[:, 1 + k :]
         end = self.tokens.argmax(dim=1) + k
-        return text.ln_final(x[torch.arange(len(x)), end]) @ text.text_projection  # type: ignore[operator]
+        return text.ln_final(x[torch.arange(len(x)), end]) @ text.text_projection
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def build(name: str, batch: int, classes: int, k: int = 5, first_layer: int = J,
     """A batch of random pictures and `classes` prompts of the usual length."""
     clip = random_clip(name)
     clip.model.to(device)
-    side = clip.visual.image_size[0]  # type: ignore[index]
+    side = clip.visual.image_size[0]
     images = torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     with torch.no_grad():
         states = image_prefix(clip.visual, images, first_layer)

@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
+
+from dearlib.clip.modules import Block
 
 
 def additive(may_attend: Bool[Tensor, "*axes query key"], dtype: torch.dtype) -> Float[Tensor, "*axes query key"]:
@@ -58,7 +60,7 @@ NARROW = 32  # heads of fewer dimensions fill no vector register; DeAR-Mini's ha
 
 
 def masked_layer(
-    block: nn.Module,
+    block: Block,
     x: Float[Tensor, "batch token d_model"],
     may_attend: Bool[Tensor, "#batch #head query token"],
     read: Float[Tensor, "batch query d_model"] | None = None,
@@ -76,7 +78,7 @@ def masked_layer(
 
 
 def biased_layer(
-    block: nn.Module,
+    block: Block,
     x: Float[Tensor, "batch token d_model"],
     bias: Float[Tensor, "#batch #head query token"] | None,
     read: Float[Tensor, "batch query d_model"] | None = None,
@@ -87,17 +89,17 @@ def biased_layer(
     The first `constant` tokens depend on nothing that is trained (the originals entering layer J): their queries, keys
     and values are computed outside the graph, so that no gradient is sent where nobody wants it.
     """
-    normed = block.ln_1(x)  # type: ignore[operator]
+    normed = block.ln_1(x)
     if read is None:
         read, (query, key, value) = x, project(block, normed, constant=constant)
     else:
-        query = project(block, block.ln_1(read), 0, 1)[0]  # type: ignore[operator]
+        query = project(block, block.ln_1(read), 0, 1)[0]
         key, value = project(block, normed, 1, 3, constant)
     return finish(block, read, attend(query, key, value, bias))
 
 
 def shared_layer(
-    block: nn.Module,
+    block: Block,
     shared: Float[Tensor, "run first d_model"],
     own: Float[Tensor, "row rest d_model"],
     read: Int[Tensor, "row"] | None = None,
@@ -110,8 +112,8 @@ def shared_layer(
     """
     first, rest = shared.shape[1], own.shape[1]
     ahead = additive(torch.ones(rest, first + rest, dtype=torch.bool, device=own.device).tril(first), own.dtype)
-    query, key, value = project(block, block.ln_1(own))  # type: ignore[operator]
-    shared_query, shared_key, shared_value = project(block, block.ln_1(shared))  # type: ignore[operator]
+    query, key, value = project(block, block.ln_1(own))
+    shared_query, shared_key, shared_value = project(block, block.ln_1(shared))
     rows = len(own) // len(shared)  # of each run
     keys, values = (
         torch.cat([s[:, None].expand(-1, rows, -1, -1, -1).flatten(0, 1), o], dim=2) for s, o in ((shared_key, key), (shared_value, value))
@@ -125,20 +127,20 @@ def shared_layer(
     return shared_out, finish(block, own, attend(query, keys, values, ahead[None, None]))
 
 
-def project(block: nn.Module, x: Float[Tensor, "batch token d_model"], first: int = 0, last: int = 3, constant: int = 0) -> list[Tensor]:
+def project(block: Block, x: Float[Tensor, "batch token d_model"], first: int = 0, last: int = 3, constant: int = 0) -> list[Tensor]:
     """Of query, key and value (0, 1, 2) those from `first` to before `last`, each [batch, head, token, d_head].
 
     No gradient reaches the first `constant` tokens.
     """
     attn, d = block.attn, x.shape[-1]
-    weight, bias = attn.in_proj_weight[first * d : last * d], attn.in_proj_bias[first * d : last * d]  # type: ignore[union-attr,index]
+    weight, bias = attn.in_proj_weight[first * d : last * d], attn.in_proj_bias[first * d : last * d]
     pieces = [x[:, :constant].detach(), x[:, constant:]] if constant else [x]
     parts = torch.cat([F.linear(piece, weight, bias) for piece in pieces], dim=1).chunk(last - first, dim=-1)
-    return [rearrange(t, "batch token (head d) -> batch head token d", head=attn.num_heads) for t in parts]  # type: ignore[union-attr]
+    return [rearrange(t, "batch token (head d) -> batch head token d", head=attn.num_heads) for t in parts]
 
 
-def finish(block: nn.Module, x: Float[Tensor, "batch query d_model"], mixed: Float[Tensor, "batch head query d_head"]) -> Tensor:
+def finish(block: Block, x: Float[Tensor, "batch query d_model"], mixed: Float[Tensor, "batch head query d_head"]) -> Tensor:
     """The rest of the layer after attention: output projection, residual, MLP."""
     joined = rearrange(mixed, "batch head token d -> batch token (head d)")
-    out = x + block.ls_1(block.attn.out_proj(joined))  # type: ignore[operator,union-attr]
-    return out + block.ls_2(block.mlp(block.ln_2(out)))  # type: ignore[operator]
+    out = x + block.ls_1(block.attn.out_proj(joined))
+    return out + block.ls_2(block.mlp(block.ln_2(out)))

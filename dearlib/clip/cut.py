@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from dearlib.clip.attention import biased_layer
 from dearlib.clip.finite import check_finite
 from dearlib.clip.loading import FrozenClip
+from dearlib.clip.modules import Transformer, Vision
 from dearlib.errors import InputError
 
 TEXTS = 128  # prompts that go through frozen layers together: a thousand at once would take gigabytes
@@ -36,7 +37,7 @@ class TextStates:
 
 def text_layers(clip: FrozenClip) -> int:
     """Number of layers of the text encoder."""
-    return len(clip.model.transformer.resblocks)  # type: ignore[union-attr,arg-type]
+    return len(clip.model.transformer.resblocks)
 
 
 def check_cut(clip: FrozenClip, first_layer: int, name: str = "first_layer") -> None:
@@ -53,23 +54,23 @@ def check_layer(found: int, first_layer: int) -> None:
         raise InputError(f"states: expected {expected}, got those of layer {found}; make them anew")
 
 
-def image_prefix(visual: nn.Module, images: Float[Tensor, "batch 3 side side"], first_layer: int) -> Float[Tensor, "batch token d_model"]:
+def image_prefix(visual: Vision, images: Float[Tensor, "batch 3 side side"], first_layer: int) -> Float[Tensor, "batch token d_model"]:
     """[CLS] and patch states on the verge of layer J: embedding, `ln_pre` and layers 1 … J−1."""
-    x = visual.conv1(images).flatten(2).transpose(1, 2)  # type: ignore[operator]
-    cls = visual.class_embedding.expand(len(x), 1, -1)  # type: ignore[operator]
-    x = visual.ln_pre(torch.cat([cls, x], dim=1) + visual.positional_embedding)  # type: ignore[operator]
-    return run_layers(visual.transformer, x, 1, first_layer - 1)  # type: ignore[arg-type]
+    x = visual.conv1(images).flatten(2).transpose(1, 2)
+    cls = visual.class_embedding.expand(len(x), 1, -1)
+    x = visual.ln_pre(torch.cat([cls, x], dim=1) + visual.positional_embedding)
+    return run_layers(visual.transformer, x, 1, first_layer - 1)
 
 
-def image_suffix(visual: nn.Module, states: Float[Tensor, "batch token d_model"], first_layer: int) -> Float[Tensor, "batch d_embed"]:
+def image_suffix(visual: Vision, states: Float[Tensor, "batch token d_model"], first_layer: int) -> Float[Tensor, "batch d_embed"]:
     """The frozen rest of the image encoder: layers J … L, `ln_post` of [CLS], projection."""
-    x = run_layers(visual.transformer, states, first_layer, len(visual.transformer.resblocks))  # type: ignore[arg-type,union-attr]
-    return visual.ln_post(x[:, 0]) @ visual.proj  # type: ignore[operator]
+    x = run_layers(visual.transformer, states, first_layer, len(visual.transformer.resblocks))
+    return visual.ln_post(x[:, 0]) @ visual.proj
 
 
-def run_layers(transformer: nn.Module, x: Tensor, first: int, last: int, mask: Tensor | None = None) -> Tensor:
+def run_layers(transformer: Transformer, x: Tensor, first: int, last: int, mask: Tensor | None = None) -> Tensor:
     """Frozen layers `first` … `last` (1-based, both included)."""
-    for block in transformer.resblocks[first - 1 : last]:  # type: ignore[index,union-attr]
+    for block in transformer.resblocks[first - 1 : last]:
         x = block(x, attn_mask=mask)
     return x
 
@@ -86,9 +87,9 @@ def text_prefix(clip: FrozenClip, texts: Sequence[str], first_layer: int, gap: i
     model = clip.model
     device = model.positional_embedding.device
     at = [0, *range(1 + gap, length + gap)]
-    x = model.token_embedding(tokens[:, :length].to(device)) + model.positional_embedding[at]  # type: ignore[operator,index]
-    mask = model.attn_mask[:length, :length]  # type: ignore[index]
-    x = torch.cat([run_layers(model.transformer, some, 1, first_layer - 1, mask) for some in x.split(TEXTS)])  # type: ignore[arg-type]
+    x = model.token_embedding(tokens[:, :length].to(device)) + model.positional_embedding[at]
+    mask = model.attn_mask[:length, :length]
+    x = torch.cat([run_layers(model.transformer, some, 1, first_layer - 1, mask) for some in x.split(TEXTS)])
     check_finite(f"{clip.name}: states of prompts [class, token, dimension]", x)
     same = (tokens[:, :length] == tokens[:1, :length]).all(dim=0)
     shared = min(int(same.cumprod(dim=0).sum()), int(end.min()))  # an end of text is always a class's own
@@ -120,12 +121,12 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:40]} … {text[-36:]}"
 
 
-def frozen_features(visual: nn.Module, states: Float[Tensor, "batch token d_model"], first_layer: int) -> Float[Tensor, "batch d_embed"]:
+def frozen_features(visual: Vision, states: Float[Tensor, "batch token d_model"], first_layer: int) -> Float[Tensor, "batch d_embed"]:
     """CLIP's own image feature, before normalisation, from the verge of layer J; of the last layer only [CLS] is computed."""
-    last = visual.transformer.resblocks[-1]  # type: ignore[union-attr,index]
-    x = run_layers(visual.transformer, states, first_layer, len(visual.transformer.resblocks) - 1)  # type: ignore[arg-type,union-attr]
+    last = visual.transformer.resblocks[-1]
+    x = run_layers(visual.transformer, states, first_layer, len(visual.transformer.resblocks) - 1)
     x = biased_layer(last, x, None, x[:, :1])
-    return visual.ln_post(x[:, 0]) @ visual.proj  # type: ignore[operator]
+    return visual.ln_post(x[:, 0]) @ visual.proj
 
 
 @torch.no_grad()
@@ -133,9 +134,9 @@ def frozen_text_features(clip: FrozenClip, text: TextStates, first_layer: int) -
     """CLIP's own text features, before normalisation, from the verge of layer J; what stands behind the end of text is cut."""
     check_layer(text.first_layer, first_layer)
     model, length = clip.model, text.states.shape[1]
-    mask, last = model.attn_mask[:length, :length], len(model.transformer.resblocks)  # type: ignore[union-attr,arg-type,index]
+    mask, last = model.attn_mask[:length, :length], len(model.transformer.resblocks)
     some = text.states.split(TEXTS)
-    x = torch.cat([run_layers(model.transformer, states, first_layer, last, mask) for states in some])  # type: ignore[arg-type]
-    found: Tensor = model.ln_final(x[torch.arange(len(x), device=x.device), text.end]) @ model.text_projection  # type: ignore[operator]
+    x = torch.cat([run_layers(model.transformer, states, first_layer, last, mask) for states in some])
+    found: Tensor = model.ln_final(x[torch.arange(len(x), device=x.device), text.end]) @ model.text_projection
     check_finite(f"{clip.name}: features of prompts [class, dimension]", found)
     return found

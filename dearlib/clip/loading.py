@@ -17,9 +17,10 @@ import open_clip
 import torch
 from jaxtyping import Float, Int
 from open_clip.transform import merge_preprocess_dict
-from torch import Tensor, nn
+from torch import Tensor
 
 from dearlib.clip.finite import check_finite
+from dearlib.clip.modules import ClipModel, Vision
 from dearlib.clip.weights import check_activation, check_positions, check_tag, pretrained_file, refuse_programs, trained_config
 from dearlib.datasets.transforms import Preprocessing
 from dearlib.errors import InputError
@@ -39,7 +40,7 @@ class FrozenClip:
     """
 
     name: str
-    model: nn.Module
+    model: ClipModel
     preprocess: Preprocessing
     tokenizer: Callable[..., Tensor]
     weights_sha256: str
@@ -55,44 +56,44 @@ class FrozenClip:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
-    def visual(self) -> nn.Module:
+    def visual(self) -> Vision:
         """The image encoder, an open_clip VisionTransformer."""
-        return self.model.visual  # type: ignore[return-value]
+        return self.model.visual
 
     @cached_property
     def layers(self) -> int:
         """Number of vision layers (12 for ViT-B/16)."""
-        return len(self.visual.transformer.resblocks)  # type: ignore[union-attr,arg-type]
+        return len(self.visual.transformer.resblocks)
 
     @cached_property
     def heads(self) -> int:
         """Attention heads per vision layer."""
-        return int(self.visual.transformer.resblocks[0].attn.num_heads)  # type: ignore[union-attr,index]
+        return int(self.visual.transformer.resblocks[0].attn.num_heads)
 
     @cached_property
     def d_model(self) -> int:
         """Width of the vision layers, D_v."""
-        return int(self.visual.class_embedding.shape[0])  # type: ignore[union-attr,index]
+        return int(self.visual.class_embedding.shape[0])
 
     @cached_property
     def d_text(self) -> int:
         """Width of the text layers, D_t."""
-        return int(self.model.ln_final.weight.shape[0])  # type: ignore[union-attr]
+        return int(self.model.ln_final.weight.shape[0])
 
     @cached_property
     def d_embed(self) -> int:
         """Dimension of the joint space."""
-        return int(self.visual.proj.shape[1])  # type: ignore[union-attr]
+        return int(self.visual.proj.shape[1])
 
     @cached_property
     def patches(self) -> int:
         """Number of patch tokens."""
-        return int(self.visual.positional_embedding.shape[0]) - 1  # type: ignore[union-attr]
+        return int(self.visual.positional_embedding.shape[0]) - 1
 
     @property
     def scale(self) -> float:
         """τ: the frozen temperature that multiplies cosine similarities."""
-        return float(self.model.logit_scale.exp())  # type: ignore[operator]
+        return float(self.model.logit_scale.exp())
 
     def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "text context"]:
         """open_clip's tokens, start and end included, padded with zeros."""
@@ -101,14 +102,14 @@ class FrozenClip:
     @torch.no_grad()
     def encode_image(self, images: Float[Tensor, "batch 3 side side"]) -> Float[Tensor, "batch d_embed"]:
         """open_clip's image feature before normalisation. Raises `InputError` if it is no finite number."""
-        found: Tensor = self.model.encode_image(images)  # type: ignore[operator]
+        found: Tensor = self.model.encode_image(images)
         check_finite(f"{self.name}: features of pictures [picture, dimension]", found)
         return found
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "text d_embed"]:
         """open_clip's text feature before normalisation. Raises `InputError` if it is no finite number."""
-        found: Tensor = self.model.encode_text(self.tokenize(texts).to(self.model.positional_embedding.device))  # type: ignore[operator,union-attr,arg-type]
+        found: Tensor = self.model.encode_text(self.tokenize(texts).to(self.model.positional_embedding.device))
         check_finite(f"{self.name}: features of texts [text, dimension]", found)
         return found
 
@@ -199,12 +200,12 @@ def _build(name: str, path: Path, tag: str, digest: str) -> FrozenClip:
     return _freeze(name, model, tag, digest)
 
 
-def _check_numbers(model: nn.Module) -> None:
+def _check_numbers(model: ClipModel) -> None:
     """Refuses kinds of numbers that nothing can be computed with, and a temperature that makes every logit NaN."""
     odd = {str(p.dtype) for p in model.parameters() if p.dtype is not torch.float32}
     if odd:
         raise InputError(f"clip: expected weights of real numbers, got {', '.join(sorted(odd))}; check clip_weights")
-    check_finite("clip: temperature", model.logit_scale.exp())  # type: ignore[operator]
+    check_finite("clip: temperature", model.logit_scale.exp())
 
 
 @contextmanager
@@ -221,7 +222,7 @@ def _no_talk_of_random_weights() -> Iterator[None]:
         logging.root.removeFilter(other)
 
 
-def _check_architecture(name: str, model: nn.Module) -> None:
+def _check_architecture(name: str, model: ClipModel) -> None:
     """Refuses encoders that the method has no reading of."""
     _check_text(name, isinstance(model, open_clip.CLIP) and model.attn_mask is not None and model.text_pool_type == "argmax")
     visual = model.visual
@@ -236,7 +237,7 @@ def _check_text(name: str, good: bool) -> None:
         )
 
 
-def _freeze(name: str, model: nn.Module, tag: str, digest: str) -> FrozenClip:
+def _freeze(name: str, model: ClipModel, tag: str, digest: str) -> FrozenClip:
     model.eval().requires_grad_(False)
-    config = merge_preprocess_dict(model.visual.preprocess_cfg, trained_config(name, tag))  # type: ignore[union-attr]
+    config = merge_preprocess_dict(model.visual.preprocess_cfg, trained_config(name, tag))
     return FrozenClip(name, model, Preprocessing.of_config(config), open_clip.get_tokenizer(name), digest)

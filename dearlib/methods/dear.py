@@ -65,7 +65,7 @@ class DeAR(nn.Module):
         tokens = n_attributes * settings.tokens_per_attribute
         self.attribute_tokens = nn.Parameter(settings.init_std * torch.randn(tokens, clip.d_model, generator=draw))
         self.text_tokens = nn.Parameter(settings.init_std * torch.randn(settings.text_tokens, clip.d_text, generator=draw))
-        self.projection = nn.Parameter(clip.visual.proj.detach().clone())  # type: ignore[union-attr,operator]
+        self.projection = nn.Parameter(clip.visual.proj.detach().clone())
         share = torch.tensor([settings.alpha_cls] + [(1 - settings.alpha_cls) / n_attributes] * n_attributes)
         self.fusion = nn.Parameter(share.log())
         for name in PARTS:

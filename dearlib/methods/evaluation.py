@@ -88,7 +88,7 @@ def _accuracies(
     for chunk in chunks:
         own, states = labels[seen : seen + len(chunk)], chunk.to(device, features[0].dtype)
         seen += len(chunk)
-        entering = {j: run_layers(models[0].clip.visual.transformer, states, start, j - 1) for j in texts}  # type: ignore[arg-type]
+        entering = {j: run_layers(models[0].clip.visual.transformer, states, start, j - 1) for j in texts}
         for i, (model, text) in enumerate(zip(models, features, strict=True)):
             similarity = model.similarities(model.image_features(entering[model.settings.first_layer]), text)
             answers = torch.stack([similarity[:, 0], model.fuse(similarity)])

@@ -25,9 +25,9 @@ def read_out(
     attributes: int,
 ) -> ImageFeatures:
     """f_cls by CLIP's own projection, f_a by the trained one, averaged over an attribute's tokens (Eq. 10, 11)."""
-    x = clip.visual.ln_post(read)  # type: ignore[operator]
+    x = clip.visual.ln_post(read)
     own = (x[..., 1:, :] @ projection.unsqueeze(-3)).unflatten(-2, (attributes, -1)).mean(dim=-2)
-    return ImageFeatures(x[..., 0, :] @ clip.visual.proj, own)  # type: ignore[operator]
+    return ImageFeatures(x[..., 0, :] @ clip.visual.proj, own)
 
 
 def similarities(

@@ -143,13 +143,13 @@ def accuracy(method: Method, source: Source, labels: Int[Tensor, "picture"], tex
 
 def rows(method: Method, source: Source, chosen: Int[Tensor, "batch"]) -> Pictures:
     """Some pictures as a method wants them: without states, if it runs no layer on them."""
-    place = method.clip.visual.proj  # type: ignore[union-attr]
+    place = method.clip.visual.proj
     if method.needs.image_from > method.clip.layers:
         features = source.features[chosen]
         states = features.new_empty(len(chosen), 0, method.clip.d_model)
     else:
         states, features = source.rows(chosen)
-    return Pictures(states.to(place.device, place.dtype), features.to(place.device, place.dtype))  # type: ignore[union-attr,arg-type]
+    return Pictures(states.to(place.device, place.dtype), features.to(place.device, place.dtype))
 
 
 def taught(data: TrainingSet, features: Float[Tensor, "row d_embed"]) -> TrainingSet:

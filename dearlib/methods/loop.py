@@ -119,7 +119,7 @@ def _averages(models: Sequence[nn.Module], recipes: Sequence[Recipe]) -> list[Me
 def _averaged(model: nn.Module, recipe: Recipe) -> AveragedModel:
     """A running weighted mean; the total of the weights up to its n-th update says what the n-th counts."""
 
-    def add(mean: Tensor, value: Tensor, done: Tensor) -> Tensor:
+    def add(mean: Tensor, value: Tensor, done: Tensor | int) -> Tensor:
         shares = [recipe.share(e) for e in range(int(done) + 1)]
         return mean + (value - mean) * (shares[-1] / sum(shares) if sum(shares) else 0.0)
 

@@ -38,9 +38,9 @@ def image_states(
         read: how many of the extra tokens are wanted; None: all.
     """
     n_original, last = states.shape[1], len(tokens) - 1
-    blocks = clip.visual.transformer.resblocks[clip.layers - len(tokens) :]  # type: ignore[union-attr,index]
+    blocks = clip.visual.transformer.resblocks[clip.layers - len(tokens) :]
     x = states
-    for number, (block, raw, bias) in enumerate(zip(blocks, tokens, biases, strict=True)):  # type: ignore[arg-type]
+    for number, (block, raw, bias) in enumerate(zip(blocks, tokens, biases, strict=True)):
         if raw is not None:
             x = torch.cat([x[:, :n_original], _blended(raw, x[:, n_original:], beta, number == 0)], dim=1)
         constant = 0 if number else n_original
@@ -63,7 +63,7 @@ def picture_features(
     """The class feature, before normalisation, with `tokens` in the layers J … L; one mask for all heads and layers."""
     bias = None if may_attend is None else additive(may_attend, states.dtype)[None, None]
     x = image_states(clip, states, tokens, [bias] * len(tokens), beta, read=0)
-    return clip.visual.ln_post(x[:, 0]) @ clip.visual.proj  # type: ignore[operator]
+    return clip.visual.ln_post(x[:, 0]) @ clip.visual.proj
 
 
 def _blended(raw: Tensor, before: Tensor, beta: float | Tensor, first: bool) -> Tensor:
@@ -91,15 +91,15 @@ def class_features(
         tokens: of each of the layers J … L, what goes in after the start token: at J as it is, between start and the rest of
             `shared`; later in place of the tokens that stand there, blended by β as in `image_states`; None: nothing.
     """
-    blocks = clip.model.transformer.resblocks[-len(tokens) :]  # type: ignore[union-attr,index]
-    for number, (block, raw) in enumerate(zip(blocks, tokens, strict=True)):  # type: ignore[arg-type]
+    blocks = clip.model.transformer.resblocks[-len(tokens) :]
+    for number, (block, raw) in enumerate(zip(blocks, tokens, strict=True)):
         if raw is not None:
             k = 0 if number == 0 else raw.shape[1]
             raw = raw.expand(len(shared), -1, -1)
             mixed = raw if number == 0 else _blended(raw, shared[:, 1 : 1 + k], beta, False)
             shared = torch.cat([shared[:, :1], mixed, shared[:, 1 + k :]], dim=1)
         shared, own = shared_layer(block, shared, own, end if number == len(tokens) - 1 else None)
-    return (clip.model.ln_final(own[:, 0]) @ clip.model.text_projection).unflatten(0, (len(shared), -1))  # type: ignore[operator]
+    return (clip.model.ln_final(own[:, 0]) @ clip.model.text_projection).unflatten(0, (len(shared), -1))
 
 
 def text_features(

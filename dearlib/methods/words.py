@@ -26,8 +26,8 @@ def word_vectors(clip: FrozenClip, words: str, count: int) -> Float[Tensor, "cou
     tokens = clip.tokenize([words])[0]
     if int(tokens.argmax()) < count:
         raise InputError(f"words: expected at least {count} tokens to start from, got {words!r}; use fewer tokens or longer words")
-    embedding = clip.model.token_embedding  # type: ignore[union-attr]
-    return embedding(tokens[1 : 1 + count].to(embedding.weight.device)).detach().clone()  # type: ignore[operator,union-attr]
+    embedding = clip.model.token_embedding
+    return embedding(tokens[1 : 1 + count].to(embedding.weight.device)).detach().clone()
 
 
 def placed(
@@ -46,7 +46,7 @@ def placed(
     runs = max(len(vectors) for _, vectors in words)
     parts, done = [], 0
     for at, vectors in words:
-        position = clip.model.positional_embedding[at : at + vectors.shape[1]]  # type: ignore[union-attr,index]
+        position = clip.model.positional_embedding[at : at + vectors.shape[1]]
         parts += [text.states[:1, done:at].expand(runs, -1, -1), vectors.expand(runs, -1, -1) + position]
         done = at + vectors.shape[1]
     return torch.cat([*parts, text.states[:1, done : text.shared].expand(runs, -1, -1)], dim=1)

@@ -2,13 +2,14 @@
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from dearlib.clip.attention import attend, finish, project
+from dearlib.clip.modules import ClipModel, Vision
 
 
 def encode_image(
-    visual: nn.Module, images: Float[Tensor, "batch 3 side side"], kept: Int[Tensor, "batch kept"] | None = None
+    visual: Vision, images: Float[Tensor, "batch 3 side side"], kept: Int[Tensor, "batch kept"] | None = None
 ) -> Float[Tensor, "batch d_embed"]:
     """open_clip's image encoder, over the `kept` patches alone (all of them where it is None)."""
     x = visual.transformer(embedded(visual, images, kept))
@@ -16,7 +17,7 @@ def encode_image(
 
 
 def encode_parts(
-    visual: nn.Module,
+    visual: Vision,
     images: Float[Tensor, "batch 3 side side"],
     kept: Int[Tensor, "batch kept"] | None,
     first_layer: int,
@@ -56,7 +57,7 @@ def encode_parts(
 
 
 def embedded(
-    visual: nn.Module, images: Float[Tensor, "batch 3 side side"], kept: Int[Tensor, "batch kept"] | None
+    visual: Vision, images: Float[Tensor, "batch 3 side side"], kept: Int[Tensor, "batch kept"] | None
 ) -> Float[Tensor, "batch token d_model"]:
     """The states entering layer 1, of the `kept` patches alone (of all where it is None)."""
     x = visual.conv1(images).flatten(2).transpose(1, 2) + visual.positional_embedding[1:]
@@ -66,7 +67,7 @@ def embedded(
     return visual.ln_pre(torch.cat([cls, x], dim=1))
 
 
-def encode_text(model: nn.Module, tokens: Int[Tensor, "batch token"]) -> Float[Tensor, "batch d_embed"]:
+def encode_text(model: ClipModel, tokens: Int[Tensor, "batch token"]) -> Float[Tensor, "batch d_embed"]:
     """open_clip's text encoder, cut after the batch's longest end of text (exact: attention is causal)."""
     end = tokens.argmax(dim=1)
     length = int(end.max()) + 1

@@ -23,6 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from dearlib.clip.loading import FrozenClip, random_clip
+from dearlib.clip.modules import ClipModel
 from dearlib.datasets.world import scene, vocabulary
 from dearlib.errors import InputError
 from dearlib.files import load_optimiser, optimiser_tensors, read_tensors, write_bytes, write_tensors, write_text
@@ -98,7 +99,7 @@ def contrastive_loss(
     return (to_text - own.mean()) / 2
 
 
-def optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def optimisers(model: ClipModel, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for everything else (embeddings, norms, biases, projections)."""
     named = list(model.named_parameters())
     matrices = [p for n, p in named if "resblocks" in n and p.ndim == 2]
@@ -117,7 +118,7 @@ def recipe(p: PretrainMini) -> Recipe:
 
 
 def step_losses(
-    model: nn.Module,
+    model: ClipModel,
     tokenizer: Callable[[list[str]], Tensor],
     made: Batch,
     kept: Int[Tensor, "batch kept"] | None,
@@ -149,7 +150,7 @@ def step_losses(
 
 
 def pretrain(
-    model: nn.Module, recipe: Recipe, folder: Path, device: torch.device | str = "cpu", every: int = 100
+    model: ClipModel, recipe: Recipe, folder: Path, device: torch.device | str = "cpu", every: int = 100
 ) -> list[dict[str, float]]:
     """Trains `model` in place by `recipe`; checkpoints every `every` steps in `folder`; returns the loss curve."""
     pool, factors = render_pool(folder, recipe.images, recipe.seed)
@@ -185,13 +186,13 @@ def pretrain(
     return curve
 
 
-def planted_heads(model: nn.Module, recipe: Recipe) -> dict[str, list[int]]:
+def planted_heads(model: ClipModel, recipe: Recipe) -> dict[str, list[int]]:
     """Which of the late heads the recipe gives which factor, counted layer by layer from `first_layer`."""
     blocks = model.visual.transformer.resblocks
     return plant(recipe.planted, len(blocks) - recipe.first_layer + 1, blocks[0].attn.num_heads, recipe.seed)
 
 
-def _resume(path: Path, model: nn.Module, steppers: list[torch.optim.Optimizer], recipe: Recipe) -> list[dict[str, float]]:
+def _resume(path: Path, model: ClipModel, steppers: list[torch.optim.Optimizer], recipe: Recipe) -> list[dict[str, float]]:
     """Loads the checkpoint, if there is one, and returns the curve so far. Refuses one of another recipe."""
     if not path.exists():
         return []
@@ -205,13 +206,13 @@ def _resume(path: Path, model: nn.Module, steppers: list[torch.optim.Optimizer],
 
 
 @torch.no_grad()
-def rescale(model: nn.Module, tower: Literal["image", "text"], factor: float) -> None:
+def rescale(model: ClipModel, tower: Literal["image", "text"], factor: float) -> None:
     """Multiplies everything that writes to one tower's residual stream by `factor`, in place.
 
     Every reader of the stream is a LayerNorm, which takes the scale out again: features change by no more than its ε.
     """
     if tower == "image":
-        writers = [model.visual.ln_pre.weight, model.visual.ln_pre.bias]
+        writers: list[Tensor] = [model.visual.ln_pre.weight, model.visual.ln_pre.bias]
         blocks = model.visual.transformer.resblocks
     else:
         writers = [model.token_embedding.weight, model.positional_embedding]
@@ -260,7 +261,7 @@ def rescale_streams(clip: FrozenClip, recipe: Recipe) -> None:
     rescale(clip.model, "text", recipe.stream / deviations[1])
 
 
-def export(model: nn.Module, path: Path) -> str:
+def export(model: ClipModel, path: Path) -> str:
     """Writes the weights in half precision, as open_clip reads them, and returns the file's SHA-256."""
     content = save({k: v.detach().cpu().half().contiguous() for k, v in model.state_dict().items()})
     write_bytes(path, content)

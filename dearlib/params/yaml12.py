@@ -18,9 +18,9 @@ class _Loader(yaml.SafeLoader):
     alias, by which a few lines can stand for gigabytes, and a tag such as !!set, which makes what no parameter is."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        event: Any = self.peek_event()
         tag = getattr(event, "tag", None)
-        if tag or self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+        if tag or self.check_event(yaml.AliasEvent):
             got = f"a tag, {tag}; write the value alone" if tag else "an alias; write the value out"
             raise yaml.composer.ComposerError(None, None, got, event.start_mark)
         node = super().compose_node(parent, index)
@@ -29,7 +29,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(None, None, f"a key that is no word, {key}", node.start_mark)

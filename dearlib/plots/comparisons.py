@@ -35,10 +35,10 @@ def difference_map(ax: Axes, difference: pd.DataFrame, beyond: pd.DataFrame, lab
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ticks = {t: text for t, text in ((-1, "−1"), (-0.1, "−0.1"), (0, "0"), (0.1, "+0.1"), (1, "+1")) if abs(t) <= bound}
-    bar = ax.get_figure().colorbar(drawn, ax=ax, pad=0.02, ticks=list(ticks))  # type: ignore[union-attr]
+    bar = ax.get_figure().colorbar(drawn, ax=ax, pad=0.02, ticks=list(ticks))
     bar.ax.set_yticklabels(list(ticks.values()))
     bar.set_label(label)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     return ax
 
 
@@ -48,7 +48,7 @@ def named_points(ax: Axes, points: Sequence[tuple[str, float, float]], styles: S
     The limits must be set before. The points that lie closest to another one choose first; where no side is free a name stands where it
     covers least.
     """
-    ax.get_figure().draw_without_rendering()  # type: ignore[union-attr]  # only then are the axes where they will be
+    ax.get_figure().draw_without_rendering()  # only then are the axes where they will be
     inside = ax.get_window_extent()
     at = ax.transData.transform([(x, y) for _, x, y in points])
     apart = np.linalg.norm(at[:, None] - at[None], axis=-1) + np.where(np.eye(len(at)), np.inf, 0)
@@ -70,7 +70,7 @@ def _beside(text: Any, side: tuple[str, str, int, int]) -> Bbox:
     """Moves an annotation to a side of its point; where it then lies, in pixels."""
     text.set(ha=side[0], va=side[1])
     text.xyann = side[2:]
-    return text.get_window_extent()  # type: ignore[no-any-return]
+    return text.get_window_extent()
 
 
 def trade_off(ax: Axes, averages: pd.DataFrame, marked: str, moved: pd.DataFrame) -> Axes:

@@ -44,5 +44,5 @@ def family_chart(axes: Iterable[Axes], methods: Mapping[str, Sequence[Entry]], l
         ax.grid(axis="y", color="#E6E6E6", linewidth=0.6)
         ax.set_axisbelow(True)
     handles = [Patch(color=color, label=rule) for rule, color in RULES.items()]
-    both[0].get_figure().legend(handles=handles, loc="outside upper center", ncols=len(handles))  # type: ignore[union-attr]
+    both[0].get_figure().legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return both

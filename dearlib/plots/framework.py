@@ -16,7 +16,7 @@ def framework(ax: Axes, model: DeAR, classes: int) -> Axes:
     clip, s = model.clip, model.settings
     tokens, d_v, d_t, d = len(model.attribute_tokens), clip.d_model, clip.d_text, clip.d_embed
     below, above = f"1 … {s.first_layer - 1}", f"{s.first_layer} … {clip.layers}"
-    text_layers = f"{s.first_layer} … {len(clip.model.transformer.resblocks)}"  # type: ignore[union-attr,arg-type]
+    text_layers = f"{s.first_layer} … {len(clip.model.transformer.resblocks)}"
     masks = "\n".join(f"{count} {name}" for name, count in role_counts(model.roles).items())
     picture = _box(ax, 0, 2, f"picture\n{clip.patches} patches + [CLS]", "white")
     low = _box(ax, 1, 2, f"vision layers {below}\n[{clip.patches + 1}, {d_v}]", FROZEN)

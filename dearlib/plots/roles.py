@@ -35,7 +35,7 @@ def role_map(ax: Axes, roles: HeadRoles, legend: bool = True) -> Axes:
 def role_legend(ax: Axes, roles: Sequence[str]) -> Axes:
     """A legend of role colours above the whole figure that `ax` is in."""
     handles = [Patch(color=ROLE_COLORS[r], label=ROLE_NAMES[r]) for r in roles]
-    ax.get_figure().legend(handles=handles, loc="outside upper center", ncols=len(handles))  # type: ignore[union-attr]
+    ax.get_figure().legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return ax
 
 
@@ -64,7 +64,7 @@ def planted_map(ax: Axes, planted: Mapping[str, Sequence[int]], first_layer: int
     colors = ["white", *(concept_color(name) for name in names)]
     layer_head_map(ax, values.reshape(layers, heads), first_layer, cmap=ListedColormap(colors), vmin=-1.5, vmax=len(names) - 0.5)
     handles = [Patch(color=concept_color(name), label=f"{name} ({len(planted[name])})") for name in names]
-    ax.get_figure().legend(handles=handles, loc="outside upper center", ncols=-(-len(handles) // 2))  # type: ignore[union-attr]
+    ax.get_figure().legend(handles=handles, loc="outside upper center", ncols=-(-len(handles) // 2))
     return ax
 
 

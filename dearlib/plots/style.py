@@ -102,6 +102,6 @@ def layer_head_map(ax: Axes, values: np.ndarray, first_layer: int, **how: Any) -
 
 def colorbar(ax: Axes, drawn: Any, label: str) -> None:
     """A colour bar beside `ax`."""
-    bar = ax.get_figure().colorbar(drawn, ax=ax, shrink=0.9, pad=0.02)  # type: ignore[union-attr]
+    bar = ax.get_figure().colorbar(drawn, ax=ax, shrink=0.9, pad=0.02)
     bar.set_label(label)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)

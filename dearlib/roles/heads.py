@@ -25,6 +25,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from dearlib.clip.attention import finish, project
 from dearlib.clip.finite import check_finite
+from dearlib.clip.modules import Block, Vision
 from dearlib.errors import InputError
 
 
@@ -43,7 +44,7 @@ class Parts:
 
 
 @torch.no_grad()
-def decompose(visual: nn.Module, images: Float[Tensor, "batch 3 height width"]) -> Parts:
+def decompose(visual: Vision, images: Float[Tensor, "batch 3 height width"]) -> Parts:
     """All parts of open_clip's `visual(images)`; `Parts.total` equals it up to rounding.
 
     `visual` is an open_clip VisionTransformer that pools the [CLS] token; the image side must be the model's own.
@@ -70,7 +71,7 @@ def decompose(visual: nn.Module, images: Float[Tensor, "batch 3 height width"]) 
 
 @torch.no_grad()
 def head_contributions(
-    visual: nn.Module, images: Float[Tensor, "batch 3 height width"], first_layer: int
+    visual: Vision, images: Float[Tensor, "batch 3 height width"], first_layer: int
 ) -> Float[Tensor, "batch layer head d_embed"]:
     """Direct contributions of every head of the layers from `first_layer` (1-based) on: `decompose(...).heads` cut there.
 
@@ -108,7 +109,7 @@ def mean_ablate(
     return total - torch.einsum("blhd,lh->bd", contributions - means, weight)
 
 
-def _embed(visual: nn.Module, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch token d_model"]:
+def _embed(visual: Vision, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch token d_model"]:
     """The residual stream before the first layer."""
     _check(visual)
     x = visual.conv1(images).flatten(2).transpose(1, 2)
@@ -118,7 +119,7 @@ def _embed(visual: nn.Module, images: Float[Tensor, "batch 3 height width"]) -> 
     return visual.ln_pre(visual.patch_dropout(x + visual.positional_embedding))
 
 
-def _check(visual: nn.Module) -> None:
+def _check(visual: Vision) -> None:
     """Only a [CLS]-pooled VisionTransformer with nn.MultiheadAttention has the parts that this module walks through."""
     walkable = (
         hasattr(visual, "class_embedding")
@@ -135,7 +136,7 @@ def _check(visual: nn.Module) -> None:
 
 
 def _layer(
-    block: nn.Module, state: Float[Tensor, "batch token d_model"], only_cls: bool
+    block: Block, state: Float[Tensor, "batch token d_model"], only_cls: bool
 ) -> tuple[Float[Tensor, "batch head d_model"], Float[Tensor, "batch token_out d_model"]]:
     """What each head of a layer writes to the [CLS] position, and the residual stream behind the layer ([CLS] alone if `only_cls`).
 
@@ -154,7 +155,7 @@ def _layer(
 
 
 def _to_feature(
-    visual: nn.Module, part: Float[Tensor, "batch *parts d_model"], final: Float[Tensor, "batch d_model"], share: int
+    visual: Vision, part: Float[Tensor, "batch *parts d_model"], final: Float[Tensor, "batch d_model"], share: int
 ) -> Float[Tensor, "batch *parts d_embed"]:
     """Parts of the final [CLS] state through `ln_post` (its statistics fixed to those of `final`) and the projection.
 

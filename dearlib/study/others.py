@@ -244,7 +244,7 @@ def _built(ground: Ground, other: Other, home: Part, fabric: Fabric, checkpoint:
     teacher = tuned(ground, other, home, fabric, checkpoint.parent) if p.teacher else None
     classes = classes_of(p, home[0], ground.tests[home])
     made: Any = catalogue.build(p.method, ground.clip, classes, p.settings, other.seed, roles=ground.roles, teacher=teacher)
-    return made.to(fabric.device)  # type: ignore[no-any-return]
+    return made.to(fabric.device)
 
 
 def tuned(ground: Ground, other: Other, home: Part, fabric: Fabric, folder: Path) -> Method:
@@ -260,13 +260,13 @@ def tuned(ground: Ground, other: Other, home: Part, fabric: Fabric, folder: Path
     path = folder / f"teacher-{kept.digest([clip.identity, *home, *ground.sha256s, *own.depends(ground.roles)])}.safetensors"
     if path.exists():
         made.load_state_dict(read_tensors(path)[0])
-        return made.eval()  # type: ignore[no-any-return]
+        return made.eval()
     there = replace(ground, clip=clip)
     run = Run(made, training_set(there, own, made), catalogue.recipe(p.method, p.recipe), other.seed)
     _trained([run], made.prepare(classes_of(p, home[0], ground.tests[home])), fabric, _part(path.with_stem(f"checkpoint-{path.stem}"), 0))
     write_tensors(path, dict(made.state_dict()))
     finished(path.with_stem(f"checkpoint-{path.stem}"))
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def accuracy_on(ground: Ground, done: Trained, p: MethodRun, part: Part, home: Part) -> float:

@@ -97,7 +97,7 @@ def _run(source: str, question: str, session: Session) -> ExceptionTestFile:
     np.random.seed(0)
     torch.manual_seed(0)
     test = ExceptionTestFile.from_string(source, question)
-    test.run(session)  # type: ignore[arg-type]  # it asks for names alone, as of a dict
+    test.run(session)  # it asks for names alone, as of a dict
     if session.broken:  # otter takes every exception for a failed test
         raise session.broken
     return test

@@ -84,7 +84,7 @@ class MaPLe(nn.Module):
 
     def logits(self, pictures: Pictures, encoded: Float[Tensor, "class_ d_embed"], split: Split) -> Float[Tensor, "picture class_"]:
         """τ · cos, the same for every split."""
-        first = self.clip.visual.ln_pre(self.project(self.ctx))[None]  # type: ignore[operator,union-attr]
+        first = self.clip.visual.ln_pre(self.project(self.ctx))[None]
         deep = [project(words)[None] for project, words in zip(self.project_deep, self.deep, strict=True)]
         rest = [None] * (self.clip.layers - self.settings.depth)
         image = picture_features(self.clip, pictures.states, [first, *deep, *rest])

@@ -115,7 +115,7 @@ def entries(settings: Settings, layers: int, rule: str) -> tuple[Entry, ...]:
     first, count = settings.first_layer, settings.tokens
     made = []
     for modality in ("image", "text"):
-        made.append(Entry(modality=modality, layers=(first, first), rule="insert", source="projected", count=count))  # type: ignore[arg-type]
+        made.append(Entry(modality=modality, layers=(first, first), rule="insert", source="projected", count=count))
         made.append(Entry(modality=modality, layers=(first + 1, layers), rule=rule, source="projected", count=count))  # type: ignore[arg-type]
     return (*made, Entry(modality="image", layers=(layers + 1, layers + 1), rule="project", source="parameter"))
 
@@ -130,8 +130,8 @@ def read_both(
     clip: FrozenClip, x: Float[Tensor, "picture read d_model"], projection: Float[Tensor, "d_model d_embed"]
 ) -> tuple[Float[Tensor, "picture d_embed"], Float[Tensor, "picture d_embed"]]:
     """The class feature by the frozen projection, the tokens' mean by the trained one."""
-    x = clip.visual.ln_post(x)  # type: ignore[operator]
-    return x[:, 0] @ clip.visual.proj, x[:, 1:].mean(dim=1) @ projection  # type: ignore[operator]
+    x = clip.visual.ln_post(x)
+    return x[:, 0] @ clip.visual.proj, x[:, 1:].mean(dim=1) @ projection
 
 
 def terms(clip: FrozenClip, s: Settings, v: Tensor, v_rep: Tensor, t: Tensor, batch: Batch, text: Text) -> dict[str, Tensor]:

@@ -93,7 +93,7 @@ class MMRLPlus(nn.Module):
         """v and v_rep."""
         tokens = self.to_image(self.space)
         x = image_states(self.clip, pictures.states, tokens, [None] * len(tokens), self.settings.beta)
-        return mmrl.read_both(self.clip, x, self.clip.visual.proj + self.left @ self.right)  # type: ignore[operator]
+        return mmrl.read_both(self.clip, x, self.clip.visual.proj + self.left @ self.right)
 
     def logits(self, pictures: Pictures, encoded: Float[Tensor, "class_ d_embed"], split: Split) -> Float[Tensor, "picture class_"]:
         """As MMRL."""

@@ -117,7 +117,7 @@ class PromptSRC(nn.Module):
 
 def image_prompts(clip: FrozenClip, tokens: Float[Tensor, "layer count d_model"]) -> list[Float[Tensor, "1 count d_model"] | None]:
     """Tokens of layers 1, 2, … for `picture_features`: the first go through `ln_pre`; behind the last layer's nothing is replaced."""
-    first = clip.visual.ln_pre(tokens[:1])  # type: ignore[operator,union-attr]
+    first = clip.visual.ln_pre(tokens[:1])
     return [first, *tokens[1:].unsqueeze(1), *[None] * (clip.layers - len(tokens))]
 
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from dearlib.clip.attention import biased_layer, shared_layer
 from dearlib.clip.cut import TextStates, check_cut, frozen_text_features, text_prefix
 from dearlib.clip.loading import FrozenClip
+from dearlib.clip.modules import Blocks
 from dearlib.methods.fusion import cosine_logits
 from dearlib.methods.interface import Batch, Classes, Entry, Needs, Pictures, Split
 from dearlib.methods.recipe import Recipe
@@ -56,9 +57,9 @@ class Text:
 class Tower(nn.Module):
     """The upper end of an encoder, free to change."""
 
-    def __init__(self, blocks: nn.Module, norm: nn.Module, projection: Tensor, first_layer: int) -> None:
+    def __init__(self, blocks: Blocks, norm: nn.Module, projection: Tensor, first_layer: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(copy.deepcopy(b) for b in list(blocks.children())[first_layer - 1 :])
+        self.blocks = Blocks(copy.deepcopy(b) for b in list(blocks)[first_layer - 1 :])
         self.norm = copy.deepcopy(norm)
         self.projection = nn.Parameter(projection.detach().clone())
         self.requires_grad_(True)
@@ -77,8 +78,8 @@ class SkipTuning(nn.Module):
         check_cut(clip, settings.first_layer)
         self.clip, self.settings, visual, model = clip, settings, clip.visual, clip.model
         first = settings.first_layer
-        self.image = Tower(visual.transformer.resblocks, visual.ln_post, visual.proj, first)  # type: ignore[union-attr,arg-type]
-        self.text = Tower(model.transformer.resblocks, model.ln_final, model.text_projection, first)  # type: ignore[union-attr,arg-type]
+        self.image = Tower(visual.transformer.resblocks, visual.ln_post, visual.proj, first)
+        self.text = Tower(model.transformer.resblocks, model.ln_final, model.text_projection, first)
         self.register_buffer("stays", ranks_that_stay(len(classes.names), settings, seed))
         self.needs = Needs(image_from=first, text_from=first, one_class=settings.one_class, stacks=False)
         told = {"layers": (first, clip.layers + 1), "rule": "unfreeze", "source": "parameter"}

@@ -117,7 +117,7 @@ class TAC(nn.Module):
         """The classes' features with clusters and tokens after the start token."""
         groups = self.to_text(self.clusters)
         layers = [torch.cat([groups, tokens])[None] for tokens in (self.ctx, *self.deep)]
-        layers[0] = layers[0] + self.clip.model.positional_embedding[1 : 1 + layers[0].shape[1]]  # type: ignore[union-attr,index]
+        layers[0] = layers[0] + self.clip.model.positional_embedding[1 : 1 + layers[0].shape[1]]
         rest = [None] * (text_layers(self.clip) - len(layers))
         return class_features(self.clip, *pieces(text.states), [*layers, *rest])[0]
 

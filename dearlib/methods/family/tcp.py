@@ -94,7 +94,7 @@ class TCP(nn.Module):
         count, below = self.settings.tokens, self.settings.class_layer - 1
         shared = placed(self.clip, text.states, [(1, self.ctx[None])])
         _, own, end = pieces(text.states)
-        for block in self.clip.model.transformer.resblocks[:below]:  # type: ignore[union-attr,index]
+        for block in self.clip.model.transformer.resblocks[:below]:
             shared, own = shared_layer(block, shared, own)
         each = self.meta(text.frozen).unflatten(-1, (count, -1))
         rest = shared[:, 1 + count :].expand(len(own), -1, -1)
