@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from dearlib.errors import InputError
-from dearlib.params.reading import repository
+from dearlib.params.reading import PROFILE, merged, repository
 from dearlib.params.study import rows_named
 from dearlib.params.yaml12 import read_yaml
 from dearlib.workflow.expected import Expected, expected
@@ -50,8 +50,9 @@ def reproduce(
     check_methods(loaded)
     rows = rows_named(loaded.plan.study, methods)
     given = [f"profile={profile}", *([f"data={root}"] if root else []), *([f"methods={','.join(methods)}"] if methods else [])]
-    most = room(profile)
-    command = [*where(executor, cores or most), *([only] if only else []), "--config", *given]
+    most, roles = room(profile), Path(merged(Path("params") / profile / PROFILE, ("roles",))["roles"])
+    place = where(executor, cores or most)
+    command = [*place, *([only] if only else []), "--config", *given]
     if not (plan or report):
         check_data(loaded, only, root)
         if wanted:  # the audit needs neither
@@ -65,6 +66,7 @@ def reproduce(
         command,
         jobs(executor, cores or most),
         partial(expected, folder=Path("params") / profile, plan=loaded.plan, data=root or loaded.roles.data_root, rows=rows),
+        [str(roles), *place, "--config", *given] if wanted and roles.is_file() else None,
     )
     print(summary(profile, status == 0, only))
     return status
@@ -109,9 +111,11 @@ def jobs(executor: str, cores: int) -> int:
     return int(read_yaml(Path("profiles") / executor / "config.yaml").get("jobs", 1))
 
 
-def run(command: list[str], at_once: int, ahead: Callable[[list[str]], Expected]) -> int:
+def run(command: list[str], at_once: int, ahead: Callable[[list[str]], Expected], first: list[str] | None = None) -> int:
     """Runs what is missing or out of date; Snakemake's exit status. `ahead`: what steps of these messages will take.
 
+    `first`: what is made before all else, by itself. Snakemake runs what reads an output again if both are made in one go; after it
+    only if the output has changed. So a changed colour, for which the role map is drawn anew, has no run made anew.
     Clears the lock that a killed run left; our own lock says whether one is still running.
     """
     with open(LOCK, "w") as lock:
@@ -124,7 +128,10 @@ def run(command: list[str], at_once: int, ahead: Callable[[list[str]], Expected]
         # Snakemake inherits our lock, so it is held as long as either lives.
         if any(Path(".snakemake/locks").glob("*.lock")):
             snakemake(command, "--unlock", "--quiet", "all", keep_open=lock.fileno())
-        status = followed([*command, *ON, "--quiet", "host", "reason"], at_once, ahead, lock.fileno())
+        status = 0
+        if first and steps(_planned([*first, *QUIET]).stdout):
+            status = followed([*first, *ON, *QUIET], at_once, ahead, lock.fileno())
+        status = status or followed([*command, *ON, *QUIET], at_once, ahead, lock.fileno())
     if status and shutil.disk_usage(Path.cwd()).free < LEAST_MB * 1e6:  # Snakemake's own notes are the first that do not fit
         raise InputError(f"expected free disk space, got a full disk under {Path.cwd()}; free some and run again")
     return status
@@ -132,17 +139,24 @@ def run(command: list[str], at_once: int, ahead: Callable[[list[str]], Expected]
 
 LEAST_MB = 1.0
 ON = ("--rerun-incomplete", "--keep-going")
+QUIET = ("--quiet", "host", "reason")
 # What Snakemake says of every step beside its message.
 NOISE = re.compile(r"$|\[\w{3} \w{3} .*\]$|(Select|Execute|Finished|localrule|rule) |\d+ of \d+ steps|    (input|jobid|reason|resources): ")
 
 
+def _planned(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """What Snakemake would run."""
+    program = [*_program(command), "--dry-run"]
+    return subprocess.run(program, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+
+
 def followed(command: list[str], at_once: int, ahead: Callable[[list[str]], Expected], lock: int) -> int:
     """Runs Snakemake and says before, and after every step, how far it is."""
-    planned = subprocess.run([*_program(command), "--dry-run"], env=_environment(), capture_output=True, text=True, check=False)
+    planned = _planned(command)
     if planned.returncode:
-        print(planned.stdout + planned.stderr, file=sys.stderr)
+        print(planned.stdout, file=sys.stderr)
         return planned.returncode
-    told = ahead(steps(planned.stdout + planned.stderr))
+    told = ahead(steps(planned.stdout))
     progress = Progress(told.seconds, at_once)
     if told.seconds:
         unsure = f"; of {told.guessed} no record tells, so they are guessed from the plan until some are done" if told.guessed else ""
