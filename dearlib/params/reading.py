@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,18 @@ def load_params(notebook: str, path: Path | str, overrides: Mapping[str, str] | 
             n: {k: v for k, v in own.items() if k not in given} if isinstance(own, dict) else own for n, own in special.items()
         }
     return _check(notebook, values, str(path))
+
+
+def split_overrides(pairs: Sequence[str]) -> dict[str, str]:
+    """`KEY=VALUE` → {KEY: VALUE}. Raises `InputError` for anything else, and where one key has two values."""
+    told: dict[str, str] = {}
+    for pair in pairs:
+        key, given, value = pair.partition("=")
+        if not given:
+            raise InputError(f"-p {pair}: expected KEY=VALUE, got no '='")
+        if told.setdefault(key, value) != value:
+            raise InputError(f"-p {key}: expected one value, got {told[key]} and {value}; leave one out")
+    return told
 
 
 def merged(path: Path, keys: Collection[str]) -> dict[str, Any]:

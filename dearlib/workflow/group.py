@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from dearlib.params.reading import load_params, repository
+from dearlib.params.reading import load_params, repository, split_overrides
 from dearlib.params.schemas import AttributeRetrieval
 from dearlib.params.study import read_study, rows_named, run_settings
 from dearlib.params.yaml12 import parse
@@ -13,7 +13,6 @@ from dearlib.study.plan import RETRIEVAL, Plan
 from dearlib.study.run import run_group
 from dearlib.workflow.processes import RANK, fabric, start
 from dearlib.workflow.room import take_gpus
-from dearlib.workflow.runner import split_overrides
 
 
 def make_record(profile: str, group: str, dataset: str, overrides: Sequence[str], methods: Sequence[str] = ()) -> int:

@@ -31,7 +31,7 @@ from traitlets.config import Config
 
 from dearlib.errors import InputError
 from dearlib.files import alone
-from dearlib.params.reading import load_params, model_of, repository
+from dearlib.params.reading import load_params, model_of, repository, split_overrides
 from dearlib.params.types import plain
 from dearlib.workflow.pairs import KERNEL, update_pair
 from dearlib.workflow.processes import COMMANDS, RANK, start
@@ -220,15 +220,3 @@ def _title(cells: list[NotebookNode], number: int) -> str:
     """The last heading at or before cell `number` (1-based)."""
     lines = [line for c in cells[:number] if c.cell_type == "markdown" for line in c.source.splitlines()]
     return next((line.lstrip("# ") for line in reversed(lines) if line.startswith("#")), "no heading")
-
-
-def split_overrides(pairs: Sequence[str]) -> dict[str, str]:
-    """`KEY=VALUE` → {KEY: VALUE}. Raises `InputError` for anything else, and where one key has two values."""
-    told: dict[str, str] = {}
-    for pair in pairs:
-        key, given, value = pair.partition("=")
-        if not given:
-            raise InputError(f"-p {pair}: expected KEY=VALUE, got no '='")
-        if told.setdefault(key, value) != value:
-            raise InputError(f"-p {key}: expected one value, got {told[key]} and {value}; leave one out")
-    return told

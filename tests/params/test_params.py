@@ -274,3 +274,11 @@ def test_imagenet_s_own_values_in_the_paper_profile() -> None:
     dtd, imagenet = (plain(reading.load_params("05_training", path, {"dataset": name})) for name in ("dtd", "imagenet"))
     assert {k for k in dtd if dtd[k] != imagenet[k]} == {"dataset", "batch", "epochs", "views", "together"}
     assert (imagenet["batch"], imagenet["epochs"]) == (32, 5)
+
+
+def test_overrides_are_split_at_the_first_sign_and_two_values_for_one_key_are_refused() -> None:
+    assert reading.split_overrides(["a=1", "b=c=d", "e=", "a=1"]) == {"a": "1", "b": "c=d", "e": ""}
+    with pytest.raises(InputError, match="-p a: expected one value, got 1 and 2; leave one out"):
+        reading.split_overrides(["a=1", "a=2"])
+    with pytest.raises(InputError, match="-p a: expected KEY=VALUE, got no '='"):
+        reading.split_overrides(["a"])

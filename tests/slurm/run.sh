@@ -64,11 +64,11 @@ copy slurm
 cp -a data "$work/slurm/" # rendered the same way by either
 cd "$work/slurm"
 
-say "SLURM run; the job that trains on textures_night is cancelled midway"
+say "SLURM run; the job that trains on numbers_night is cancelled midway"
 reproduce --executor slurm >"$work/first.log" 2>&1 &
 master=$!
-wait_for_checkpoint textures_night
-scancel "$(job_of base_to_novel.*textures_night)"
+wait_for_checkpoint numbers_night
+scancel "$(job_of base_to_novel.*numbers_night)"
 if wait "$master"; then fail "a run whose job was cancelled must say so by its exit status"; fi
 [ -e runs/quick/base_to_novel-digits/record.json ] || fail "the other data set's job was not kept going"
 [ ! -e figures/quick/table2.csv ] || fail "a table from half the records"
@@ -76,8 +76,8 @@ if wait "$master"; then fail "a run whose job was cancelled must say so by its e
 say "rerun; its Snakemake is killed while the job runs on"
 setsid "${dearlib[@]}" reproduce --profile quick --only table2 --executor slurm >"$work/second.log" 2>&1 &
 master=$!
-until [ -n "$(job_of base_to_novel.*textures_night)" ]; do
-  kill -0 "$master" 2>/dev/null || fail "the rerun ended without a job for textures_night"
+until [ -n "$(job_of base_to_novel.*numbers_night)" ]; do
+  kill -0 "$master" 2>/dev/null || fail "the rerun ended without a job for numbers_night"
   sleep 0.2
 done
 kill -9 -- "-$master"

@@ -77,11 +77,11 @@ def test_a_notebook_that_fails_is_named_and_the_others_go_on(repository: Path, c
 
 
 def test_a_record_that_is_missing_is_one_line_before_anything_is_drawn(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("figures/quick/records/few_shot-textures_night.json").unlink()
+    Path("figures/quick/records/few_shot-numbers_night.json").unlink()
     assert main(["figures", "--profile", "quick"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "few_shot-textures_night.json: expected a run record, found none" in said
+    assert "few_shot-numbers_night.json: expected a run record, found none" in said
     assert not Path("drawn").exists()
 
 

@@ -277,14 +277,6 @@ def test_a_home_that_tells_no_machine_refuses_no_output(repository: Path, monkey
     assert "3 / 4" in notebook.with_suffix(".ipynb").read_text()
 
 
-def test_overrides_are_split_at_the_first_sign_and_two_values_for_one_key_are_refused() -> None:
-    assert runner.split_overrides(["a=1", "b=c=d", "e=", "a=1"]) == {"a": "1", "b": "c=d", "e": ""}
-    with pytest.raises(InputError, match="-p a: expected one value, got 1 and 2; leave one out"):
-        runner.split_overrides(["a=1", "a=2"])
-    with pytest.raises(InputError, match="-p a: expected KEY=VALUE, got no '='"):
-        runner.split_overrides(["a"])
-
-
 def test_parameters_cell_reads_literals_only() -> None:
     node = jupytext.reads('# %% tags=["parameters"]\na: int = 1  # one\nb = [1e-3, None]\n# %%\nc = 2\n', fmt="py:percent")
     assert runner.parameters_cell(node) == {"a": 1, "b": [1e-3, None]}
