@@ -34,7 +34,7 @@ from dearlib.study import others, trials
 from dearlib.study.costs import Meter
 from dearlib.study.ground import Ground, Part, metric
 from dearlib.study.others import Other
-from dearlib.study.records import Metric, RunCost, RunGates
+from dearlib.study.records import Metric, RunCost, RunGates, processor
 from dearlib.study.trials import Trial
 from dearlib.texts import read_text
 
@@ -45,7 +45,8 @@ Key = tuple[str, int]  # a run's name and its seed
 class Done(BaseModel):
     """What is kept of a finished run: of a batch of them each.
 
-    `wall_seconds`: its share of the time that training and testing the batch took; None in a file of an earlier version.
+    `wall_seconds`: its share of the time that training and testing the batch took; `processor`: that made it. None in a file of an
+    earlier version.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,6 +57,7 @@ class Done(BaseModel):
     cost: RunCost
     gates: RunGates | None = None
     wall_seconds: float | None = None
+    processor: str | None = None
 
 
 _DONE = TypeAdapter(list[Done])
@@ -103,7 +105,8 @@ def _read(path: Path, keys: Sequence[Key]) -> list[Done]:
 
 
 def _write(path: Path, found: Sequence[Done], seconds: float) -> None:
-    shared = [one.model_copy(update={"wall_seconds": round(seconds / len(found), 2)}) for one in found]
+    told = {"wall_seconds": round(seconds / len(found), 2), "processor": processor()}
+    shared = [one.model_copy(update=told) for one in found]
     write_text(path, json.dumps(_DONE.dump_python(shared, mode="json")))
 
 

@@ -5,7 +5,7 @@ seed, split and method). Tables are functions of records alone.
 """
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -128,9 +128,13 @@ class RunRecord(BaseModel):
             raise InputError(f"{path}: expected a run record, got something else; delete it and run again") from error
 
 
-def provenance(data_root: Path | None = None) -> dict[str, Any]:
-    """The commit, package versions and hardware of this process, as a record wants them, and the data root's note if it has one."""
-    hardware: dict[str, str | int] = {"processor": _processor(), "threads": torch.get_num_threads(), "system": platform.system()}
+def provenance(data_root: Path | None = None, others: Collection[str] = ()) -> dict[str, Any]:
+    """The commit, package versions and hardware of this process, as a record wants them, and the data root's note if it has one.
+
+    `others`: processors that made parts of the record in earlier sittings; they are named beside this one.
+    """
+    processors = ", ".join(sorted({processor(), *others}))
+    hardware: dict[str, str | int] = {"processor": processors, "threads": torch.get_num_threads(), "system": platform.system()}
     if torch.cuda.is_available():
         hardware["gpu"] = torch.cuda.get_device_name()
     said = note(data_root) if data_root else None
@@ -142,7 +146,8 @@ def provenance(data_root: Path | None = None) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """This machine's processor, by its own name."""
     cpuinfo = Path("/proc/cpuinfo")
     names = [x.split(":", 1)[1].strip() for x in cpuinfo.read_text().splitlines() if x.startswith("model name")] if cpuinfo.exists() else []
     return names[0] if names else platform.processor() or platform.machine()

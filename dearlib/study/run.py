@@ -66,12 +66,14 @@ def run_group(folder: Path, name: str, group: Group, dataset: str, fabric: Fabri
     curves: dict[Key, Curve] = {}
     costs: dict[str, RunCost] = {}
     looked: dict[Key, RunGates] = {}
-    alone, spent = trainings(settings), 0.0
+    alone, spent, processors = trainings(settings), 0.0, set[str]()
     for one in batches.done(ground, settings, place, fabric):
         found += one.metrics
         costs.setdefault(one.run, one.cost)
         curves[one.run, one.seed] = one.curve
         spent += one.wall_seconds or (one.cost.seconds if one.run in alone else 0.0)
+        if one.processor:
+            processors.add(one.processor)
         if one.gates:
             looked[one.run, one.seed] = one.gates
     record = RunRecord(
@@ -89,7 +91,7 @@ def run_group(folder: Path, name: str, group: Group, dataset: str, fabric: Fabri
         last={f"{run}, seed {seed}": curve[-1] for (run, seed), curve in curves.items() if curve},
         costs=costs,
         gates={f"{run}, seed {seed}": gates for (run, seed), gates in looked.items()},
-        **provenance(ground.p.data_root),
+        **provenance(ground.p.data_root, processors),
     )
     if fabric.is_global_zero:
         record.save(place / "record.json")

@@ -147,6 +147,18 @@ def test_a_record_takes_at_least_as_long_as_what_was_made_before(
     assert made(folder, "halved").wall_seconds == expected
 
 
+def test_a_record_names_every_processor_that_made_a_part_of_it(folder: Path) -> None:
+    """Seconds of one machine do not stand beside those of another unseen; a batch of an earlier version tells none."""
+    (folder / "study.yaml").write_text(TWICE)
+    first = made(folder, "halved")
+    own = first.hardware["processor"]
+    kept = sorted((Path(first.runs["DeAR"]["runs_root"]) / "halved-dtd").glob("batch-*.json"))
+    for told, expected in ((None, own), ("1 Abacus", f"1 Abacus, {own}")):
+        for path in kept:
+            path.write_text(json.dumps([one | {"processor": told} for one in json.loads(path.read_text())]))
+        assert made(folder, "halved").hardware["processor"] == expected
+
+
 def test_what_is_trained_once_is_tested_as_each_run_asks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mean scores are asked of the model of the run that it shares, for every half, and of no other run's."""
     (folder / "study.yaml").write_text(TWICE)
