@@ -307,10 +307,10 @@ torch.testing.assert_close(total, margin, rtol=1e-3, atol=1e-4)
 
 # %%
 fig, axes = plots.figure(1, 2, size=(9.2, 3.6), width_ratios=[3, 2])
-plots.contribution_map(axes[0], per_head.mean(0).cpu().numpy(), 1, "contribution to the margin (cosine)")
+plots.contribution_map(axes[0], per_head.mean(0).cpu().numpy(), 1, "what a head adds to the margin (cosine)")
 axes[0].set_title("every head")
 by_layer = {"attention": per_head.sum(2).mean(0).cpu().numpy(), "MLP": per_mlp.mean(0).cpu().numpy()}
-plots.stacked_parts(axes[1], by_layer, "contribution to the margin (cosine)")
+plots.stacked_parts(axes[1], by_layer, "what a layer adds (cosine)")
 axes[1].set_title("by layer")
 plots.save(fig, p.figures_root, "01_contributions")
 
