@@ -13,6 +13,7 @@
 #   make compare IN=DIR    hold figures/mini against another folder of tables      make check   a sample of the committed records, made anew
 #   make tune        choose hyper-parameters on validation pictures (into params/mini/tuning.csv)
 #   make bench       time training at the paper's size beside the plain way, into figures/<hardware>/bench.csv (a quarter of an hour)
+#   make alone       every notebook first, by itself, in a clone of what is committed; times into figures/<hardware>/alone.csv
 #   make site OUT=site                                     make browser   the site and the explorer in a real browser
 #   make assignments OUT=DIR   the course's hand-outs      make grade IN=submissions OUT=grades.csv     make course   build and grade all of it
 #   make lock        resolve pyproject.toml anew           make clean  remove what runs made
@@ -37,7 +38,7 @@ REPRODUCE := $(DEARLIB) reproduce $(AT_ONCE) --executor $(EXECUTOR) $(if $(DATA)
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 TESTS := $(ONE_THREAD) $(PY) -m pytest -q
 
-.PHONY: help env reproduce quick figures fetch miniature $(ONE) plan report test course browser lint lab doctor compare check pairs tune bench
+.PHONY: help env reproduce quick figures fetch miniature $(ONE) plan report test course browser lint lab doctor compare check pairs tune bench alone
 .PHONY: site assignments grade lock clean
 
 help:
@@ -75,6 +76,9 @@ tune: $(READY)
 
 bench: $(READY)
 	$(DEARLIB) bench
+
+alone: $(READY)
+	$(PY) tests/alone.py
 
 compare: $(READY)
 	$(DEARLIB) compare "$(IN)" $(or $(OUT),figures/$(PROFILE)) --tolerance params/mini/tolerance.yaml

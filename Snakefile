@@ -115,6 +115,7 @@ rule world:
     message: "Attribute World: {wildcards.dataset}"
     wildcard_constraints:
         dataset="|".join(GENERATED),
+    priority: 3
     input:
         modules("dearlib/datasets/world/sets.py"),
     output:
@@ -141,6 +142,7 @@ rule vit_internals:
 
 rule head_roles:
     message: "02: what the heads do"
+    priority: 4
     input:
         notebook="notebooks/02_head_roles.py",
         params=parameters("02_head_roles"),
@@ -162,7 +164,7 @@ rule run:
     message: "{wildcards.group} on {wildcards.dataset}"
     wildcard_constraints:
         group="|".join(GROUPS),
-    priority: 1
+    priority: lambda w: 2 if w.group == SOURCE else 1  # by far the longest: were it last, the other cores would wait for it
     input:
         params=parameters("study"),
         modules=modules("dearlib/study/run.py"),

@@ -2,6 +2,8 @@
 
 import os
 
+from dearlib.errors import InputError
+
 
 def cores() -> int:
     """The cores that this process may use: its affinity, and where SLURM binds nobody to cores what it was promised."""
@@ -22,3 +24,20 @@ def gpus() -> list[str]:
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     count = torch.cuda.device_count()
     return named[:count] if named else [str(number) for number in range(count)]
+
+
+def device(told: str, precision: str = "32-true") -> str:
+    """What "auto", "cpu", "cuda" or "mps" is here: "cuda", "mps" or "cpu"; auto: a GPU where there is one.
+
+    Raises:
+        InputError: this machine does not have it; or it does not have the precision: Fabric would take another, and no record would say so.
+    """
+    import torch  # here, because it takes seconds to import
+
+    there = [kind for kind, has in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()), ("cpu", True)) if has]
+    found = there[0] if told == "auto" else told
+    if found not in there:
+        raise InputError(f"device: expected what this machine has ({', '.join(there)}), got {told}; say `device: {there[0]}`, or auto")
+    if precision == "16-mixed" and found == "cpu":
+        raise InputError("precision: expected 32-true or bf16-mixed on a CPU, got 16-mixed, which it does not have; take one of those")
+    return found

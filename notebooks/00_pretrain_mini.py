@@ -68,7 +68,7 @@ import torch.nn.functional as F
 from IPython.display import display
 from scipy import stats
 
-from dearlib import plots
+from dearlib import machine, plots
 from dearlib.clip.loading import load
 from dearlib.datasets.world import scene, vocabulary
 from dearlib.errors import InputError
@@ -80,7 +80,7 @@ from dearlib.study.takeaways import from_numbers, write_numbers
 # %%
 p = validated("00_pretrain_mini", globals())
 recipe = pretraining.recipe(p)
-where = torch.device(p.device if p.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+where = torch.device(machine.device(p.device))
 print(f"{p.clip} on {where.type}, seed {p.seed}, parameters {params_hash(p)}")
 
 # %% [markdown]

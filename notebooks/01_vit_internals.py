@@ -49,7 +49,7 @@ from einops import rearrange
 from IPython.display import display
 from scipy import stats
 
-from dearlib import plots
+from dearlib import machine, plots
 from dearlib.clip import attention
 from dearlib.clip.cut import check_cut
 from dearlib.clip.loading import load
@@ -82,7 +82,7 @@ split = half(read_split(p.data_root, p.dataset), "all")  # labels from 0 without
 chosen = np.random.default_rng(p.seed).choice(len(split.test), size=min(p.images, len(split.test)), replace=False)
 items = [split.test[i] for i in chosen]
 text = model.encode_text(prompts(p.dataset, classnames(split))).clone()  # one prompt a class, used in section 5
-where = torch.device(p.device if p.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+where = torch.device(machine.device(p.device))
 visual = model.visual.to(where)
 text = text.to(where)
 pixels = torch.stack([model.preprocess(open_image(item.path)) for item in items]).to(where)

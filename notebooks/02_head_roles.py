@@ -90,7 +90,7 @@ from scipy.stats import binomtest
 from torch.nn.functional import normalize
 from transformers.utils.logging import disable_progress_bar
 
-from dearlib import plots
+from dearlib import machine, plots
 from dearlib.clip.cut import check_cut
 from dearlib.clip.loading import load
 from dearlib.datasets import entry, open_image
@@ -116,7 +116,7 @@ from dearlib.study.takeaways import from_numbers, write_numbers
 p = validated("02_head_roles", globals())
 model = load(p.clip, p.clip_weights)
 check_cut(model, p.first_layer)
-where = torch.device(p.device if p.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+where = torch.device(machine.device(p.device))
 visual, runs = model.visual.to(where), Path(p.runs_root) / "02_head_roles"
 print(f"{model.name}, weights {model.weights_sha256[:12]}, torch {torch.__version__}, seed {p.seed}")
 

@@ -41,7 +41,7 @@ import torch
 from einops import rearrange
 from IPython.display import Markdown, display
 
-from dearlib import plots
+from dearlib import machine, plots
 from dearlib.clip import attention
 from dearlib.clip.cut import image_prefix, image_suffix
 from dearlib.clip.loading import load
@@ -57,7 +57,7 @@ p = validated("03_role_masks", globals())
 torch.manual_seed(p.seed)
 model = load(p.clip, p.clip_weights)
 head_roles = opening.role_file(p.roles, p.figures_root, model)
-where = torch.device(p.device if p.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+where = torch.device(machine.device(p.device))
 visual = model.visual.to(where)
 print(f"{model.name}, weights {model.weights_sha256[:12]}, roles {head_roles.sha256[:12]}, torch {torch.__version__}, seed {p.seed}")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from public_layout import bomb, build
 from role_maps import make_roles
@@ -239,6 +240,16 @@ def test_a_part_of_one_class_is_refused(place: Place, classes: str, count: int, 
 def test_a_precision_that_a_cpu_does_not_have_is_one_line(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """It would train in bf16-mixed and record 16-mixed."""
     assert "got 16-mixed" in told(place, capsys, "-p", "precision=16-mixed", "-p", "device=cpu")
+
+
+def test_a_device_that_this_machine_does_not_have_is_one_line(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for device in ("cuda", "mps"):
+        said = f"device: expected what this machine has (cpu), got {device}; say `device: cpu`, or auto"
+        assert said in told(place, capsys, "-p", f"device={device}")
 
 
 def test_test_pictures_that_are_trained_on_under_another_name_are_told(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,13 +4,15 @@
 workflow, the notebooks and the data doctor all ask here.
 """
 
+import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dearlib.datasets.catalogue import entry
 from dearlib.errors import InputError
-from dearlib.params.study import Group, Study, read_study
+from dearlib.methods import controls
+from dearlib.params.study import Group, Study, read_study, row, rows_named
 from dearlib.study.family import Design
 from dearlib.study.records import RunRecord, together
 
@@ -119,3 +121,13 @@ class Plan:
 def read_plan(profile: str, figures_root: Path) -> Plan:
     """The plan of a profile of `params/`."""
     return Plan(read_study(Path("params") / profile), figures_root / "records")
+
+
+def rows_wanted(study: Study, names: Sequence[str]) -> list[str]:
+    """The rows of the methods that a user names, and those of the controls: they stand beside DeAR's own runs, whoever else is wanted.
+
+    Raises `InputError` for a name that no group has.
+    """
+    own = {module.name for module in pkgutil.iter_modules(controls.__path__)}
+    always = [row(name) for group in study.groups.values() for name, run in group.runs.items() if run.get("method") in own]
+    return list(dict.fromkeys([*rows_named(study, names), *always]))

@@ -20,6 +20,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tqdm.auto import tqdm
 
+from dearlib import machine
 from dearlib.clip.cut import text_prefix
 from dearlib.clip.loading import FrozenClip, load
 from dearlib.datasets import classnames, few_shot, half, prompts, read_split
@@ -67,7 +68,9 @@ def starting_point(folder: Path, plan: Plan, run: str | None = None) -> Variant:
     """DeAR as Table 2 had it before the trials, or another of its runs there: what trials change."""
     group = read_study(folder).groups[TABLE2]
     run = run or group.dear[0]
-    return dear_settings(folder, group, run, group.datasets[0], given=plan.start.get(run))
+    start = dear_settings(folder, group, run, group.datasets[0], given=plan.start.get(run))
+    machine.device(start.device, start.precision)  # refused before anything is loaded, and not by every worker
+    return start
 
 
 def settings_of(start: Training, plan: Plan) -> Iterator[Training]:
@@ -109,7 +112,7 @@ def _start_worker(start: Training) -> None:
     torch.set_num_threads(1)
     clip = load(start.clip, start.clip_weights)
     roles = HeadRoles.load(start.roles).for_weights(clip.weights_sha256)
-    accelerator = "cpu" if start.device == "cpu" else "auto"
+    accelerator = machine.device(start.device, start.precision)
     fabric = Fabric(accelerator=accelerator, devices=1, precision=start.precision, plugins=[LightningEnvironment()])  # not SLURM's tasks
     clip.model.to(fabric.device)
     _shared = (clip, roles, fabric)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from dearlib.params.reading import load_params, repository, split_overrides
 from dearlib.params.schemas import AttributeRetrieval
-from dearlib.params.study import read_study, rows_named, run_settings
+from dearlib.params.study import read_study, run_settings
 from dearlib.params.yaml12 import parse
 from dearlib.study.neighbours import find_neighbours
-from dearlib.study.plan import RETRIEVAL, Plan
+from dearlib.study.plan import RETRIEVAL, Plan, rows_wanted
 from dearlib.study.run import run_group
 from dearlib.workflow.processes import RANK, fabric, start
 from dearlib.workflow.room import take_gpus
@@ -18,7 +18,7 @@ from dearlib.workflow.room import take_gpus
 def make_record(profile: str, group: str, dataset: str, overrides: Sequence[str], methods: Sequence[str] = ()) -> int:
     """Makes what is missing of the group's record and says where it lies; exit status 0.
 
-    `methods`: of the methods beside DeAR these alone (`params.study.rows_named`).
+    `methods`: of the methods beside DeAR these alone (`study.plan.rows_wanted`).
 
     With more than one of `processes` it starts these, as torchrun would, and waits for them.
     """
@@ -27,7 +27,7 @@ def make_record(profile: str, group: str, dataset: str, overrides: Sequence[str]
     plan = Plan(read_study(folder), Path())
     asked = plan.group(group)
     if methods:
-        asked = asked.only(rows_named(plan.study, methods))
+        asked = asked.only(rows_wanted(plan.study, methods))
     given = {key: parse(text, f"-p {key}={text}") for key, text in split_overrides(overrides).items()}
     first = run_settings(folder, asked, next(iter(asked.runs)), dataset, given=given)
     if RANK is None:

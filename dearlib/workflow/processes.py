@@ -7,7 +7,6 @@ Kubernetes) leave variables of torchrun's names even for one process alone: only
 """
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 
-from dearlib.errors import InputError
+from dearlib import machine
 
 _TORCHRUN = "TORCHELASTIC_RUN_ID" in os.environ
 RANK = os.environ.get("RANK") if _TORCHRUN else None  # None if this is the only process
@@ -33,15 +32,12 @@ class _Started(DDPStrategy):
 def fabric(device: str, precision: str) -> Fabric:
     """Fabric on this process's device, joined with the other processes if torchrun started several.
 
-    Raises `InputError` for a precision that the device does not have.
+    Raises `InputError` for a device that this machine does not have, or a precision that the device does not have.
     """
+    kind = machine.device(device, precision)
     count = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if _TORCHRUN else 1
     several = {"strategy": _Started(), "devices": count}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "You passed `Fabric")  # Lightning's own words for what is refused here
-        made = Fabric(accelerator=device, precision=precision, **(several if count > 1 else ALONE))
-    if precision == "16-mixed" and made.device.type == "cpu":  # it would train in bf16-mixed, and the record would not say so
-        raise InputError("precision: expected 32-true or bf16-mixed on a CPU, got 16-mixed, which it does not have; take one of those")
+    made = Fabric(accelerator=kind, precision=precision, **(several if count > 1 else ALONE))
     made.launch()
     return made
 

@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from dearlib import machine
 from dearlib.errors import InputError
 from dearlib.params.reading import PROFILE, merged, repository
-from dearlib.params.study import rows_named
 from dearlib.params.yaml12 import read_yaml
+from dearlib.study.plan import rows_wanted
 from dearlib.workflow.expected import Expected, expected
 from dearlib.workflow.inputs import check_data, check_methods, check_models, load_profile
 from dearlib.workflow.progress import Progress, minutes, steps
@@ -41,22 +42,25 @@ def reproduce(
     Args:
         cores: steps at once on this machine, 0 for as many as it has room for. `executor`: 'local', or a folder of profiles/.
         plan: only say what would run. `report`: only write an HTML report on what has run.
-        methods: of the methods beside DeAR these rows alone.
+        methods: of the methods beside DeAR these rows alone, and the controls'.
     """
     root = _from(repository(Path.cwd()), data) if data else None
     os.chdir(repository(Path.cwd()))
     loaded = load_profile(profile)
     wanted = loaded.datasets(only)
     check_methods(loaded)
-    rows = rows_named(loaded.plan.study, methods)
+    rows = rows_wanted(loaded.plan.study, methods) if methods else []
     given = [f"profile={profile}", *([f"data={root}"] if root else []), *([f"methods={','.join(methods)}"] if methods else [])]
-    most, roles = room(profile), Path(merged(Path("params") / profile / PROFILE, ("roles",))["roles"])
+    most, shared = room(profile), merged(Path("params") / profile / PROFILE, ("roles", "device", "precision"))
+    roles = Path(shared["roles"])
     place = where(executor, cores or most)
     command = [*place, *([only] if only else []), "--config", *given]
     if not (plan or report):
         check_data(loaded, only, root)
         if wanted:  # the audit needs neither
             check_models(loaded)
+        if wanted and executor == "local":  # the machines of a cluster are others than this one
+            machine.device(shared["device"], shared.get("precision", "32-true"))
     _writable()
     if plan:
         return snakemake(command, "--dry-run", "--quiet", "host")

@@ -21,9 +21,11 @@ from dearlib.methods import catalogue, family, harness
 from dearlib.methods.dear import DeAR, Settings
 from dearlib.methods.family import coop
 from dearlib.methods.interface import Classes, Method
-from dearlib.params.study import read_study, rows_named, run_settings
+from dearlib.params.study import read_study, row, rows_named, run_settings
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import averages, companion, costs, others, trials
+from dearlib.study.family import CONTROLS
+from dearlib.study.plan import rows_wanted
 from dearlib.study.records import RunRecord, tidy
 from dearlib.study.run import run_group
 
@@ -387,6 +389,19 @@ def test_only_the_rows_that_are_named(folder: Path) -> None:
     assert list(group.only(rows_named(told, ["DeAR"])).runs) == ["DeAR", "open"]
     with pytest.raises(InputError, match="--methods: expected MMRL, got MMLR"):
         rows_named(told, ["DeAR", "MMLR"])
+
+
+@pytest.mark.parametrize("profile", ["mini", "quick", "paper"])
+def test_whoever_is_wanted_beside_dear_its_controls_stay(profile: str) -> None:
+    """The claims are judged by them, and the companion of Table 5 is made of them: without them `make reproduce METHODS=DeAR` would not end."""
+    told = read_study(Path(__file__).parents[2] / "params" / profile)
+    for names, others in ((["DeAR"], set()), (["MMRL", "DeAR"], {"MMRL"})):
+        rows = rows_wanted(told, names)
+        for group in told.groups.values():
+            left = group.only(rows)
+            assert set(CONTROLS) & set(group.runs) <= set(left.runs)
+            assert {row(run) for run in left.runs} - set(CONTROLS) - set(left.dear) <= others
+            assert left.dear == group.dear
 
 
 def test_what_stands_above_what_in_a_methods_run(folder: Path) -> None:
