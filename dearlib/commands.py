@@ -40,9 +40,7 @@ BUILT = Path("build/assignments")
 Masters = Annotated[list[Path] | None, typer.Argument(metavar="[MASTER.py]...", help="All of notebooks/assignments if left out.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", "-p", metavar="KEY=VALUE", help="Replace one value of the parameters.")]
 
-Methods = Annotated[
-    list[str] | None, typer.Option(metavar="NAME", help="Beside DeAR and its controls these methods alone; may be given several times.")
-]
+Methods = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Of the other methods this one alone; may be given several times.")]
 
 
 def main(arguments: list[str] | None = None) -> int:
