@@ -115,7 +115,7 @@ rule world:
     message: "Attribute World: {wildcards.dataset}"
     wildcard_constraints:
         dataset="|".join(GENERATED),
-    priority: 3
+    priority: 3  # above the runs': else those that have their pictures would keep the longest waiting for its own
     input:
         modules("dearlib/datasets/world/sets.py"),
     output:
@@ -142,7 +142,7 @@ rule vit_internals:
 
 rule head_roles:
     message: "02: what the heads do"
-    priority: 4
+    priority: 4  # every run waits for it
     input:
         notebook="notebooks/02_head_roles.py",
         params=parameters("02_head_roles"),

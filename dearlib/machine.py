@@ -27,7 +27,7 @@ def gpus() -> list[str]:
 
 
 def device(told: str, precision: str = "32-true") -> str:
-    """What "auto", "cpu", "cuda" or "mps" is here: "cuda", "mps" or "cpu"; auto: a GPU where there is one.
+    """What "auto", "cpu", "cuda" or "mps" is here: "cuda", "mps" or "cpu". Auto is CUDA where there is one, else the CPU.
 
     Raises:
         InputError: this machine does not have it; or it does not have the precision: Fabric would take another, and no record would say so.
@@ -35,7 +35,7 @@ def device(told: str, precision: str = "32-true") -> str:
     import torch  # here, because it takes seconds to import
 
     there = [kind for kind, has in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()), ("cpu", True)) if has]
-    found = there[0] if told == "auto" else told
+    found = ("cuda" if "cuda" in there else "cpu") if told == "auto" else told  # Apple's GPUs only by name: never tried here
     if found not in there:
         raise InputError(f"device: expected what this machine has ({', '.join(there)}), got {told}; say `device: {there[0]}`, or auto")
     if precision == "16-mixed" and found == "cpu":

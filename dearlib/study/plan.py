@@ -4,14 +4,13 @@
 workflow, the notebooks and the data doctor all ask here.
 """
 
-import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dearlib.datasets.catalogue import entry
 from dearlib.errors import InputError
-from dearlib.methods import controls
+from dearlib.methods import catalogue, controls
 from dearlib.params.study import Group, Study, read_study, row, rows_named
 from dearlib.study.family import Design
 from dearlib.study.records import RunRecord, together
@@ -128,6 +127,6 @@ def rows_wanted(study: Study, names: Sequence[str]) -> list[str]:
 
     Raises `InputError` for a name that no group has.
     """
-    own = {module.name for module in pkgutil.iter_modules(controls.__path__)}
+    own = catalogue.names(controls)
     always = [row(name) for group in study.groups.values() for name, run in group.runs.items() if run.get("method") in own]
     return list(dict.fromkeys([*rows_named(study, names), *always]))
