@@ -395,6 +395,7 @@ heads_of = sum(m["heads"] for m in margin.values()) / len(core)
 mlps_of = sum(m["mlps"] for m in margin.values()) / len(core)
 late = premises.late_share(heads_of, p.first_layer)
 fig, axes = plots.figure(1, 2, size=(9.2, 3.4), width_ratios=[3, 2])
+fig.get_layout_engine().set(wspace=0.1)  # the colour bar's label keeps clear of the other axis
 plots.contribution_map(axes[0], heads_of.numpy(), 1, "what a head adds to the margin (cosine)")
 plots.stacked_parts(axes[1], {"attention": heads_of.sum(1).numpy(), "MLP": mlps_of.numpy()}, "what a layer adds (cosine)")
 plots.save(fig, p.figures_root, "00_margins")

@@ -307,6 +307,7 @@ torch.testing.assert_close(total, margin, rtol=1e-3, atol=1e-4)
 
 # %%
 fig, axes = plots.figure(1, 2, size=(9.2, 3.6), width_ratios=[3, 2])
+fig.get_layout_engine().set(wspace=0.1)  # the colour bar's label keeps clear of the other axis
 plots.contribution_map(axes[0], per_head.mean(0).cpu().numpy(), 1, "what a head adds to the margin (cosine)")
 axes[0].set_title("every head")
 by_layer = {"attention": per_head.sum(2).mean(0).cpu().numpy(), "MLP": per_mlp.mean(0).cpu().numpy()}
