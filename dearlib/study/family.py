@@ -93,7 +93,7 @@ class Design:
     targets: tuple[str, ...]
     shifted: tuple[str, ...]
     few_shot: tuple[str, ...]
-    shots: tuple[int, ...] = (1, 2, 4, 8, 16)
+    shots: tuple[int, ...]
     hardest: tuple[str, ...] = ()
     factors: tuple[str, ...] = ("color", "shape", "texture", "object", "location")
     rivals: tuple[str, ...] = ("CoOp", "MaPLe", "PromptSRC", "MMRL", "TAC")

@@ -35,6 +35,12 @@ def test_a_view_is_a_pure_function_of_seed_image_and_view() -> None:
     assert draw_views(1, 2, 0) == ()
 
 
+def test_mean_and_std_give_a_pictures_colours_back() -> None:
+    mean, std = OPENAI.mean_and_std
+    seen = apply_view(noise(SIDE, SIDE), whole(), OPENAI) * std + mean
+    torch.testing.assert_close(seen, torch.from_numpy(np.array(noise(SIDE, SIDE))).permute(2, 0, 1) / 255)
+
+
 @given(
     seed=st.integers(0, 1000),
     height=st.integers(1, 300),

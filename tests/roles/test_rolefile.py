@@ -190,6 +190,9 @@ def test_bootstrap() -> None:
     assert torch.equal(samples, bootstrap_entropy(noise, text, CONCEPT, 8, 3, 25, 3))
     ends = entropy_intervals(samples)
     assert ends.shape == (2, 2)
+    evenly = torch.arange(101.0)[:, None]
+    assert entropy_intervals(evenly).tolist() == [pytest.approx([2.5, 97.5])]
+    assert entropy_intervals(evenly, coverage=0.8).tolist() == [pytest.approx([10.0, 90.0])]
     assert ends[0].tolist() == [0.0, 0.0]
     assert (ends[:, 0] <= samples.quantile(0.5, dim=0)).all()
     assert (samples.quantile(0.5, dim=0) <= ends[:, 1]).all()

@@ -53,6 +53,8 @@ def test_losses_leave_out_pictures_without_the_factor() -> None:
     features = torch.tensor([[3.0, 4.0], [1.0, 0.0]], dtype=torch.float64)
     loss = truth.factor_losses(features, [torch.eye(2, dtype=torch.float64)], torch.tensor([[1, -1]]), 10.0)
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-2.0)))
+    both = truth.factor_losses(features, [torch.eye(2, dtype=torch.float64)], torch.tensor([[1, 0]]), 10.0)
+    assert both.item() == pytest.approx((math.log(1 + math.exp(-2.0)) + math.log(1 + math.exp(-10.0))) / 2)
 
 
 def test_resampling_counts_pictures_that_have_the_factor() -> None:

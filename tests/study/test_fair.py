@@ -20,6 +20,7 @@ from dearlib.params.study import read_study, run_settings
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import companion, fair, tuning
 
+PLAN = tuning.read_plan(Path(__file__).parents[2] / "params" / "mini" / "tuning.yaml")
 CHEAP = {"epochs": 2, "batch": 2, "warmup_epochs": 0}
 
 
@@ -43,13 +44,11 @@ def test_every_method_has_as_many_trials() -> None:
 
 def test_the_committed_plan_tries_every_change_of_every_method() -> None:
     """What a trial is called is what it is given: one thing times its factor, on every data set, with every seed."""
-    folder = Path(__file__).parents[2] / "params" / "mini"
-    plan = tuning.read_plan(folder / "tuning.yaml")
-    cases = list(fair._cases(folder, plan))
+    cases = list(fair._cases(Path(__file__).parents[2] / "params" / "mini", PLAN))
     methods = {name["method"] for name, _, _ in cases}
     assert {"DeAR", "coop", "mmrl", "class_bias", "linear_map"} <= methods
     assert "clip" not in methods
-    assert len(cases) == len({tuple(name.values()) for name, _, _ in cases}) == len(methods) * 8 * len(plan.datasets) * len(plan.seeds)
+    assert len(cases) == len({tuple(name.values()) for name, _, _ in cases}) == len(methods) * 8 * len(PLAN.datasets) * len(PLAN.seeds)
     starts = {(name["method"], name["dataset"]): p for name, p, _ in cases if name["change"] == "nothing"}
     for name, p, seed in cases:
         assert (p.dataset, seed) == (name["dataset"], name["seed"])
@@ -100,6 +99,22 @@ def test_no_test_picture_and_no_novel_class_is_touched(tmp_path: Path, monkeypat
     assert set(opened) <= {item.path for item in (*train, *known.val)}
     assert {item.path for item in known.val} <= set(opened)
     assert set(opened) & {item.path for item in first.train}
+
+
+def test_a_worker_trains_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DeAR by its own trial, without what a trial says beside the two accuracies; another method by the family's."""
+    other = run_of(tmp_path, "coop")
+    own = next(p for _, p, _ in fair._cases(Path(__file__).parents[2] / "params" / "mini", PLAN) if isinstance(p, Variant))
+    shared = ("clip", "roles", "fabric")
+    monkeypatch.setattr(tuning, "_shared", shared, raising=False)
+    monkeypatch.setattr(
+        tuning,
+        "trial",
+        lambda *given: {"base": 1.0, "novel": 2.0, "base_clip": 3.0} if given == ("clip", "roles", own, 4, "fabric") else {},
+    )
+    monkeypatch.setattr(fair, "trial", lambda *given: {"base": 5.0, "novel": 6.0} if given == ("clip", "roles", other, 4, "fabric") else {})
+    assert fair._one(own, 4) == {"base": 1.0, "novel": 2.0}
+    assert fair._one(other, 4) == {"base": 5.0, "novel": 6.0}
 
 
 def test_trials_are_counted_by_row(tmp_path: Path) -> None:

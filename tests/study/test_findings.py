@@ -26,7 +26,7 @@ def table(verdict: str, **changes: object) -> pd.DataFrame:
 
 
 def test_every_question_is_a_claim_of_the_family() -> None:
-    design = Design(("a",), ("a",), "s", ("a",), ("b",), ("a",))
+    design = Design(("a",), ("a",), "s", ("a",), ("b",), ("a",), (1,))
     stated = {claim.statement for claim in family(design, all_reported(), reported_claims())}
     assert {q.claim for q in QUESTIONS} <= stated
 

@@ -150,6 +150,8 @@ def test_transfer_by_hand() -> None:
 def test_wide_tables_print_the_best_in_bold() -> None:
     wide = methods_by_datasets(accuracies(AWAY, ["cups", "keys"], ["CLIP", "DeAR"], "source"), [AVERAGE, "cups"])
     assert wide.to_numpy().tolist() == [["CLIP", 1, "55.00", "50.00"], ["DeAR", 2, "**58.50 ± 2.12**", "**55.00 ± 1.41**"]]
+    alone = methods_by_datasets(accuracies(AWAY, ["cups", "keys"], ["DeAR"], "source"), ["cups"])
+    assert alone["cups"].tolist() == ["55.00 ± 1.41"]  # best of one is no merit
 
 
 @pytest.mark.parametrize("gap", [("cups", 1), ("cups", None)])
