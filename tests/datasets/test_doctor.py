@@ -344,6 +344,22 @@ def test_what_was_tampered_with_is_not_kept(
     assert main(["doctor", "--data", str(root), "--fetch", "dtd"]) == 1
 
 
+@pytest.mark.parametrize(("stopped", "told"), [(OSError("no route\nto it"), "got 'no route'"), (EOFError(), "got 'EOFError'")])
+def test_why_a_download_stopped_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stopped: Exception, told: str
+) -> None:
+    """In one line, by the error's name where it says nothing."""
+
+    def download(*given: object, **more: object) -> None:
+        raise stopped
+
+    monkeypatch.setattr("torchvision.datasets.DTD", download)
+    assert main(["doctor", "--data", str(tmp_path), "--fetch", "dtd"]) == 2
+    err = capsys.readouterr().err
+    assert told in err
+    assert err.count("\n") == 1
+
+
 def test_what_cannot_be_fetched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is downloaded before all names have been looked at; the socket guard would say so."""
     build(tmp_path, "dtd")

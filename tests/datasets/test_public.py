@@ -63,6 +63,37 @@ def test_the_fifteen_and_what_the_tables_need() -> None:
     assert {SOURCE, *TARGETS, *SHIFTED} == set(PUBLIC)
 
 
+SIZES = """
+imagenet 1281167 50000 50000 1000
+caltech101 4128 1649 2465 100
+oxford_pets 2944 736 3669 37
+stanford_cars 6509 1635 8041 196
+oxford_flowers 4093 1633 2463 102
+food101 50500 20200 30300 101
+fgvc_aircraft 3334 3333 3333 100
+sun397 15880 3970 19850 397
+dtd 2820 1128 1692 47
+eurosat 13500 5400 8100 10
+ucf101 7639 1898 3783 101
+imagenetv2 0 0 10000 1000
+imagenet_sketch 0 0 50889 1000
+imagenet_a 0 0 7500 200
+imagenet_r 0 0 30000 200
+"""
+
+
+def test_the_sizes_by_which_the_doctor_calls_a_folder_whole() -> None:
+    """Training, validation and test pictures and classes, as CoOp's appendix lists them and the papers of ImageNet's variants say;
+    ImageNet's validation pictures, which CoOp calls test, are both here."""
+    told = {name: tuple(map(int, numbers)) for name, *numbers in map(str.split, SIZES.split("\n")[1:-1])}
+    assert {name: entry.sizes for name, entry in PUBLIC.items()} == told
+    labels: dict[str, set[str]] = {}
+    for row in csv.DictReader(RUNS.read_text(encoding="utf-8").splitlines()):
+        labels.setdefault(row["dataset"], set()).update(run.partition(":")[0] for run in row["label:pictures"].split())
+    assert labels
+    assert {name: told[name][3] for name in labels} == {name: len(own) for name, own in labels.items()}
+
+
 @pytest.mark.parametrize("dataset", [name for name in PUBLIC if PUBLIC[name].source != "folders"])
 def test_readers_of_split_files_and_lists(tmp_path: Path, dataset: str) -> None:
     layout = build(tmp_path, dataset, per_class=3)

@@ -249,7 +249,7 @@ def test_a_class_without_training_pictures_is_never_trained_in_silence(part: str
     split = Split("two", *(tuple(Item(Path(f"{name}{c}.png"), c, f"class {c}") for c in seen[name]) for name in PARTS))
     with pytest.raises(InputError) as error:
         few_shot(split, 1, 1)
-    one_line(error, "two", "0 of class 'class 1'", f"part '{part}'")
+    one_line(error, "two", "0 of class 'class 1'", f"part '{part}'", "take the class out")
 
 
 def test_no_validation_pictures_and_no_novel_class_are_one_line() -> None:
@@ -319,7 +319,7 @@ def test_unknown_data_set_and_half_and_shots(tmp_path: Path) -> None:
     split = read_split(tmp_path, "objects_chalk")
     with pytest.raises(InputError) as error:
         few_shot(split, 6, 1)
-    one_line(error, "objects_chalk", "class_0", "5")
+    one_line(error, "objects_chalk", "class_0", "5", "lower shots")
     with pytest.raises(InputError) as error:
         few_shot(split, 0, 1)
     one_line(error, "shots")
