@@ -56,6 +56,12 @@ def test_crops_lie_inside_the_image(seed: int, height: int, width: int, low: flo
         assert left + w <= width
 
 
+def test_a_crop_may_be_one_pixel_wide_or_high() -> None:
+    thin, middle = (5 / 9,), (0.5, 0.5)
+    assert crop_box(View(thin, (1 / 5,), middle, False), height=9, width=1) == (2, 0, 5, 1)
+    assert crop_box(View(thin, (5.0,), middle, False), height=1, width=9) == (0, 2, 1, 5)
+
+
 def test_crops_are_distributed_as_torchvisions() -> None:
     n, height, width = 1500, 64, 64
     ours = torch.tensor([crop_box(draw_views(0, i, 1, scale=(0.3, 1))[0], height, width) for i in range(n)]).float()
