@@ -19,7 +19,7 @@ from torch import nn
 from dearlib.clip import cache, prefix
 from dearlib.clip.cache import Cache
 from dearlib.clip.loading import FrozenClip, random_clip
-from dearlib.datasets.pictures import open_image, picture_bytes
+from dearlib.datasets.pictures import open_image, picture_bytes, picture_size
 from dearlib.datasets.splits import parse_split
 from dearlib.errors import InputError
 from dearlib.files import filled_tensors, mapped_tensors, read_tensors, sweep, write_tensors, write_text
@@ -235,6 +235,13 @@ READERS: dict[str, Callable[[Path], object]] = {
     "picture": open_image,
     "picture's bytes": picture_bytes,
 }
+
+
+@pytest.mark.parametrize("of", [open_image, picture_bytes, picture_size])
+def test_a_picture_that_is_not_there_is_one_line(tmp_path: Path, of: Callable[[Path], object]) -> None:
+    with pytest.raises(InputError, match=r"gone\.png: expected an image, got .*[Nn]o such file") as refused:
+        of(tmp_path / "gone.png")
+    assert len(str(refused.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("kind", READERS)

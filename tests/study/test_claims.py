@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import beta
 from test_contrasts import COLUMNS
 
 from dearlib.errors import InputError
@@ -172,6 +173,16 @@ def two_methods(gains: list[float]) -> pd.DataFrame:
     rows = [(d, "base", "test", m, s, 50 + (g if m == "x" else 0) + 0.01 * s * (m == "x")) for d, g in zip(SETS, gains, strict=True)
             for m in ("x", "y") for s in (1, 2)]  # fmt: skip
     return pd.DataFrame([dict(zip(COLUMNS, (*row, None, None), strict=True)) for row in rows])
+
+
+def test_a_count_of_data_sets_is_held_against_chance() -> None:
+    """x is best on 6 of 8, of two methods that chance makes best on half of them: 25 points above it; p = 2 (28 + 8 + 1) / 256."""
+    better = Best("x", ("y",), "base", SETS, 100 * 7 / 8 - 50, "Table 2")
+    assert (better.chance, Best("x", ("y", "z", "w"), "base", SETS).chance) == (50, 25)
+    table = claims_table(two_methods([1, 2, 1, 2, 1, 2, -1, -2]), (Claim("Table 2", "stated", "it is best", (better,)),))
+    row = table.set_index("estimand").loc[LIKE]
+    assert (row["difference"], row["datasets"], row["p"]) == (25, 8, pytest.approx(74 / 256))
+    assert row[["low", "high"]].tolist() == pytest.approx([100 * beta.ppf(0.025, 6, 3) - 50, 100 * beta.ppf(0.975, 7, 2) - 50])
 
 
 @pytest.mark.parametrize(
