@@ -152,7 +152,21 @@ def explorer(root: Path) -> str:
     return "*The explorer's file was not made: run `make reproduce`.*"
 
 
+def alone(root: Path) -> str:
+    """What every notebook takes when it is opened first, in a fresh clone, as `make alone` measured it: a table for each hardware."""
+    parts = []
+    for path in sorted((root / "figures").glob("*/alone.csv")):
+        rows = pd.read_csv(path)
+        (commit,) = rows["commit"].unique()
+        linked = [f"[{name}](/notebooks/{name}.ipynb)" for name in rows["notebook"]]
+        seconds, gigabytes = (rows[column].map("{:.1f}".format) for column in ("seconds", "peak_gb"))
+        shown = pd.DataFrame({"notebook": linked, "seconds": seconds, "memory, GB": gigabytes})
+        parts.append(f"On {path.parent.name}, commit `{commit}`:\n\n{shown.to_markdown(index=False, disable_numparse=True)}\n")
+    return "\n".join(parts) or "*Not measured: run `make alone`.*"
+
+
 PARTS: dict[str, Callable[[Path], str]] = {
+    "alone": alone,
     "artefacts": artefacts,
     "citation": citation,
     "contents": contents,
