@@ -149,6 +149,8 @@ def by_group(found):
 #
 # A step's rate is measured here, with one thread as the profile's jobs run and as many runs together as they have, and held against the
 # seconds a step that the records keep. A job's own clock would not do: whatever an earlier start had finished, its last one only read.
+# The records were made at other hours, some on another processor, and a machine that is shared does not keep its rate: expect the hours
+# of a study from operations, not its minutes.
 
 # %%
 small = Shape.of(load(p.clip), text_length=8, text_shared=5)
@@ -189,7 +191,7 @@ if len(jobs_timed):
 if len(jobs_timed):
     ratios = jobs_timed.measured / jobs_timed.predicted
     print(f"{len(jobs_timed)} jobs: measured {jobs_timed.measured.sum() / 60:.0f} minutes, predicted {jobs_timed.predicted.sum() / 60:.0f}")
-    print(f"training takes {ratios.min():.1f} to {ratios.max():.1f} times what its products take")
+    print(f"a job took {ratios.min():.1f} to {ratios.max():.1f} times as long as predicted")
 else:
     print("No run records at hand: `make reproduce` makes them, and this section holds the prediction against them.")
 
@@ -272,8 +274,8 @@ display(from_numbers(file, "- Its largest group is `{largest}`, {largest_share:.
 display(from_numbers(file, "- Of {steps:.0f} counted steps the formula predicts {least:.3f} to {most:.3f} times the operations."))
 if len(jobs_timed):
     display(from_numbers(file, (
-        "- Measured: training in {jobs:.0f} jobs of the mini profile took {minutes:.0f} minutes, {times:.1f} times what its products "
-        "take ({fastest:.1f} to {slowest:.1f} a job)."
+        "- Measured: training in {jobs:.0f} jobs of the mini profile took {minutes:.0f} minutes, {times:.1f} times what was "
+        "predicted from a step's rate in this notebook ({fastest:.1f} to {slowest:.1f} a job)."
     )))
 
 # %% [markdown]
