@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
@@ -30,11 +31,14 @@ class _Started(DDPStrategy):
 
 
 def fabric(device: str, precision: str) -> Fabric:
-    """Fabric on this process's device, joined with the other processes if torchrun started several.
+    """Fabric on this process's device, joined with the other processes if torchrun started several. On a CPU it computes with one thread:
+    sums are then added in one order, however many cores there are and whoever starts it, by hand or in batch.
 
     Raises `InputError` for a device that this machine does not have, or a precision that the device does not have.
     """
     kind = machine.device(device, precision)
+    if kind == "cpu":
+        torch.set_num_threads(1)
     count = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if _TORCHRUN else 1
     several = {"strategy": _Started(), "devices": count}
     made = Fabric(accelerator=kind, precision=precision, **(several if count > 1 else ALONE))

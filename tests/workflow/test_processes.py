@@ -56,6 +56,15 @@ def test_two_processes_train_like_one(tmp_path: Path, environment: dict[str, str
     assert alone["curves"][0][-1]["cross_entropy"] != pytest.approx(alone["curves"][0][0]["cross_entropy"], rel=0.01)
 
 
+def test_on_a_cpu_sums_are_added_in_one_order_whoever_starts_it() -> None:
+    torch.set_num_threads(2)
+    try:
+        fabric("cpu", "32-true")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_one_process_joins_nobody() -> None:
     assert fabric("cpu", "32-true").world_size == 1  # as in Jupyter
 
