@@ -11,8 +11,8 @@
 #   make lab         open the notebooks                    make pairs   keep the last run's outputs in notebooks/*.ipynb
 #   make doctor DATA=DIR   which public data sets lie under DIR whole (NEEDS=table2: those of a table), and where to get the others
 #   make compare IN=DIR    hold figures/mini against another folder of tables      make check   a sample of the committed records, made anew
-#   make tune        choose hyper-parameters on validation pictures (into params/mini/tuning.csv)
-#   make bench       time training at the paper's size beside the plain way, into figures/<hardware>/bench.csv (a quarter of an hour)
+#   make tune        choose hyper-parameters on validation pictures (into params/mini/tuning*.csv)
+#   make bench       time training at the paper's size beside the plain way, into figures/<hardware>/bench.csv (twenty minutes)
 #   make alone       every notebook first, by itself, in a clone of what is committed; times into figures/<hardware>/alone.csv
 #   make site OUT=site                                     make browser   the site and the explorer in a real browser
 #   make assignments OUT=DIR   the course's hand-outs      make grade IN=submissions OUT=grades.csv     make course   build and grade all of it
@@ -72,6 +72,7 @@ report: $(READY)
 	$(REPRODUCE) $(PROFILE) --report runs/$(PROFILE)/report.html
 
 tune: $(READY)
+	$(ONE_THREAD) $(DEARLIB) tune --profile $(PROFILE) --all-methods $(AT_ONCE)
 	$(ONE_THREAD) $(DEARLIB) tune --profile $(PROFILE) $(AT_ONCE)
 
 bench: $(READY)

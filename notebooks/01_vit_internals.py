@@ -21,7 +21,7 @@
 # | You will see | patches · tokens · one head worked by hand · attention maps of a whole layer · the image feature as a sum over heads |
 # | Reads | a frozen CLIP, a few test pictures (rendered if missing) |
 # | Writes | `01_numbers.csv`, `01_*.svg` and `.png` in the figures folder |
-# | Takes | 15 seconds on one laptop core, no GPU; 1 GB of memory; half a minute more where pictures are rendered first |
+# | Takes | 25 seconds and 1.3 GB of memory, opened first, on two cores of a server, no GPU |
 # | After this | [02 · What the heads do](02_head_roles.ipynb) |
 #
 # Everything that DeAR does later rests on the last point: if a feature is a sum over heads, one can ask *per head* what it

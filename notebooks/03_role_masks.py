@@ -21,7 +21,7 @@
 # | You will see | the masks from their definition · one real head per role · two routings · what a layer lets through · facts, asserted |
 # | Reads | `roles.json` of notebook 02 (or the committed one), the frozen CLIP it belongs to |
 # | Writes | `figure1.*`, `03_numbers.csv`, `03_*.svg` and `.png` in the figures folder |
-# | Takes | 15 seconds on one laptop core, no GPU; 1 GB of memory |
+# | Takes | 20 seconds and 1.3 GB of memory, opened first, on two cores of a server, no GPU |
 # | After this | [04 · DeAR, forward and backward](04_dear_model.ipynb); [11](11_attribute_retrieval.ipynb) on the two readings of Eq. 9 |
 
 # %% tags=["parameters"]

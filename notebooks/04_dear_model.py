@@ -20,7 +20,7 @@
 # | You will see | every trained number counted, the forward pass in plain cells, β, what a shielded token can know, fusion, a few steps |
 # | Reads | a frozen CLIP, the role file of notebook 02 (or the committed one), a few training pictures (rendered if missing) |
 # | Writes | `figure2.*`, `04_numbers.csv`, `04_*.svg` and `.png` in the figures folder |
-# | Takes | 20 seconds on one laptop core, no GPU; 1 GB of memory; half a minute more where pictures are rendered first |
+# | Takes | 35 seconds and 1.4 GB of memory, opened first, on two cores of a server, no GPU |
 # | After this | [05 · Training DeAR](05_training.ipynb); [15](15_what_carries_the_gain.ipynb) and [16](16_the_family.ipynb) build on it |
 #
 # The plain form below is slow and in view; `dearlib.methods.dear` is what runs the experiments. Each step asserts that the two agree,

@@ -21,7 +21,7 @@
 # | You will see | neighbours as pictures, precision@k for token × factor beside chance and the class feature, features in two dimensions |
 # | Reads | the record of the source's tokens (`retrieval`), the source's test pictures (rendered if missing), with their factors |
 # | Writes | `figure3.*`, `11_precision.*`, `11_features.*`, `11_numbers.csv`, `11_neighbours.json`, `explorer.html` |
-# | Takes | 30 seconds on one laptop core; half a minute more where pictures are rendered first |
+# | Takes | 25 seconds and 1.3 GB of memory, opened first, on two cores of a server, no GPU |
 # | After this | [12 · Do the paper's tables add up?](12_paper_audit.ipynb), [15 · What carries the gain?](15_what_carries_the_gain.ipynb) |
 #
 # Nothing is trained or encoded here: `dearlib.study.neighbours` asked the trained tokens of every seed and wrote down what they found.

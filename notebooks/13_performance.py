@@ -21,7 +21,7 @@
 # | You will see | operations predicted and counted · time beside the machine's ceiling · attention kernels that lost · growth |
 # | Reads | `figures/<hardware>/bench.csv`, which `make bench` measures; run records |
 # | Writes | `13_numbers.csv`, `13_*.svg` and `.png` beside `bench.csv` |
-# | Takes | a minute; `make bench` itself a quarter of an hour |
+# | Takes | 20 seconds and 1.5 GB of memory, opened first, on two cores of a server, no GPU; `make bench` itself twenty minutes |
 # | After this | [14 · What will it cost?](14_cost.ipynb) |
 
 # %% tags=["parameters"]

@@ -1,8 +1,9 @@
 """Every notebook by itself, first, in a fresh clone, as Jupyter runs it: python tests/alone.py [NOTEBOOK ...], or `make alone`.
 
 Each gets a clone of what is committed and this environment's libraries, and is run from the clone's notebooks/ by nbconvert. It must pass,
-and must leave every committed file as it is, but for what it times: that lies in figures/<hardware>/. What it took goes to figures/<hardware>/alone.csv: seconds with the start of its kernel, and
-the peak memory of the largest of its processes. Exit status 1 if one of them fails, with its last lines.
+and must leave every committed file as it is, but for what it times: that lies in figures/<hardware>/. What it took goes to
+figures/<hardware>/alone.csv: seconds with the start of its kernel, and the peak memory of the largest of its processes. Exit status 1 if
+one of them fails, with its last lines.
 """
 
 import os

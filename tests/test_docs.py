@@ -98,9 +98,14 @@ def test_the_readmes_benchmark_is_what_was_measured() -> None:
     assert shown[2].strip() == speedups(measured).to_markdown(index=False, disable_numparse=True), "copy what `make bench` ends with"
 
 
-def test_every_notebook_is_on_the_readmes_map() -> None:
-    for notebook in sorted((ROOT / "notebooks").glob("*.py")):
-        assert f"notebooks/{notebook.stem}.ipynb" in README
+def test_every_notebook_is_on_the_readmes_map_with_its_measured_time() -> None:
+    shown = re.search(r"<!-- alone (\S+) -->\n(.*)<!-- /alone -->", README, re.DOTALL)
+    assert shown is not None
+    measured = pd.read_csv(ROOT / "figures" / shown[1] / "alone.csv").set_index("notebook")
+    assert list(measured.index) == sorted(path.stem for path in (ROOT / "notebooks").glob("*.py"))
+    said = re.findall(r"^\| `notebooks/(\w+)\.ipynb` \| .+ \| (\d+) s \|$", shown[2], re.MULTILINE)
+    assert said == [(name, f"{seconds:.0f}") for name, seconds in measured["seconds"].items()], "copy alone.csv, which `make alone` writes"
+    assert measured["peak_gb"].max() <= 2
 
 
 def test_every_make_target_that_the_readme_names_exists() -> None:

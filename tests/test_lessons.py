@@ -8,10 +8,12 @@ from typing import Any
 
 import jupytext
 import nbformat
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "notebooks").glob("*.py"))
+ALONE = pd.read_csv(ROOT / "figures" / "amd-epyc-2-threads" / "alone.csv").set_index("notebook")
 
 
 def cells(path: Path, kind: str) -> list[Any]:
@@ -46,7 +48,9 @@ def test_a_card_says_what_a_lesson_needs_makes_and_takes(path: Path) -> None:
     first = cells(path, "markdown")[0].source
     rows = dict(re.findall(r"^\| ([\w ]+) \|(.*)\|$", first, re.MULTILINE))
     assert {"Before this", "Paper", "You will see", "Reads", "Writes", "Takes", "After this"} <= set(rows)
-    assert re.search(r"second|minute", rows["Takes"])
+    seconds, memory = re.match(r" (\d+) seconds and ([\d.]+) GB of memory, opened first", rows["Takes"]).groups()  # type: ignore[union-attr]
+    assert abs(float(seconds) - ALONE.seconds[path.stem]) <= 10, "what `make alone` measured"
+    assert abs(float(memory) - ALONE.peak_gb[path.stem]) <= 0.3
     for target in re.findall(r"\]\((\w+\.ipynb)\)", first):
         assert (ROOT / "notebooks" / target).with_suffix(".py").is_file(), target
     assert "**Question.**" in first

@@ -6,6 +6,7 @@ its accuracies on the validation pictures of both quarters. One setting is chang
 """
 
 import itertools
+import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -28,6 +29,7 @@ from dearlib.errors import InputError
 from dearlib.files import write_text
 from dearlib.methods.evaluation import evaluate_together, harmonic_mean, zero_shot
 from dearlib.params import yaml12
+from dearlib.params.mistakes import line_of
 from dearlib.params.schemas import Training, Variant
 from dearlib.params.study import dear_settings, read_study
 from dearlib.roles.rolefile import HeadRoles
@@ -74,12 +76,17 @@ def starting_point(folder: Path, plan: Plan, run: str | None = None) -> Variant:
 
 
 def settings_of(start: Training, plan: Plan) -> Iterator[Training]:
-    """The starting point and every single change of it."""
+    """The starting point and every single change of it, checked as the parameter file's own values are."""
     yield start
     for key, values in plan.alternatives.items():
         for value in values:
-            if value != getattr(start, key):
-                yield type(start).model_validate({**start.model_dump(), key: value})
+            try:
+                changed = type(start).model_validate_json(json.dumps(start.model_dump(mode="json") | {key: value}))
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                raise InputError(f"tuning: alternatives.{line_of(first, type(start))}; correct the plan") from None
+            if changed != start:
+                yield changed
 
 
 def trial(clip: FrozenClip, roles: HeadRoles, p: Training, seed: int, fabric: Fabric) -> dict[str, float]:
@@ -144,7 +151,7 @@ def _run(plan: Plan, start: Training, belongs: dict[str, str], out: Path, cores:
     cases = {}
     for p in settings_of(start, plan):
         for dataset, seed in itertools.product(plan.datasets, plan.seeds):
-            case = {**belongs, **{k: getattr(p, k) for k in keys}, "dataset": dataset, "seed": seed}
+            case = {**belongs, **{k: _told(getattr(p, k)) for k in keys}, "dataset": dataset, "seed": seed}
             cases[_name(case, columns)] = (case, p.model_copy(update={"dataset": dataset}), seed)
     done = {_name(r, columns): r for r in kept_rows(out) if set(columns) <= set(r)}
     with ProcessPoolExecutor(cores, get_context("spawn"), _start_worker, (start,)) as pool:
@@ -162,6 +169,11 @@ def kept_rows(path: Path) -> list[dict[str, Any]]:
         return pd.read_csv(path).to_dict("records") if path.exists() else []
     except ValueError as error:  # pandas's own errors and bytes that are no text among them
         raise InputError(f"{path}: expected rows of trials, got '{str(error).splitlines()[0]}'; restore or delete the file") from error
+
+
+def _told(value: object) -> object:
+    """A setting as a CSV gives it back: numbers as they are, the rest in words."""
+    return value if isinstance(value, float | int) else "none" if value is None else str(value)
 
 
 def _name(row: dict[str, Any], columns: Sequence[str]) -> tuple[str, ...]:

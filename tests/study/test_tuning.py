@@ -40,6 +40,16 @@ def test_one_key_changes_at_a_time() -> None:
     ]
 
 
+def test_a_change_is_checked_as_a_parameter_file_is() -> None:
+    plan = read_plan(MINI / "tuning.yaml")
+    tried = list(settings_of(start(), plan))
+    assert len(tried) == 1 + sum(map(len, plan.alternatives.values()))
+    assert [p.thresholds for p in tried if p.thresholds] == [(0.3, 0.7), (0.6, 0.9)]  # YAML has lists
+    with pytest.raises(InputError, match=r"tuning: alternatives\.beta: .*; correct the plan") as caught:
+        list(settings_of(start(), plan.model_copy(update={"alternatives": {"beta": [2.0]}})))
+    assert "\n" not in str(caught.value)
+
+
 def test_the_best_setting_has_the_best_harmonic_mean_of_means() -> None:
     rows = pd.DataFrame(
         {"beta": [0.1, 0.1, 0.2, 0.2], "base": [90.0, 70.0, 60.0, 60.0], "novel": [20.0, 40.0, 60.0, 50.0]},
@@ -59,17 +69,27 @@ def test_the_committed_plan_is_valid_and_a_wrong_one_is_one_line(tmp_path) -> No
 
 def test_finished_trials_are_not_run_again(tmp_path) -> None:
     """All rows are there, also as a CSV gives numbers back, so no trial (which would need data and roles) starts."""
-    plan = Plan(datasets=["objects", "digits"], seeds=[1], alternatives={"beta": [0.25], "epochs": [3]})
+    plan = Plan(datasets=["objects", "digits"], seeds=[1], alternatives={"beta": [0.25], "epochs": [3], "thresholds": [[0.3, 0.7]]})
     belongs = {"weights": "w" * 12, "roles": "r" * 12}
     rows = [
-        {**belongs, "beta": p.beta, "epochs": p.epochs, "dataset": d, "seed": 1, "base": 50.0, "novel": 40.0}
+        {
+            **belongs,
+            "beta": p.beta,
+            "epochs": p.epochs,
+            "thresholds": str(p.thresholds or "none"),
+            "dataset": d,
+            "seed": 1,
+            "base": 50.0,
+            "novel": 40.0,
+        }
         for p in settings_of(start(), plan)
         for d in plan.datasets
     ]
     pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
     frame = tuning._run(plan, start(), belongs, tmp_path / "t.csv", cores=1)
-    assert len(frame) == len(rows) == 6
+    assert len(frame) == len(rows) == 8
     assert frame["base"].eq(50).all()
+    assert len(summary(frame, list(plan.alternatives))) == 4
 
 
 def test_no_test_picture_and_no_novel_class_chooses_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
