@@ -23,7 +23,7 @@ from dearlib.datasets import Split, few_shot, half, read_split
 from dearlib.files import write_text
 from dearlib.methods import catalogue
 from dearlib.params.methods import MethodRun, deep, method_files
-from dearlib.params.schemas import Training
+from dearlib.params.schemas import Variant
 from dearlib.params.study import Group, read_study, run_settings
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import others, tuning
@@ -72,7 +72,7 @@ def changed(p: MethodRun, change: Change) -> MethodRun:
     return p.model_copy(update=deep({"recipe": p.recipe, "settings": p.settings}, told))
 
 
-def changed_dear(p: Training, change: Change) -> Training:
+def changed_dear(p: Variant, change: Change) -> Variant:
     """The same of DeAR's own parameters."""
     what, factor = change
     epochs = max(1, round(factor * p.epochs))
@@ -111,7 +111,7 @@ def tune(profile: str, cores: int) -> int:
     return 0
 
 
-Case = tuple[dict[str, Any], Training | MethodRun, int]
+Case = tuple[dict[str, Any], Variant | MethodRun, int]
 
 
 def _cases(folder: Path, plan: tuning.Plan) -> Iterator[Case]:
@@ -132,14 +132,14 @@ def _cases(folder: Path, plan: tuning.Plan) -> Iterator[Case]:
                         yield name, changed(p, change), seed
 
 
-def _one(p: Training | MethodRun, seed: int) -> dict[str, float]:
+def _one(p: Variant | MethodRun, seed: int) -> dict[str, float]:
     clip, roles, fabric = tuning._shared
     if isinstance(p, MethodRun):
         return trial(clip, roles, p, seed, fabric)
     return {name: value for name, value in tuning.trial(clip, roles, p, seed, fabric).items() if name in ("base", "novel")}
 
 
-def _run(cases: list[Case], belongs: dict[str, str], start: Training, out: Path, cores: int) -> pd.DataFrame:
+def _run(cases: list[Case], belongs: dict[str, str], start: Variant, out: Path, cores: int) -> pd.DataFrame:
     """All rows; those that `out` has are not run again."""
     columns = [*belongs, "method", "change", "factor", "dataset", "seed"]
     named = {tuning._name(belongs | name, columns): (belongs | name, p, seed) for name, p, seed in cases}

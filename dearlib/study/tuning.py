@@ -30,7 +30,7 @@ from dearlib.files import write_text
 from dearlib.methods.evaluation import evaluate_together, harmonic_mean, zero_shot
 from dearlib.params import yaml12
 from dearlib.params.mistakes import line_of
-from dearlib.params.schemas import Training, Variant
+from dearlib.params.schemas import Variant
 from dearlib.params.study import dear_settings, read_study
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import trials
@@ -75,7 +75,7 @@ def starting_point(folder: Path, plan: Plan, run: str | None = None) -> Variant:
     return start
 
 
-def settings_of(start: Training, plan: Plan) -> Iterator[Training]:
+def settings_of(start: Variant, plan: Plan) -> Iterator[Variant]:
     """The starting point and every single change of it, checked as the parameter file's own values are."""
     yield start
     for key, values in plan.alternatives.items():
@@ -89,8 +89,9 @@ def settings_of(start: Training, plan: Plan) -> Iterator[Training]:
                 yield changed
 
 
-def trial(clip: FrozenClip, roles: HeadRoles, p: Training, seed: int, fabric: Fabric) -> dict[str, float]:
+def trial(clip: FrozenClip, roles: HeadRoles, p: Variant, seed: int, fabric: Fabric) -> dict[str, float]:
     """Percent correct on the validation pictures of the first (base) and second (novel) quarter of the classes."""
+    roles = trials.role_map(roles, p, seed)
     split = read_split(p.data_root, p.dataset)
     train = half(half(few_shot(split, p.shots, seed), "base"), "base").train
     quarters = {name: half(half(split, "base"), name) for name in ("base", "novel")}
@@ -113,7 +114,7 @@ def summary(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     return mean.sort_values("hm", ascending=False)
 
 
-def _start_worker(start: Training) -> None:
+def _start_worker(start: Variant) -> None:
     """What every trial of one worker shares; one thread each, so that results do not depend on their number."""
     global _shared
     torch.set_num_threads(1)
@@ -125,7 +126,7 @@ def _start_worker(start: Training) -> None:
     _shared = (clip, roles, fabric)
 
 
-def _one(p: Training, seed: int) -> dict[str, float]:
+def _one(p: Variant, seed: int) -> dict[str, float]:
     clip, roles, fabric = _shared
     return trial(clip, roles, p, seed, fabric)
 
@@ -144,7 +145,7 @@ def tune(profile: str, cores: int) -> int:
     return 0
 
 
-def _run(plan: Plan, start: Training, belongs: dict[str, str], out: Path, cores: int) -> pd.DataFrame:
+def _run(plan: Plan, start: Variant, belongs: dict[str, str], out: Path, cores: int) -> pd.DataFrame:
     """All rows of the plan for these weights and roles, in the plan's order; those that `out` has are not run again."""
     keys = list(plan.alternatives)
     columns = [*belongs, *keys, "dataset", "seed"]

@@ -17,6 +17,7 @@ from dearlib.methods.recipe import Recipe
 from dearlib.params.methods import MethodRun
 from dearlib.params.schemas import Variant
 from dearlib.params.study import Group, dear_settings, read_study, run_settings
+from dearlib.roles.controls import rethresholded, uniform_roles
 from dearlib.roles.rolefile import HeadRoles
 from dearlib.study import fair, tuning
 from dearlib.study.plan import TABLE2
@@ -108,6 +109,19 @@ def test_no_test_picture_and_no_novel_class_chooses_anything(tmp_path: Path, mon
     assert set(opened) - judged == {item.path for item in half(half(few_shot(split, p.shots, 1), "base"), "base").train}
 
 
+def test_a_trial_has_the_role_map_that_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = small_study.make(tmp_path)
+    p = dear_settings(folder, read_study(folder).groups["halved"], "DeAR", "dtd")
+    found, seen = HeadRoles.load(p.roles), []
+    monkeypatch.setattr(tuning.trials, "train", lambda clip, each, *more: seen.extend(t.roles for t in each) or 1 / 0)
+    for changed in (p, p.model_copy(update={"thresholds": (0.01, 0.02)}), p.model_copy(update={"role_map": "all_mixed"})):
+        with pytest.raises(ZeroDivisionError):
+            tuning.trial(load("DeAR-Mini"), found, changed, 1, Fabric(accelerator="cpu", devices=1))
+    assert seen[0] == found
+    assert seen[1] == rethresholded(found, 0.01, 0.02) != found
+    assert seen[2] == uniform_roles("mixed", found) != found
+
+
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n3,4,5,6\n", b"\xff\xfe\x00"])
 def test_damaged_trials_are_one_line_and_kept(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "t.csv").write_bytes(content)
@@ -130,6 +144,23 @@ def test_the_committed_trials_chose_the_committed_settings() -> None:
         assert isinstance(before, MethodRun)
         assert isinstance(after, MethodRun)
         assert trained_with(fair.changed(before, ranked.loc[method].index[0])) == trained_with(after), method
+
+
+def test_the_readme_says_what_other_settings_would_change() -> None:
+    """Of the weights and roles that are committed, every alternative on every data set; the first row of the plan is what is in use."""
+    plan = read_plan(MINI / "tuning.yaml")
+    rows = pd.read_csv(MINI / "tuning.csv")
+    roles = HeadRoles.load(MINI.parents[1] / "figures" / "mini" / "records" / "roles.json")
+    assert set(rows.weights + rows.roles) == {roles.weights_sha256[:12] + roles.sha256[:12]}
+    keys = list(plan.alternatives)
+    assert rows.groupby(keys).size().eq(len(plan.datasets) * len(plan.seeds)).all()
+    ranked = summary(rows, keys)["hm"]
+    here = ranked[tuple(tuning._told(getattr(start(), key)) for key in keys)]
+    others = (ranked - here).drop(ranked.index[ranked == here])
+    assert len(ranked) == 1 + sum(map(len, plan.alternatives.values())) == 1 + len(others)
+    said = f"what {len(others)} other settings of DeAR would change", f"the best of them is {others.max():.1f} points above"
+    readme = " ".join((MINI.parents[1] / "README.md").read_text(encoding="utf-8").split())
+    assert [words for words in (*said, f"the others up to {-others.min():.1f} below") if words not in readme] == []
 
 
 def trained_with(p: MethodRun) -> tuple[object, ...]:
