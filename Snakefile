@@ -7,6 +7,7 @@
 
 import json
 import shlex
+from functools import cache
 from pathlib import Path
 
 from dearlib.datasets.catalogue import GENERATED, entry
@@ -42,7 +43,9 @@ MADE = TABLES | PICTURES
 DRAWS = {made.notebook: [name for name in MADE_OF if MADE_OF[name].notebook == made.notebook] for made in MADE_OF.values()}
 
 
+@cache
 def modules(start):
+    """The package's files that one stands on; asked for by every job."""
     return [str(m.relative_to(ROOT)) for m in sources(ROOT / start)]
 
 

@@ -4,6 +4,8 @@ The files of `params/` are written so that readers of YAML 1.1, papermill's amon
 """
 
 import re
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def parse(text: str, where: str) -> Any:
     """The value that a YAML text stands for; `where` it comes from opens the error's line."""
+    return deepcopy(_parsed(text, where))  # whoever asked may change it
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, where: str) -> Any:
+    """Each text once: a study merges the same few files for each of hundreds of runs, and reading takes far longer than copying."""
     try:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:

@@ -1,6 +1,7 @@
 """Which files of the package a notebook or module stands on, so that Snakemake reruns what a change touches and no more."""
 
 import ast
+from functools import lru_cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
@@ -22,13 +23,19 @@ def sources(start: Path) -> list[Path]:
 
 
 def _imports(path: Path) -> set[Path]:
+    return {file for name in _names(path.read_text(encoding="utf-8")) if name.split(".")[0] == PACKAGE.name for file in _files(name)}
+
+
+@lru_cache(maxsize=512)
+def _names(text: str) -> frozenset[str]:
+    """Whatever a source may import; each text is parsed once, though most notebooks stand on most modules."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {file for name in names if name.split(".")[0] == PACKAGE.name for file in _files(name)}
+    return frozenset(names)
 
 
 def _files(name: str) -> list[Path]:
