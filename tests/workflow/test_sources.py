@@ -27,6 +27,8 @@ def test_nothing_that_python_loads_is_missed(tmp_path: Path) -> None:
     """Independent form: what an interpreter has loaded after the import."""
     file = tmp_path / "x.py"
     modules = "m for n, m in sys.modules.items() if n.split('.')[0] == 'dearlib'"
-    file.write_text(f"import dearlib.workflow.reproduce, dearlib.workflow.compare, sys\nprint(*(m.__file__ for m in [{modules}]))\n")
-    loaded = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=True).stdout.split()
+    file.write_text(
+        f"import dearlib.workflow.reproduce, dearlib.workflow.compare, sys\nprint(*(m.__file__ for m in [{modules}]), sep='\\n')\n"
+    )
+    loaded = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=True).stdout.splitlines()
     assert {str(Path(f).relative_to(PACKAGE)) for f in loaded} <= names(file)
