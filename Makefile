@@ -88,7 +88,7 @@ check: $(READY)
 	$(DEARLIB) check --profile $(PROFILE) $(AT_ONCE)
 
 test: $(READY)
-	$(TESTS) -n $(or $(CORES),auto)
+	$(TESTS) -n $(or $(CORES),auto) --dist worksteal
 
 course: $(READY)
 	$(TESTS) -m course
