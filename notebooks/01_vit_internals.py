@@ -62,7 +62,7 @@ from dearlib.study.takeaways import from_numbers, write_numbers
 
 # %%
 p = validated("01_vit_internals", globals())
-torch.set_num_threads(1)  # sums in one order, as in batch runs: every digit is the committed one
+torch.set_num_threads(1)  # sums in one order, as in batch runs, however many cores there are
 torch.manual_seed(p.seed)
 model = load(p.clip, p.clip_weights)  # frozen: nothing below builds a graph
 opening.pictures(p.data_root, p.dataset)

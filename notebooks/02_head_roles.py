@@ -114,7 +114,7 @@ from dearlib.study.takeaways import from_numbers, write_numbers
 
 # %%
 p = validated("02_head_roles", globals())
-torch.set_num_threads(1)  # sums in one order, as in batch runs: every digit is the committed one
+torch.set_num_threads(1)  # sums in one order, as in batch runs, however many cores there are
 model = load(p.clip, p.clip_weights)
 check_cut(model, p.first_layer)
 where = torch.device(machine.device(p.device))

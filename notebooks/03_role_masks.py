@@ -54,7 +54,7 @@ from dearlib.study.takeaways import from_numbers, write_numbers
 
 # %%
 p = validated("03_role_masks", globals())
-torch.set_num_threads(1)  # sums in one order, as in batch runs: every digit is the committed one
+torch.set_num_threads(1)  # sums in one order, as in batch runs, however many cores there are
 torch.manual_seed(p.seed)
 model = load(p.clip, p.clip_weights)
 head_roles = opening.role_file(p.roles, p.figures_root, model)

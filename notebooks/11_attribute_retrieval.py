@@ -62,7 +62,7 @@ from dearlib.study.takeaways import from_numbers, write_numbers
 
 # %%
 p = validated("11_attribute_retrieval", globals())
-torch.set_num_threads(1)  # sums in one order, as in batch runs: every digit is the committed one
+torch.set_num_threads(1)  # sums in one order, as in batch runs, however many cores there are
 plan = read_plan(p.profile, p.figures_root)
 records = plan.records(RETRIEVAL)
 record, metrics = records[0], tidy(records)

@@ -59,7 +59,7 @@ from dearlib.study.takeaways import from_numbers, write_numbers
 
 # %%
 p = validated("16_the_family", globals())
-torch.set_num_threads(1)  # sums in one order, as in batch runs: every digit is the committed one
+torch.set_num_threads(1)  # sums in one order, as in batch runs, however many cores there are
 frozen = load(p.clip, p.clip_weights)
 frozen.model.double()
 head_roles = opening.role_file(p.roles, p.figures_root, frozen)
