@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from dearlib.errors import InputError
+from dearlib.methods import catalogue
 from dearlib.params.study import row
 from dearlib.study.records import RunRecord
 
@@ -29,9 +30,10 @@ def rows_of(records: Sequence[RunRecord]) -> list[str]:
 
 
 def others_of(records: Sequence[RunRecord]) -> list[str]:
-    """`rows_of` without DeAR's own runs."""
-    dear = {row(run) for record in records for run, settings in record.runs.items() if "method" not in settings}
-    return [name for name in rows_of(records) if name not in dear]
+    """`rows_of` without DeAR's own runs and its controls': what a user who names methods may leave out (`plan.rows_wanted`)."""
+    family = catalogue.names()
+    stay = {row(run) for record in records for run, settings in record.runs.items() if settings.get("method") not in family}
+    return [name for name in rows_of(records) if name not in stay]
 
 
 def marked(names: pd.Series, records: Sequence[RunRecord]) -> pd.Series:

@@ -9,6 +9,9 @@ import pytest
 from dearlib.commands import main
 from dearlib.errors import InputError
 from dearlib.files import alone
+from dearlib.params.study import read_study, row
+from dearlib.study.companion import others_of
+from dearlib.study.plan import rows_wanted
 from dearlib.study.records import Metric, RunCost, RunRecord
 from dearlib.workflow import check
 from dearlib.workflow.check import draw, held_against, pieces, report
@@ -83,6 +86,23 @@ def test_of_a_record_with_other_methods_one_is_made_anew_beside_dears_own() -> N
     assert [p.wall_seconds for p in pieces(unmeasured)] == pytest.approx([130 * 3 / 5] * 2)
 
 
+@pytest.mark.parametrize("profile", ["mini", "quick", "paper"])
+def test_a_piece_has_the_runs_that_its_command_makes(profile: str) -> None:
+    """Those that `run --methods NAME` asks for: the controls stay, and are no other method."""
+    study = read_study(ROOT / "params" / profile)
+    whole = 0
+    for name, group in study.groups.items():
+        runs = {run: {k: v for k, v in settings.items() if k == "method"} for run, settings in group.runs.items()}
+        made = record(name).model_copy(update={"runs": runs})
+        for piece in pieces(made):
+            others = others_of([piece])
+            wanted = rows_wanted(study, others) if others else [row(run) for run in runs]
+            own = [run for run, settings in runs.items() if "method" not in settings]
+            assert list(piece.runs) == [run for run in runs if run in own or row(run) in wanted], name
+            whole += not others
+    assert whole, "the ablations' controls are made anew with it"
+
+
 def test_the_piece_alone_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[list[str]] = []
     monkeypatch.setattr(check, "_call", asked.append)
@@ -115,9 +135,9 @@ def test_zero_shot_is_held_number_by_number_and_what_is_trained_on_average(
 def test_a_number_that_is_missing_is_not_within_tolerance() -> None:
     old = record()
     held = held_against(old, moved(old, 0.0, 0.0, 0.0), TOLERANCE)
-    for row in (0, 1):
+    for index in (0, 1):
         broken = held.copy()
-        broken.loc[row, "fresh"] = float("nan")
+        broken.loc[index, "fresh"] = float("nan")
         if row:
             broken = broken[broken.index != 2]
         assert report(pd.DataFrame(broken), TOLERANCE) == 1
