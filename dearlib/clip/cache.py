@@ -1,4 +1,4 @@
-"""The prefix cache: what lies below layer J is frozen, so it is computed once per (model, J, pictures, views).
+"""The prefix cache: what lies below layer J is frozen, so it is computed once per (model, J, pictures, views); features once for all J.
 
 Entries are safetensors files named by a hash of everything they depend on, mapped into memory, written whole or not at
 all, their bytes checked when they are opened; two processes that make the same entry at once both write it whole, and
@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from dearlib.datasets.transforms import draw_views, stack_views
 from dearlib.errors import InputError
 from dearlib.files import filled_tensors, mapped_tensors, sweep
 
-VERSION = 2  # of the code that makes entries (pictures, views, frozen layers): raise it when what it computes changes
+VERSION = 3  # of the code that makes entries (pictures, views, frozen layers): raise it when what it computes changes
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Cache:
         return used + size <= 1e9 * self.gigabytes
 
 
-def entry(folder: Path, clip: FrozenClip, first_layer: int, identity: Any) -> Path:
-    """Where the entry for this model, this J and these pictures lies; `identity` is any JSON-able description."""
+def entry(folder: Path, clip: FrozenClip, first_layer: int | None, identity: Any) -> Path:
+    """Where the entry for this model, this J and these pictures lies; `identity` is any JSON-able description. J None: of features."""
     text = json.dumps([VERSION, clip.identity, first_layer, identity], sort_keys=True)
     return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
 
@@ -55,27 +55,34 @@ def entry(folder: Path, clip: FrozenClip, first_layer: int, identity: Any) -> Pa
 def cached(
     cache: Cache, clip: FrozenClip, first_layer: int, identity: Any, count: int, picture: Callable[[int], Tensor], views: int = 1
 ) -> Prefix | Streamed:
-    """The prefix from the cache, computed and stored where it is not there yet; streamed if there is no room for the states."""
+    """The prefix from the cache, computed and stored where it is not there yet; streamed if there is no room for the states.
+
+    Features are the same wherever the cut is, so they are an entry of their own: methods that enter other layers share it.
+    """
     if not count:
         raise InputError("pictures: expected at least one, got none; is a part of the split file empty?")
-    path = entry(cache.folder, clip, first_layer, [identity, str(cache.dtype)])
-    alone = entry(cache.folder, clip, first_layer, [identity, "features alone"])
+    features = entry(cache.folder, clip, None, identity)
+    states = entry(cache.folder, clip, first_layer, [identity, str(cache.dtype)])
     rows = views * count
-    shapes = {"features": (torch.float32, (rows, clip.d_embed)), "states": (cache.dtype, (rows, clip.patches + 1, clip.d_model))}
-    if not path.exists() and not alone.exists():
-        if not cache.has_room(rows * (clip.patches + 1) * clip.d_model * cache.dtype.itemsize):
-            path = alone
-            del shapes["states"]
+    shape = (rows, clip.patches + 1, clip.d_model)
+    missing: dict[Path, tuple[str, torch.dtype, tuple[int, ...]]] = {}
+    if not features.exists():
+        missing[features] = ("features", torch.float32, (rows, clip.d_embed))
+    if not states.exists() and cache.has_room(math.prod(shape) * cache.dtype.itemsize):
+        missing[states] = ("states", cache.dtype, shape)
+    seconds = None
+    if missing:
         began = time.monotonic()
-        with filled_tensors(path, shapes, {"identity": identity}) as tensors:
-            compute(clip, first_layer, count, picture, views, tensors.get("states"), tensors["features"])
+        with ExitStack() as files:
+            made: dict[str, Tensor] = {}
+            for path, (name, dtype, size) in missing.items():
+                made |= files.enter_context(filled_tensors(path, {name: (dtype, size)}, {"identity": identity}))
+            compute(clip, first_layer, count, picture, views, made.get("states"), made.get("features"))
         seconds = time.monotonic() - began
-    else:
-        path, seconds = (path if path.exists() else alone), None
-    tensors, _ = mapped_tensors(path)
-    if "states" in tensors:
-        return Prefix(tensors["states"], tensors["features"], first_layer, seconds)
-    return Streamed(clip, first_layer, picture, views, tensors["features"])
+    kept = mapped_tensors(features)[0]["features"]
+    if states.exists():
+        return Prefix(mapped_tensors(states)[0]["states"], kept, first_layer, seconds)
+    return Streamed(clip, first_layer, picture, views, kept)
 
 
 def of_items(cache: Cache, clip: FrozenClip, first_layer: int, items: Sequence[Item]) -> Prefix | Streamed:

@@ -53,6 +53,10 @@ class Other:
         """The pictures that it trains on."""
         return self.everything if needs.unlabelled else self.items
 
+    def views(self, needs: Needs) -> int:
+        """Views of a picture that it trains on: `p.views`, or as many as its epochs come to."""
+        return min(self.p.views, needs.views * catalogue.recipe(self.p.method, self.p.recipe).epochs)
+
     def depends(self, roles: HeadRoles) -> list[str]:
         """What its numbers depend on, beside what its group shares: a method's own file is among it."""
         files = [self.p.method, *([self.p.teacher.method] if self.p.teacher else [])]
@@ -158,33 +162,35 @@ def _are_sentences(said: object) -> bool:
     return isinstance(said, list) and bool(said) and all(isinstance(one, str) and one.strip() for one in said)
 
 
-def pictures(clip: FrozenClip, roles: HeadRoles, p: MethodRun, needs: Needs, items: Sequence[Item], seed: int | None) -> Prefix | Streamed:
+def pictures(
+    clip: FrozenClip, roles: HeadRoles, p: MethodRun, needs: Needs, items: Sequence[Item], drawn: tuple[int, int] | None = None
+) -> Prefix | Streamed:
     """Pictures on the verge of the first layer that the method runs; features alone are kept where it runs none.
 
-    `seed` draws `p.views` views of each; None: the plain pictures.
+    `drawn`: a seed and how many views of each picture it draws; None: the plain pictures.
     """
     at, store = needs.image_from, cache(p)
-    if at > clip.layers:  # DeAR's own entry where there is one: its features are the same
+    if at > clip.layers:
         at, store = roles.first_layer, replace(store, gigabytes=0.0)
     start = min(at, roles.first_layer)
-    if seed is None:
+    if drawn is None:
         source = kept.of_items(store, clip, start, items)
     else:
-        source = kept.of_views(store, clip, start, items, seed, p.views, p.crop_scale, p.flip)
+        source = kept.of_views(store, clip, start, items, *drawn, p.crop_scale, p.flip)
     return prefix.deepened(source, clip, at) if needs.image_from <= clip.layers else source
 
 
 def training_set(ground: Ground, other: Other, method: Method) -> TrainingSet:
     """The pictures that a method trains on, with the teacher's features that it wants."""
     clip, roles, p, needs = ground.clip, ground.roles, other.p, method.needs
-    items = other.seen(needs)
-    source = pictures(clip, roles, p, needs, items, other.seed)
+    items, drawn = other.seen(needs), (other.seed, other.views(needs))
+    source = pictures(clip, roles, p, needs, items, drawn)
     data = TrainingSet(source, labels(items), prefix.MOST if isinstance(source, Streamed) else 1)
     if needs.teacher == "plain":
-        return harness.taught(data, pictures(clip, roles, p, replace(needs, image_from=clip.layers + 1), items, None).features)
+        return harness.taught(data, pictures(clip, roles, p, replace(needs, image_from=clip.layers + 1), items).features)
     if needs.teacher == "tuned":
         teacher: Any = method.teacher  # type: ignore[attr-defined]
-        views = pictures(teacher.clip, roles, p, replace(needs, image_from=teacher.needs.image_from), items, other.seed)
+        views = pictures(teacher.clip, roles, p, replace(needs, image_from=teacher.needs.image_from), items, drawn)
         return harness.taught(data, teacher_features(teacher, views))
     return data
 
@@ -272,7 +278,7 @@ def tuned(ground: Ground, other: Other, home: Part, fabric: Fabric, folder: Path
 def accuracy_on(ground: Ground, done: Trained, p: MethodRun, part: Part, home: Part) -> float:
     """Top-1 accuracy in percent on the test pictures of a part, answered as the method answers classes of that kind."""
     items = ground.tests[part].test
-    source = pictures(ground.clip, ground.roles, p, done.method.needs, items, None)
+    source = pictures(ground.clip, ground.roles, p, done.method.needs, items)
     classes = classes_of(p, part[0], ground.tests[part])
     check_prompts(ground.clip, classes.prompts)
     text = done.method.prepare(classes)

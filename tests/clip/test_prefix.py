@@ -47,11 +47,25 @@ def test_the_second_time_nothing_is_computed(mini, items, tmp_path) -> None:
     assert torch.equal(first.features, again.features)
 
 
+def test_features_are_made_once_for_all_layers(mini, items, tmp_path, monkeypatch) -> None:
+    """And then the layers below the cut alone are run for its states; the features are the same to the last bit."""
+    apart = [cache.of_items(Cache(tmp_path / str(layer)), mini, layer, items) for layer in (9, 1, 6)]
+    seen: list[bool] = []
+    real = cache.compute
+    monkeypatch.setattr(cache, "compute", lambda *args: (seen.append(args[-1] is not None), real(*args))[1])
+    shared = [cache.of_items(Cache(tmp_path / "shared"), mini, layer, items) for layer in (9, 1, 6)]
+    assert seen == [True, False, False]
+    for alone, one in zip(apart, shared, strict=True):
+        assert torch.equal(alone.states, one.states)
+        assert torch.equal(alone.features, one.features)
+    assert len(list((tmp_path / "shared").iterdir())) == 4
+
+
 def test_entries_differ_by_weights_layer_and_pictures(mini, items) -> None:
     other = random_clip(seed=1)
     assert other.weights_sha256 != mini.weights_sha256
-    at = {cache.entry(Path("c"), c, j, i) for c in (mini, other) for j in (8, 9) for i in ("x", "y")}
-    assert len(at) == 8
+    at = {cache.entry(Path("c"), c, j, i) for c in (mini, other) for j in (8, 9, None) for i in ("x", "y")}
+    assert len(at) == 12
 
 
 def test_entries_differ_by_preprocessing_and_version_of_the_code(mini, monkeypatch) -> None:
@@ -149,7 +163,7 @@ def test_beyond_the_budget_states_are_computed_when_asked_for(mini, items, tmp_p
     def source(where: Cache) -> prefix.Source:
         return cache.of_views(where, mini, 9, items, 1, views, (0.5, 1.0), False)
 
-    kept, streamed, again = source(Cache(tmp_path / "a")), source(Cache(tmp_path / "b", gigabytes=1e-6)), source(Cache(tmp_path / "b"))
+    kept, streamed, again = source(Cache(tmp_path / "a")), *(source(Cache(tmp_path / "b", gigabytes=1e-6)) for _ in range(2))
     assert [type(s) for s in (kept, streamed, again)] == [prefix.Prefix, prefix.Streamed, prefix.Streamed]
     assert len(list((tmp_path / "b").iterdir())) == 1
     rows = torch.randperm(3 * max(1, views), generator=torch.Generator().manual_seed(0))
@@ -157,6 +171,9 @@ def test_beyond_the_budget_states_are_computed_when_asked_for(mini, items, tmp_p
         for ours, theirs in zip(one.rows(rows), kept.rows(rows), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(torch.cat(list(one.chunks(2))), torch.cat(list(kept.chunks(4))), rtol=1e-4, atol=1e-5)
+    roomy = source(Cache(tmp_path / "b"))
+    assert isinstance(roomy, prefix.Prefix), "as soon as there is room, they are kept"
+    assert torch.equal(roomy.states, kept.states)
     deeper = [prefix.deepened(s, mini, 11).rows(rows)[0] for s in (kept, streamed)]
     torch.testing.assert_close(*deeper, rtol=1e-4, atol=1e-5)
 
@@ -221,11 +238,10 @@ def test_states_know_which_layer_they_enter(mini, items, tmp_path) -> None:
 def test_entries_are_mapped_not_read(mini, tmp_path) -> None:
     """Rows that nobody asks for cost no memory: the tensor is a view of the file."""
     kept = cache.cached(Cache(tmp_path), mini, 9, "x", 1, black)
-    (file,) = tmp_path.iterdir()
     maps = Path("/proc/self/maps")
     if not maps.exists():
         pytest.skip("only Linux tells what is mapped")
-    assert file.name in maps.read_text()
+    assert all(file.name in maps.read_text() for file in tmp_path.iterdir())
     assert kept.seconds is not None
 
 

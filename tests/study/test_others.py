@@ -86,7 +86,7 @@ def test_every_method_stands_in_one_record_with_dear(folder: Path) -> None:
         assert cost.transductive == (name == "PromptKD")
     assert list(record.runs) == list(runs)
     assert companion.rows_of([record]) == list(runs)
-    assert companion.others_of([record]) == list(runs)[1:]
+    assert companion.others_of([record]) == list(runs)[1:-1], "a control is no other method"
     assert set(companion.marked(pd.Series(["PromptKD", "CoOp"]), [record])) == {"PromptKD, *transductive*", "CoOp"}
 
 
@@ -117,6 +117,28 @@ def test_training_sees_what_dear_sees_and_no_test_picture(folder: Path, monkeypa
     split = splits.read_split(Path(record.runs["DeAR"]["data_root"]), "dtd")
     assert seen["DeAR"] == seen["CoOp"] == {s: [i.path for i in half(few_shot(split, 2, s), "base").train] for s in (1, 2)}
     assert seen["DeAR"][1] != seen["DeAR"][2]
+
+
+@pytest.mark.parametrize("key", ["mmrl", "tac", "promptkd"])
+def test_views_that_no_epoch_comes_to_are_not_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """Two epochs see two views, or four where a step sees two; the numbers are those of all five."""
+    drawn: dict[str, set[int]] = {"few": set(), "all": set()}
+    records = []
+    for name, seen in drawn.items():
+        folder = small_study.make(tmp_path / name)
+        settings = SETTINGS.get(key, {}) | ({"views": 2} if key == "tac" else {})
+        method(folder, key, views=5, settings=settings, **({"teacher": {"method": "promptsrc"}} if key == "promptkd" else {}))
+        method(folder, "promptsrc")
+        study(folder, json.dumps({"it": {"method": key}}))
+        with monkeypatch.context() as watched:
+            real = others.kept.draw_views
+            watched.setattr(others.kept, "draw_views", lambda s, i, n, c, seen=seen, real=real: (seen.add(n), real(s, i, n, c))[1])
+            if name == "all":
+                watched.setattr(others.Other, "views", lambda self, needs: self.p.views)
+            records.append(made(folder))
+    assert drawn == {"few": {0, 4 if key == "tac" else 2}, "all": {0, 5}}, "0: the plain pictures"
+    assert records[0].metrics == records[1].metrics
+    assert records[0].last == records[1].last
 
 
 def test_a_teacher_learns_from_labels_of_base_classes_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

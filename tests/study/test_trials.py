@@ -53,7 +53,7 @@ def test_a_later_layer_starts_from_the_same_kept_states(roles: HeadRoles, items,
     direct = cache.of_items(cache.Cache(tmp_path / "direct"), clip, 11, items)
     torch.testing.assert_close(deep.states, direct.states)
     torch.testing.assert_close(deep.features, direct.features)
-    assert len(list(tmp_path.glob("*.safetensors"))) == 1, "one entry serves every J"
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2, "one entry of states serves every J, beside the features"
 
 
 def test_every_parameter_reaches_what_is_built_and_trained_under_its_own_name(tmp_path) -> None:
