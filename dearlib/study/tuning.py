@@ -118,6 +118,7 @@ def _start_worker(start: Variant) -> None:
     """What every trial of one worker shares; one thread each, so that results do not depend on their number."""
     global _shared
     torch.set_num_threads(1)
+    machine.keep_freed_memory()
     clip = load(start.clip, start.clip_weights)
     roles = HeadRoles.load(start.roles).for_weights(clip.weights_sha256)
     accelerator = machine.device(start.device, start.precision)

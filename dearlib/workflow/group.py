@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from dearlib import machine
 from dearlib.params.reading import load_params, repository, split_overrides
 from dearlib.params.schemas import AttributeRetrieval
 from dearlib.params.study import read_study, run_settings
@@ -23,6 +24,7 @@ def make_record(profile: str, group: str, dataset: str, overrides: Sequence[str]
     With more than one of `processes` it starts these, as torchrun would, and waits for them.
     """
     os.chdir(repository(Path.cwd()))
+    machine.keep_freed_memory()
     folder = Path("params") / profile
     plan = Plan(read_study(folder), Path())
     asked = plan.group(group)

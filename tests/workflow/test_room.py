@@ -1,6 +1,9 @@
-"""How many steps have room at once, on which GPU each computes, and with how many threads it decodes pictures."""
+"""How many steps have room at once, on which GPU each computes, how many threads decode pictures, what becomes of freed memory."""
 
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,3 +117,26 @@ def test_cores_are_those_of_the_job(monkeypatch: pytest.MonkeyPatch, promised: s
     if promised is not None:
         monkeypatch.setenv("SLURM_CPUS_PER_TASK", promised)
     assert machine.cores() == found
+
+
+FREED = """
+import resource, sys, torch
+from dearlib.machine import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+for step in range(12):
+    if step == 2:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    layers = [torch.ones(2_500_000) for _ in range(6)]
+    del layers
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library is left alone")
+def test_what_is_freed_serves_what_comes_next() -> None:
+    """Six tensors of ten megabytes, made and freed again and again, are taken from the system page by page, or once."""
+    called = [[sys.executable, "-c", FREED, how] for how in ("as it is", "kept")]
+    given_back, kept = (int(subprocess.run(call, capture_output=True, text=True, check=True).stdout) for call in called)
+    assert kept < 100, f"as it is: {given_back}"
+    assert kept <= given_back
