@@ -45,7 +45,7 @@ def test_a_truncated_picture_stops_the_run(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.rglob("record.json")) == []
     kept = list((tmp_path / "cache").iterdir())
     assert all(p.suffix == ".safetensors" and not p.name.startswith(".") for p in kept)
-    assert len(kept) == 1, "the base half's pictures are whole and stay"
+    assert len(kept) == 2, "the base half's pictures are whole: their states and features stay"
 
 
 PROFILE = {"profile": "tiny", "runs_root": "runs", "figures_root": "figures", "data_root": "data", "cache_root": "cache"}
