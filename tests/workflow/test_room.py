@@ -133,12 +133,12 @@ for _ in range(6):
     with torch.no_grad():
         frozen_features(clip.visual, states, 1)
     found.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(max(found[3:]))
+print(sum(found[3:]))
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library is left alone")
 def test_what_is_freed_serves_what_comes_next() -> None:
-    """Pages that the system has to find for the fourth to sixth batch of pictures: not those of every layer's widest states."""
+    """Pages that the system has to find for the fourth to sixth batch of pictures: a few, not those of the widest states of every layer."""
     done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 1000
+    assert int(done.stdout) < 10_000
