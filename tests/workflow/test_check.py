@@ -138,7 +138,7 @@ def test_a_number_that_is_missing_is_not_within_tolerance() -> None:
     for index in (0, 1):
         broken = held.copy()
         broken.loc[index, "fresh"] = float("nan")
-        if row:
+        if index:
             broken = broken[broken.index != 2]
         assert report(pd.DataFrame(broken), TOLERANCE) == 1
 
