@@ -52,7 +52,7 @@ def check(profile: str, minutes: float, seed: str | None, cores: int) -> int:
     with alone(folder, "`make check` of this profile"):
         for old in folder.iterdir():
             shutil.rmtree(old, ignore_errors=True)
-        _prepare(loaded, sampled, at_once)
+        _prepare(loaded, sampled, at_once, folder / "figures")
         work = minutes_of(sum(r.wall_seconds for r in sampled))
         print(
             f"{len(sampled)} of {len(committed)} records, one other method of each, by their own times {work} of work, {at_once} at once",
@@ -99,13 +99,14 @@ def pieces(record: RunRecord) -> list[RunRecord]:
     return found or [record]
 
 
-def _prepare(loaded: Profile, sampled: Sequence[RunRecord], processes: int) -> None:
-    """The pictures that the sample needs, and the role file where there is none yet."""
+def _prepare(loaded: Profile, sampled: Sequence[RunRecord], processes: int, figures: Path) -> None:
+    """The pictures that the sample needs, and the role file where there is none yet; what is drawn beside it goes to `figures`."""
     names = dict.fromkeys([loaded.roles.dataset, *(name for r in sampled for name in r.split_sha256)])
     write_all(loaded.roles.data_root, [name for name in names if name in sets.NAMES], processes)
     runs = loaded.roles.runs_root / ROLES
     if not (runs / "roles.json").is_file():
-        _call(["notebook", f"notebooks/{ROLES}.py", f"params/{loaded.roles.profile}/{ROLES}.yaml", "--out", str(runs)])
+        source, values = f"notebooks/{ROLES}.py", f"params/{loaded.roles.profile}/{ROLES}.yaml"
+        _call(["notebook", source, values, "--out", str(runs), "-p", f"figures_root={figures}"])
 
 
 def remade(record: RunRecord, folder: Path) -> RunRecord:

@@ -1,6 +1,7 @@
 """A sample of committed records made anew: which ones, and what is held."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,7 @@ from dearlib.study.records import Metric, RunCost, RunRecord
 from dearlib.workflow import check
 from dearlib.workflow.check import draw, held_against, pieces, report
 from dearlib.workflow.compare import Tolerance
+from dearlib.workflow.inputs import load_profile
 
 ROOT = Path(__file__).parents[2]
 TOLERANCE = Tolerance(roles=0.3, zero_shot=0.3, trained_average=1.0, claims=0.5)
@@ -111,6 +113,19 @@ def test_the_piece_alone_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path:
         check.remade(piece, tmp_path)
     assert asked[0][:6] == ["run", "mini", "few_shot", "digits", "--methods", "MaPLe"]
     assert "--methods" not in asked[1]
+
+
+def test_roles_that_a_check_has_to_find_are_drawn_beside_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Not into the committed figures, which another kind of processor draws alike to rounding alone."""
+    monkeypatch.chdir(ROOT)
+    loaded = load_profile("mini")
+    elsewhere = loaded.roles.model_copy(update={"runs_root": tmp_path})
+    loaded = replace(loaded, params=loaded.params | {check.ROLES: elsewhere})
+    asked: list[list[str]] = []
+    monkeypatch.setattr(check, "_call", asked.append)
+    monkeypatch.setattr(check, "write_all", lambda *args: None)
+    check._prepare(loaded, [], 1, tmp_path / "figures")
+    assert [call[-2:] for call in asked] == [["-p", f"figures_root={tmp_path / 'figures'}"]]
 
 
 @pytest.mark.parametrize(
