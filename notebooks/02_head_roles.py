@@ -268,6 +268,9 @@ say(f"The lists account for {whole:.0%} of a head's variance on average, their f
 # over the `nearest` of these. $C$ is all clusters, because only so can a head be about something that is no attribute. Below `floor` a
 # phrase has no concept (*none*), rather than a wrong one. How often each reading is right is counted below.
 #
+# HDBSCAN's distances tie by their definition, and rounding would decide whether a phrase enters a cluster at the moment of its birth. Here
+# such a phrase is noise, so that the clusters are the same on every processor.
+#
 # "A photo of …" is in many phrases and says nothing, yet a sentence encoder hears it; so the pool is embedded twice, as it is and
 # without such carrier words.
 

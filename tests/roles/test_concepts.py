@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from dearlib.params.reading import load_params
 from dearlib.roles.concepts import (
     Concepts,
     ConceptSettings,
+    _without_ties,
     concepts_of_pool,
     embed_phrases,
     find_concepts,
@@ -141,6 +143,14 @@ def test_an_encoder_that_is_not_there(tmp_path) -> None:
 
 
 @pytest.fixture(scope="module")
+def mini_embeddings() -> tuple[torch.Tensor, dict[str, torch.Tensor], ConceptSettings]:
+    p = load_params("02_head_roles", Path(__file__).parents[2] / "params" / "mini" / "02_head_roles.yaml")
+    settings = ConceptSettings(p.pca, p.min_cluster_size, p.min_samples, p.selection, p.nearest, p.floor, p.merge)
+    words = {name: embed_phrases(strip_carriers(own), p.encoder) for name, own in p.words.items()}
+    return embed_phrases(strip_carriers(read_pool(None)), p.encoder), words, settings
+
+
+@pytest.fixture(scope="module")
 def mini() -> Concepts:
     p = load_params("02_head_roles", Path(__file__).parents[2] / "params" / "mini" / "02_head_roles.yaml")
     settings = ConceptSettings(p.pca, p.min_cluster_size, p.min_samples, p.selection, p.nearest, p.floor, p.merge)
@@ -157,6 +167,28 @@ def test_the_attribute_worlds_pool(mini: Concepts, half: str) -> None:
     assert marks["right"].sum() / len(own) >= 0.93
     core = marks[marks["label"].isin(CORE_ATTRIBUTES)]
     assert (core["right"] / core["phrases"] >= 0.8).all()
+
+
+def test_rounding_moves_no_phrase_into_or_out_of_a_cluster(mini_embeddings: tuple) -> None:
+    """HDBSCAN's distances tie, so by itself it takes another phrase or two into a cluster on another kind of processor."""
+    vectors, words, settings = mini_embeddings
+    reference = find_concepts(vectors, words, settings)
+    for seed in range(6):
+        noise = 1e-7 * torch.randn(vectors.shape, generator=torch.Generator().manual_seed(seed))
+        found = find_concepts(F.normalize(vectors + noise, dim=1), words, settings)
+        assert found.names == reference.names
+        assert torch.equal(found.labels, reference.labels)
+        assert torch.equal(found.assignment, reference.assignment)
+
+
+def test_a_phrase_that_leaves_a_cluster_at_its_birth_is_noise() -> None:
+    """A tree by hand: the root (6) splits at level 2 into clusters 7 and 8; phrase 3 leaves 8 at once, the others at level 5."""
+    rows = [(6, 7, 2.0, 3), (6, 8, 2.0, 3), *((7, i, 5.0, 1) for i in range(3)), (8, 3, 2.0, 1), (8, 4, 5.0, 1), (8, 5, 5.0, 1)]
+    tree = np.array(rows, dtype=[("parent", int), ("child", int), ("lambda_val", float), ("child_size", int)])
+    found = np.array([1, 1, 1, 0, 0, 0])
+    assert _without_ties(found, tree, 2).tolist() == [1, 1, 1, -1, 0, 0]
+    assert _without_ties(found, tree, 3).tolist() == [0, 0, 0, -1, -1, -1], "too small without it; numbers close up"
+    assert _without_ties(np.zeros(6, dtype=int), tree, 2).tolist() == [0] * 6, "the root is never born"
 
 
 def test_no_description_is_a_phrase_of_the_pool() -> None:
