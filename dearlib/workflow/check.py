@@ -24,16 +24,13 @@ from dearlib.params.reading import repository
 from dearlib.params.study import row
 from dearlib.study.companion import others_of
 from dearlib.study.records import RunRecord
+from dearlib.study.repeats import side_by_side
 from dearlib.study.tables import commit
 from dearlib.workflow.compare import Tolerance, read_tolerance
 from dearlib.workflow.inputs import ROLES, Profile, load_profile
 from dearlib.workflow.processes import COMMANDS
 from dearlib.workflow.progress import minutes as minutes_of
 from dearlib.workflow.room import room
-
-PLACE = ("runs_root", "cache_root", "roles", "data_root")  # settings that say where, not what
-SAME = ("weights_sha256", "identity", "roles_sha256", "split_sha256")
-KEYS = ["dataset", "split", "part", "method", "seed", "shots", "trained_on"]
 
 
 def check(profile: str, minutes: float, seed: str | None, cores: int) -> int:
@@ -129,20 +126,7 @@ def _call(arguments: list[str]) -> None:
 
 def held_against(old: RunRecord, new: RunRecord, tolerance: Tolerance) -> pd.DataFrame:
     """Both records' numbers side by side. Raises `InputError` where they are not of the same runs on the same input."""
-    where = f"{old.group}-{old.dataset}"
-    for name in SAME:
-        if getattr(old, name) != getattr(new, name):
-            raise InputError(f"{where}: expected the committed {name}, got another; make the records anew (`make reproduce`)")
-    for run in {*old.runs, *new.runs}:
-        then, now = ({k: v for k, v in r.runs.get(run, {}).items() if k not in PLACE} for r in (old, new))
-        if then != now:
-            keys = sorted(k for k in {*then, *now} if then.get(k) != now.get(k))
-            raise InputError(f"{where}: {run}: expected the committed settings, got other {', '.join(keys)}; make the records anew")
-    tables = [pd.DataFrame([m.model_dump() for m in r.metrics]).set_index(KEYS)["accuracy"] for r in (old, new)]
-    if not tables[0].index.sort_values().equals(tables[1].index.sort_values()):
-        raise InputError(f"{where}: expected the committed rows, got others; make the records anew")
-    both = pd.DataFrame({"committed": tables[0], "fresh": tables[1].reindex(tables[0].index)}).reset_index()
-    both["record"], both["trained"] = where, both["seed"].notna()
+    both = side_by_side(old, new)
     both["tolerance"] = both["trained"].map({True: tolerance.trained_average, False: tolerance.zero_shot})
     return both
 

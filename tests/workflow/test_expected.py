@@ -9,6 +9,7 @@ import pytest
 from dearlib.params.study import read_study, run_settings
 from dearlib.study.plan import Plan
 from dearlib.study.records import RunCost, RunRecord
+from dearlib.study.repeats import AGAIN
 from dearlib.workflow.expected import A_FEW, PICTURE, START, expected
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +54,7 @@ def seconds(folder: Path, *messages: str, rows: tuple[str, ...] = ()) -> dict[st
 
 
 def record(
-    folder: Path, *, profile: str = "own", wall: float, costs: dict[str, tuple[int, int, float | None]], clip: str = "DeAR-Mini"
+    folder: Path, *, profile: str = "own", wall: float, costs: dict[str, tuple[int, int, float | None]], clip: str = "DeAR-Mini", below=""
 ) -> None:
     """One of `halved` on letters_ripple; of each run steps, pictures and seconds a step."""
     group = read_study(folder).groups["halved"]
@@ -67,7 +68,7 @@ def record(
         profile=profile, group="halved", dataset="letters_ripple", runs=runs, split_sha256={}, versions={}, hardware={}, wall_seconds=wall,
         metrics=(), last={}, costs=told, **dict.fromkeys(names, ""),
     )  # fmt: skip
-    made.save(Path("figures") / profile / "records" / "halved-letters_ripple.json")
+    made.save(Path("figures") / profile / "records" / below / "halved-letters_ripple.json")
 
 
 def test_without_a_record_the_plan_tells(folder: Path) -> None:
@@ -87,6 +88,13 @@ def test_a_records_own_time_is_taken_and_the_share_of_the_rows_that_are_asked_fo
     record(folder, wall=300.0, costs={"DeAR": (10, 40, 5.0), "mean": (10, 40, 0.0), "CoOp": (30, 40, 1.0), "MMRL, slow": (20, 40, 1.0)})
     assert seconds(folder, "halved on letters_ripple") == {"halved on letters_ripple": START + 300}
     assert seconds(folder, "halved on letters_ripple", rows=("MMRL",)) == {"halved on letters_ripple": START + 300 * 70 / 100}
+
+
+@pytest.mark.parametrize(("first", "second", "told"), [(300.0, 500.0, 500.0), (500.0, 300.0, 500.0)])
+def test_of_a_record_made_twice_the_slower_making_tells(folder: Path, first: float, second: float, told: float) -> None:
+    record(folder, wall=first, costs={})
+    record(folder, wall=second, costs={}, below=AGAIN)
+    assert seconds(folder, "halved on letters_ripple") == {"halved on letters_ripple": START + told}
 
 
 def test_other_records_tell_what_a_picture_takes(folder: Path) -> None:
