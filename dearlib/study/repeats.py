@@ -1,7 +1,7 @@
-"""The same runs made twice: how far an accuracy moves when nothing differs but the machine.
+"""The same runs made twice: how far an accuracy moves when settings, seeds, pictures and weights stay as they are.
 
-Another kind of processor sums in another order, and training magnifies the last digit, one method's more than another's. A number is
-firm to what it moves by, and no further.
+Machine and commit may differ (the records name both). Another kind of processor sums in another order, and training can magnify a last
+digit, one method's more than another's. A number is firm to what it moves by, and no further.
 """
 
 from collections.abc import Sequence
